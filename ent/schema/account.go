@@ -1,0 +1,125 @@
+package schema
+
+import (
+	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
+	"entgo.io/ent/schema/edge"
+	"entgo.io/ent/schema/field"
+	"entgo.io/ent/schema/index"
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+)
+
+// User is a person with an account.
+type User struct{ ent.Schema }
+
+// Mixin of User.
+func (User) Mixin() []ent.Mixin { return []ent.Mixin{ID{}, Created{}, Updated{}} }
+
+// Fields of User.
+func (User) Fields() []ent.Field {
+	return []ent.Field{
+		field.String("username").NotEmpty().MaxLen(domain.MaxLabel).Unique().Immutable(),
+		field.String("display_name").Optional(),
+		field.String("password_hash").Optional().Sensitive().Comment("argon2id; empty until the setup link was used"),
+		field.Bool("disabled").Default(false),
+		field.String("setup_hash").Optional().Sensitive().Comment("SHA-256 of the one-time link's token"),
+		field.Time("setup_expires_at").Optional().Nillable(),
+		field.Time("last_sign_in_at").Optional().Nillable(),
+		// Wrong passwords slow the next try down; they never lock anybody out.
+		field.Int("failed_sign_ins").Default(0),
+		field.Time("next_sign_in_at").Optional().Nillable(),
+	}
+}
+
+// Edges of User.
+func (User) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.To("bindings", RoleBinding.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+		edge.To("notifications", Notification.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+	}
+}
+
+// RoleBinding gives a user a role: on a system, in an environment, or
+// everywhere when both are empty.
+type RoleBinding struct{ ent.Schema }
+
+// Mixin of RoleBinding.
+func (RoleBinding) Mixin() []ent.Mixin { return []ent.Mixin{ID{}, Created{}} }
+
+// Fields of RoleBinding.
+func (RoleBinding) Fields() []ent.Field {
+	return []ent.Field{
+		field.UUID("user_id", uuid.UUID{}).Immutable(),
+		field.Enum("role").Values(strs(domain.Roles())...).Immutable(),
+		field.UUID("system_id", uuid.UUID{}).Optional().Nillable().Immutable(),
+		field.Enum("environment").Values(strs(domain.Environments())...).Optional().Nillable().Immutable(),
+		field.String("created_by").NotEmpty().Immutable(),
+	}
+}
+
+// Edges of RoleBinding.
+func (RoleBinding) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("user", User.Type).Ref("bindings").Unique().Required().Immutable().Field("user_id"),
+		edge.From("system", System.Type).Ref("bindings").Unique().Immutable().Field("system_id"),
+	}
+}
+
+// Indexes of RoleBinding.
+func (RoleBinding) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("user_id", "role", "system_id", "environment").Unique(),
+		index.Fields("system_id", "role"),
+		index.Fields("role", "environment"),
+	}
+}
+
+// Session is one signed-in browser, as scs keeps it.
+type Session struct{ ent.Schema }
+
+// Fields of Session.
+func (Session) Fields() []ent.Field {
+	return []ent.Field{
+		field.String("id").NotEmpty().Immutable().Comment("SHA-256 of the cookie's token"),
+		field.Bytes("data").Sensitive(),
+		field.Time("expires_at"),
+	}
+}
+
+// Indexes of Session.
+func (Session) Indexes() []ent.Index { return []ent.Index{index.Fields("expires_at")} }
+
+// Notification is a message in a person's inbox. Its sentence is made from
+// kind and params when it is shown.
+type Notification struct{ ent.Schema }
+
+// Mixin of Notification.
+func (Notification) Mixin() []ent.Mixin { return []ent.Mixin{ID{}, Created{}} }
+
+// Fields of Notification.
+func (Notification) Fields() []ent.Field {
+	return []ent.Field{
+		field.UUID("user_id", uuid.UUID{}).Immutable(),
+		field.String("kind").NotEmpty().Immutable(),
+		field.JSON("params", map[string]any{}).Optional().Immutable(),
+		field.Int("ticket_id").Optional().Nillable().Immutable(),
+		field.Time("read_at").Optional().Nillable(),
+	}
+}
+
+// Edges of Notification.
+func (Notification) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("user", User.Type).Ref("notifications").Unique().Required().Immutable().Field("user_id"),
+	}
+}
+
+// Indexes of Notification.
+func (Notification) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("user_id", "id"),
+		index.Fields("user_id").StorageKey("notification_unread").Annotations(entsql.IndexWhere("read_at IS NULL")),
+	}
+}

@@ -1,0 +1,94 @@
+package domain
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// MaxLabel is the longest RFC 1035 label, and so the longest VM name.
+const MaxLabel = 63
+
+// MaxPrefix is the longest "<system>-<service>" that leaves room for a dash and
+// an instance number of up to five digits.
+const MaxPrefix = MaxLabel - 6
+
+var label = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
+
+// ValidName says whether s is an RFC 1035 label: lower-case letters, digits and
+// dashes, starting with a letter, ending with a letter or digit, at most 63.
+func ValidName(s string) bool { return len(s) <= MaxLabel && label.MatchString(s) }
+
+// VMPrefix is the fixed part of the names of a service's VMs.
+func VMPrefix(system, service string) string { return system + "-" + service }
+
+// InstanceLabel is the instance number as the seed writes it: at least two digits.
+func InstanceLabel(n int) string { return fmt.Sprintf("%02d", n) }
+
+// VMName is the name of a VM: system, service and instance number.
+func VMName(system, service string, instance int) string {
+	return VMPrefix(system, service) + "-" + InstanceLabel(instance)
+}
+
+// NextVMNames previews the names of the next count VMs.
+func NextVMNames(system, service string, next, count int) []string {
+	names := make([]string, 0, count)
+	for i := range count {
+		names = append(names, VMName(system, service, next+i))
+	}
+	return names
+}
+
+// TicketName is how a ticket is called everywhere: TKT-123.
+func TicketName(number int) string { return fmt.Sprintf("TKT-%d", number) }
+
+// The labels and annotations of an object that the platform manages
+// (contract 2 of the seed). There is one prefix.
+const (
+	LabelPrefix         = "kubevirt-shepherd.io/"
+	LabelManagedBy      = LabelPrefix + "managed-by"
+	LabelSystem         = LabelPrefix + "system"
+	LabelService        = LabelPrefix + "service"
+	LabelInstance       = LabelPrefix + "instance"
+	LabelTicket         = LabelPrefix + "ticket-id"
+	ManagedBy           = "kubevirt-shepherd"
+	AnnotationOperation = LabelPrefix + "operation-id" // the id of the event that created the object
+	AnnotationSpecHash  = LabelPrefix + "spec-hash"
+	FieldManager        = "kubevirt-shepherd"
+	ManagedSelector     = LabelManagedBy + "=" + ManagedBy
+)
+
+// VMLabels are the governance labels of a VM. All values are names and numbers
+// that were validated before, so each is a legal label value.
+func VMLabels(system, service string, instance int, ticket int) map[string]string {
+	return map[string]string{
+		LabelManagedBy: ManagedBy,
+		LabelSystem:    system,
+		LabelService:   service,
+		LabelInstance:  InstanceLabel(instance),
+		LabelTicket:    TicketName(ticket),
+	}
+}
+
+// CleanText makes text of foreign origin safe to store and show: it is cut to
+// limit runes, and control and bidirectional characters become U+FFFD.
+func CleanText(s string, limit int) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n == limit {
+			b.WriteString("…")
+			break
+		}
+		n++
+		switch {
+		case r == '\n' || r == '\t':
+			b.WriteRune(' ')
+		case r < 0x20, r >= 0x7f && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			b.WriteRune('\uFFFD')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

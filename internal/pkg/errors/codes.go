@@ -1,0 +1,167 @@
+package errors
+
+// The codes. A code is part of the public contract: it is never renamed, only
+// retired. Each has a sentence in internal/i18n, and a test says so.
+const (
+	ErrInternal    = "INTERNAL"
+	ErrUnavailable = "UNAVAILABLE"
+	ErrNotFound    = "NOT_FOUND"
+	ErrForbidden   = "FORBIDDEN"
+	ErrSignedOut   = "SIGNED_OUT"
+	ErrCrossOrigin = "CROSS_ORIGIN"
+	ErrMethod      = "METHOD_NOT_ALLOWED"
+	ErrTooLarge    = "TOO_LARGE"
+	ErrTooMany     = "TOO_MANY_REQUESTS"
+	ErrAppendOnly  = "APPEND_ONLY" // somebody tries to change a record
+
+	// Form input.
+	ErrRequired       = "REQUIRED"
+	ErrTooLong        = "TOO_LONG"
+	ErrTooShort       = "TOO_SHORT"
+	ErrOutOfRange     = "OUT_OF_RANGE"
+	ErrNotANumber     = "NOT_A_NUMBER"
+	ErrInvalidChoice  = "INVALID_CHOICE"
+	ErrInvalidName    = "INVALID_NAME" // RFC 1035 label
+	ErrInvalidText    = "INVALID_TEXT" // not UTF-8, or control characters
+	ErrInvalidSSHKey  = "INVALID_SSH_KEY"
+	ErrPrivateSSHKey  = "PRIVATE_SSH_KEY"
+	ErrForbiddenField = "FORBIDDEN_FIELD"
+	ErrNameTaken      = "NAME_TAKEN"
+	ErrNameTooLong    = "VM_NAME_TOO_LONG"
+	ErrNameMismatch   = "NAME_MISMATCH" // typed confirmation differs
+
+	// Accounts.
+	ErrBadCredentials = "BAD_CREDENTIALS"
+	ErrSetupLink      = "SETUP_LINK_INVALID"
+	ErrPasswordWeak   = "PASSWORD_TOO_SHORT"
+
+	// Systems and services.
+	ErrHasChildren  = "HAS_CHILDREN"
+	ErrHasPending   = "HAS_PENDING_REQUESTS"
+	ErrNameCollides = "VM_NAMES_COLLIDE"
+
+	// Approval.
+	ErrApprovalRequired    = "APPROVAL_REQUIRED"
+	ErrSelfApproval        = "SELF_APPROVAL"
+	ErrAlreadyDecided      = "ALREADY_DECIDED"
+	ErrTicketChanged       = "TICKET_CHANGED"
+	ErrReasonRequired      = "REASON_REQUIRED"
+	ErrDuplicateRequest    = "DUPLICATE_REQUEST"
+	ErrEnvironmentMismatch = "ENVIRONMENT_MISMATCH"
+	ErrClusterIncompatible = "CLUSTER_INCOMPATIBLE"
+	ErrTemplateInactive    = "TEMPLATE_INACTIVE"
+	ErrSizeInactive        = "SIZE_INACTIVE"
+	ErrSpecHashMismatch    = "SPEC_HASH_MISMATCH"
+
+	// VMs.
+	ErrVMNotFound     = "VM_NOT_FOUND"
+	ErrVMState        = "VM_STATE" // the state refuses the operation
+	ErrVMBusy         = "VM_BUSY"  // another operation is under way
+	ErrNameCollision  = "NAME_COLLISION"
+	ErrSpecRejected   = "SPEC_REJECTED" // the cluster's admission said no
+	ErrQuotaExceeded  = "QUOTA_EXCEEDED"
+	ErrUIDMismatch    = "UID_MISMATCH"
+	ErrOperationStuck = "OPERATION_STUCK"
+
+	// Clusters.
+	ErrClusterDegraded     = "CLUSTER_DEGRADED"
+	ErrClusterUnreachable  = "CLUSTER_UNREACHABLE"
+	ErrClusterUnauthorized = "CLUSTER_UNAUTHORIZED"
+	ErrClusterForbidden    = "CLUSTER_FORBIDDEN"
+	ErrClusterTLS          = "CLUSTER_TLS_UNTRUSTED"
+	ErrClusterDNS          = "CLUSTER_DNS_FAILED"
+	ErrClusterRefused      = "CLUSTER_CONNECT_REFUSED"
+	ErrClusterTimeout      = "CLUSTER_TIMEOUT"
+	ErrNotKubernetes       = "NOT_KUBERNETES"
+	ErrKubeVirtMissing     = "KUBEVIRT_MISSING"
+	ErrKubeVirtNotReady    = "KUBEVIRT_NOT_READY"
+	ErrAddressNotAllowed   = "ADDRESS_NOT_ALLOWED"
+	ErrClusterDuplicate    = "CLUSTER_DUPLICATE"
+	ErrClusterIdentity     = "CLUSTER_IDENTITY_CHANGED"
+	ErrCredentialsLocked   = "CREDENTIALS_LOCKED"
+	ErrCredentialsTampered = "CREDENTIALS_TAMPERED" // sealed for another row, or changed
+	ErrClusterDisabled     = "CLUSTER_DISABLED"
+	ErrNamespaceMissing    = "NAMESPACE_MISSING"
+	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"
+	ErrNamespaceInUse      = "NAMESPACE_IN_USE"
+	ErrDraftExpired        = "CLUSTER_DRAFT_EXPIRED"
+
+	// Uploaded kubeconfigs. Params: "path" is the key path, never a value.
+	ErrKubeconfigEmpty         = "KUBECONFIG_EMPTY"
+	ErrKubeconfigTooLarge      = "KUBECONFIG_TOO_LARGE"
+	ErrKubeconfigSyntax        = "KUBECONFIG_SYNTAX"
+	ErrKubeconfigEncoding      = "KUBECONFIG_ENCODING"
+	ErrKubeconfigDocuments     = "KUBECONFIG_MULTIPLE_DOCUMENTS"
+	ErrKubeconfigAlias         = "KUBECONFIG_ALIAS_FORBIDDEN"
+	ErrKubeconfigTooComplex    = "KUBECONFIG_TOO_COMPLEX"
+	ErrKubeconfigDuplicateKey  = "KUBECONFIG_DUPLICATE_KEY"
+	ErrKubeconfigDuplicateName = "KUBECONFIG_DUPLICATE_NAME"
+	ErrKubeconfigUnknownField  = "KUBECONFIG_UNKNOWN_FIELD"
+	ErrKubeconfigKind          = "KUBECONFIG_WRONG_KIND"
+	ErrKubeconfigNoContext     = "KUBECONFIG_NO_CONTEXT"
+	ErrKubeconfigReference     = "KUBECONFIG_BROKEN_REFERENCE"
+	ErrKubeconfigExec          = "KUBECONFIG_EXEC_FORBIDDEN"
+	ErrKubeconfigAuthProvider  = "KUBECONFIG_AUTH_PROVIDER_FORBIDDEN"
+	ErrKubeconfigFilePath      = "KUBECONFIG_FILE_PATH_FORBIDDEN"
+	ErrKubeconfigProxy         = "KUBECONFIG_PROXY_FORBIDDEN"
+	ErrKubeconfigInsecureTLS   = "KUBECONFIG_INSECURE_TLS_FORBIDDEN"
+	ErrKubeconfigImpersonation = "KUBECONFIG_IMPERSONATION_FORBIDDEN"
+	ErrKubeconfigBasicAuth     = "KUBECONFIG_BASIC_AUTH_FORBIDDEN"
+	ErrKubeconfigHTTPS         = "KUBECONFIG_HTTPS_REQUIRED"
+	ErrKubeconfigServer        = "KUBECONFIG_SERVER_INVALID"
+	ErrKubeconfigCA            = "KUBECONFIG_CA_INVALID"
+	ErrKubeconfigCAExpired     = "KUBECONFIG_CA_EXPIRED"
+	ErrKubeconfigCALeaf        = "KUBECONFIG_CA_NOT_AN_AUTHORITY"
+	ErrKubeconfigCACount       = "KUBECONFIG_CA_TOO_MANY"
+	ErrKubeconfigClientCert    = "KUBECONFIG_CLIENT_CERTIFICATE_INVALID"
+	ErrKubeconfigCertExpired   = "KUBECONFIG_CLIENT_CERTIFICATE_EXPIRED"
+	ErrKubeconfigToken         = "KUBECONFIG_TOKEN_INVALID"
+	ErrKubeconfigTokenExpired  = "KUBECONFIG_TOKEN_EXPIRED"
+	ErrKubeconfigNoCredential  = "KUBECONFIG_NO_CREDENTIAL"
+	ErrKubeconfigBothKinds     = "KUBECONFIG_TWO_CREDENTIALS"
+)
+
+// kinds registers every code but ErrInternal, whose kind is the zero value.
+var kinds = map[string]Kind{
+	ErrUnavailable: Unavailable, ErrNotFound: NotFound, ErrForbidden: Forbidden, ErrSignedOut: Unauthenticated,
+	ErrCrossOrigin: Forbidden, ErrMethod: Invalid, ErrTooLarge: TooLarge, ErrTooMany: TooMany,
+
+	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
+	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid,
+	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
+
+	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid,
+
+	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrNameCollides: Invalid,
+
+	ErrApprovalRequired: Conflict, ErrSelfApproval: Forbidden, ErrAlreadyDecided: Conflict, ErrTicketChanged: Conflict,
+	ErrReasonRequired: Invalid, ErrDuplicateRequest: Conflict, ErrEnvironmentMismatch: Conflict,
+	ErrClusterIncompatible: Invalid, ErrTemplateInactive: Invalid, ErrSizeInactive: Invalid, ErrSpecHashMismatch: Conflict,
+
+	ErrVMNotFound: NotFound, ErrVMState: Conflict, ErrVMBusy: Conflict, ErrNameCollision: Conflict, ErrSpecRejected: Invalid,
+	ErrQuotaExceeded: Invalid, ErrUIDMismatch: Conflict, ErrOperationStuck: Conflict,
+
+	ErrClusterDegraded: Unavailable, ErrClusterUnreachable: Unavailable, ErrClusterUnauthorized: Unavailable, ErrClusterForbidden: Unavailable,
+	ErrClusterTLS: Unavailable, ErrClusterDNS: Unavailable, ErrClusterRefused: Unavailable, ErrClusterTimeout: Unavailable,
+	ErrNotKubernetes: Unavailable, ErrKubeVirtMissing: Unavailable, ErrKubeVirtNotReady: Unavailable, ErrAddressNotAllowed: Invalid,
+	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
+	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrDraftExpired: NotFound,
+
+	ErrKubeconfigEmpty: Invalid, ErrKubeconfigTooLarge: TooLarge, ErrKubeconfigSyntax: Invalid, ErrKubeconfigEncoding: Invalid,
+	ErrKubeconfigDocuments: Invalid, ErrKubeconfigAlias: Invalid, ErrKubeconfigTooComplex: Invalid, ErrKubeconfigDuplicateKey: Invalid,
+	ErrKubeconfigDuplicateName: Invalid, ErrKubeconfigUnknownField: Invalid, ErrKubeconfigKind: Invalid, ErrKubeconfigNoContext: Invalid,
+	ErrKubeconfigReference: Invalid, ErrKubeconfigExec: Invalid, ErrKubeconfigAuthProvider: Invalid, ErrKubeconfigFilePath: Invalid,
+	ErrKubeconfigProxy: Invalid, ErrKubeconfigInsecureTLS: Invalid, ErrKubeconfigImpersonation: Invalid, ErrKubeconfigBasicAuth: Invalid,
+	ErrKubeconfigHTTPS: Invalid, ErrKubeconfigServer: Invalid, ErrKubeconfigCA: Invalid, ErrKubeconfigCAExpired: Invalid,
+	ErrKubeconfigClientCert: Invalid, ErrKubeconfigCertExpired: Invalid, ErrKubeconfigToken: Invalid, ErrKubeconfigTokenExpired: Invalid,
+	ErrKubeconfigNoCredential: Invalid, ErrKubeconfigBothKinds: Invalid, ErrKubeconfigCALeaf: Invalid, ErrKubeconfigCACount: Invalid,
+}
+
+// Codes lists every code, for the tests that want a sentence for each.
+func Codes() []string {
+	all := []string{ErrInternal}
+	for c := range kinds {
+		all = append(all, c)
+	}
+	return all
+}
