@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -34,7 +35,7 @@ var keyID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 // Keyring holds the KEKs. The first seals, all of them open; it never changes
 // after Load, so it may be used by many goroutines. It prints its ids only.
 type Keyring struct {
-	ids []string // in the order of the file
+	ids  []string // in the order of the file
 	keys map[string]hidden
 }
 
@@ -172,7 +173,7 @@ func WriteNew(path string) (err error) {
 func (k *Keyring) Active() string { return k.ids[0] }
 
 // IDs lists all keys, the active one first.
-func (k *Keyring) IDs() []string { return append([]string(nil), k.ids...) }
+func (k *Keyring) IDs() []string { return slices.Clone(k.ids) }
 
 // Fingerprint identifies a key without giving anything away about it: two
 // machines or a backup can be compared by it. It is "" for an unknown id.

@@ -42,6 +42,7 @@ const (
 
 	// Approval.
 	ErrApprovalRequired    = "APPROVAL_REQUIRED"
+	ErrPolicyDenied        = "POLICY_DENIED" // a policy forbids the operation; param policy
 	ErrSelfApproval        = "SELF_APPROVAL"
 	ErrAlreadyDecided      = "ALREADY_DECIDED"
 	ErrTicketChanged       = "TICKET_CHANGED"
@@ -61,6 +62,7 @@ const (
 	ErrSpecRejected   = "SPEC_REJECTED" // the cluster's admission said no
 	ErrQuotaExceeded  = "QUOTA_EXCEEDED"
 	ErrUIDMismatch    = "UID_MISMATCH"
+	ErrCloudInit      = "CLOUD_INIT_INVALID" // the template's first-boot data is not a cloud-config
 	ErrOperationStuck = "OPERATION_STUCK"
 
 	// Clusters.
@@ -85,6 +87,14 @@ const (
 	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"
 	ErrNamespaceInUse      = "NAMESPACE_IN_USE"
 	ErrDraftExpired        = "CLUSTER_DRAFT_EXPIRED"
+	ErrNotImplemented      = "NOT_IMPLEMENTED" // the provider cannot do this yet (RFC-0011, RFC-0013, RFC-0014)
+
+	// Pre-flight of a cluster.
+	ErrPermissionsMissing = "PERMISSIONS_MISSING" // param count
+	ErrPermissionsExcess  = "PERMISSIONS_EXCESS"  // the credential may do far more than it should
+	ErrStorageMissing     = "STORAGE_CLASS_MISSING"
+	ErrStorageNoDefault   = "STORAGE_CLASS_NO_DEFAULT"
+	ErrNodesNotReady      = "NODES_NOT_READY" // params nodes, ready
 
 	// Uploaded kubeconfigs. Params: "path" is the key path, never a value.
 	ErrKubeconfigEmpty         = "KUBECONFIG_EMPTY"
@@ -124,7 +134,7 @@ const (
 // kinds registers every code but ErrInternal, whose kind is the zero value.
 var kinds = map[string]Kind{
 	ErrUnavailable: Unavailable, ErrNotFound: NotFound, ErrForbidden: Forbidden, ErrSignedOut: Unauthenticated,
-	ErrCrossOrigin: Forbidden, ErrMethod: Invalid, ErrTooLarge: TooLarge, ErrTooMany: TooMany,
+	ErrCrossOrigin: Forbidden, ErrMethod: Invalid, ErrAppendOnly: Internal, ErrTooLarge: TooLarge, ErrTooMany: TooMany,
 
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid,
@@ -134,18 +144,20 @@ var kinds = map[string]Kind{
 
 	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrNameCollides: Invalid,
 
-	ErrApprovalRequired: Conflict, ErrSelfApproval: Forbidden, ErrAlreadyDecided: Conflict, ErrTicketChanged: Conflict,
+	ErrApprovalRequired: Conflict, ErrPolicyDenied: Forbidden, ErrSelfApproval: Forbidden, ErrAlreadyDecided: Conflict, ErrTicketChanged: Conflict,
 	ErrReasonRequired: Invalid, ErrDuplicateRequest: Conflict, ErrEnvironmentMismatch: Conflict,
 	ErrClusterIncompatible: Invalid, ErrTemplateInactive: Invalid, ErrSizeInactive: Invalid, ErrSpecHashMismatch: Conflict,
 
 	ErrVMNotFound: NotFound, ErrVMState: Conflict, ErrVMBusy: Conflict, ErrNameCollision: Conflict, ErrSpecRejected: Invalid,
-	ErrQuotaExceeded: Invalid, ErrUIDMismatch: Conflict, ErrOperationStuck: Conflict,
+	ErrCloudInit: Invalid, ErrQuotaExceeded: Invalid, ErrUIDMismatch: Conflict, ErrOperationStuck: Conflict,
 
 	ErrClusterDegraded: Unavailable, ErrClusterUnreachable: Unavailable, ErrClusterUnauthorized: Unavailable, ErrClusterForbidden: Unavailable,
 	ErrClusterTLS: Unavailable, ErrClusterDNS: Unavailable, ErrClusterRefused: Unavailable, ErrClusterTimeout: Unavailable,
 	ErrNotKubernetes: Unavailable, ErrKubeVirtMissing: Unavailable, ErrKubeVirtNotReady: Unavailable, ErrAddressNotAllowed: Invalid,
 	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
 	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrDraftExpired: NotFound,
+	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
+	ErrStorageMissing: Unavailable, ErrStorageNoDefault: Unavailable, ErrNodesNotReady: Unavailable,
 
 	ErrKubeconfigEmpty: Invalid, ErrKubeconfigTooLarge: TooLarge, ErrKubeconfigSyntax: Invalid, ErrKubeconfigEncoding: Invalid,
 	ErrKubeconfigDocuments: Invalid, ErrKubeconfigAlias: Invalid, ErrKubeconfigTooComplex: Invalid, ErrKubeconfigDuplicateKey: Invalid,

@@ -1,0 +1,165 @@
+// Command shepherd is the portal: `shepherd help` lists what it does.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"kubevirt-shepherd.io/shepherd/internal/app"
+	"kubevirt-shepherd.io/shepherd/internal/bench"
+	"kubevirt-shepherd.io/shepherd/internal/crypto"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/demo"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// command is one subcommand. run gets what follows its name.
+type command struct {
+	name, args, help string
+	run              func(ctx context.Context, args []string) error
+}
+
+var commands = []command{
+	{"serve", "", "run the portal", serve},
+	{"demo", "", "run the portal with a cast of people and two KubeVirt control planes (DEMO_CLUSTERS=none: without)", runDemo},
+	{"migrate", "", "bring the database up to date and stop", migrate},
+	{"admin create", "NAME", "make an administrator and print the one-time link to set a password", adminCreate},
+	{"keys new", "FILE", "write a new key encryption key", keysNew},
+	{"bench approve", "[-n N]", "approve -> VM object, beside a raw create loop, on a testbed", bench.Approve},
+	{"bench page", "[-vms N]", "list and tree page on 10,000 VMs, beside the bare SELECTs", bench.Page},
+	{"version", "", "print the version", func(context.Context, []string) error { fmt.Println(version); return nil }},
+}
+
+func main() {
+	// The first signal stops in order; a second one kills.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+func run(ctx context.Context, args []string) int {
+	for _, c := range commands {
+		if rest, ok := match(c.name, args); ok {
+			err := c.run(ctx, rest)
+			switch {
+			case err == nil:
+				return 0
+			case errors.Is(err, flag.ErrHelp):
+				return 2
+			default:
+				fmt.Fprintln(os.Stderr, "shepherd:", err)
+				return 1
+			}
+		}
+	}
+	usage()
+	if len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
+		return 0
+	}
+	return 2
+}
+
+// match says whether args begin with the words of name.
+func match(name string, args []string) (rest []string, ok bool) {
+	words := strings.Fields(name)
+	if len(args) < len(words) {
+		return nil, false
+	}
+	for i, w := range words {
+		if args[i] != w {
+			return nil, false
+		}
+	}
+	return args[len(words):], true
+}
+
+func usage() {
+	w := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KubeVirt Shepherd\n\nCommands:")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  shepherd %s %s\t%s\n", c.name, c.args, c.help)
+	}
+	fmt.Fprintln(w, "\nEnvironment:")
+	for _, v := range app.Variables() {
+		fmt.Fprintf(w, "  %s\t%s\n", v[0], v[1])
+	}
+	_ = w.Flush()
+}
+
+func config() (app.Config, *slog.Logger, error) {
+	c, err := app.FromEnvironment(os.Getenv)
+	if err != nil {
+		return c, nil, err
+	}
+	c.Version = version
+	return c, slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel})), nil
+}
+
+func serve(ctx context.Context, _ []string) error {
+	c, log, err := config()
+	if err != nil {
+		return err
+	}
+	a, err := app.New(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return a.Run(ctx)
+}
+
+func runDemo(ctx context.Context, _ []string) error {
+	c, _, err := config()
+	if err != nil {
+		return err
+	}
+	return demo.Run(ctx, c, os.Getenv("DEMO_CLUSTERS"), os.Stdout)
+}
+
+func migrate(ctx context.Context, _ []string) error {
+	c, _, err := config()
+	if err != nil {
+		return err
+	}
+	if c.DatabaseURL == "" {
+		return errors.New("set DATABASE_URL")
+	}
+	return database.Migrate(ctx, c.DatabaseURL)
+}
+
+func adminCreate(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: shepherd admin create NAME")
+	}
+	c, log, err := config()
+	if err != nil {
+		return err
+	}
+	link, err := app.CreateAdmin(ctx, c, log, args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Open this link within an hour to set the password of %s. It works once.\n\n    %s\n\n", args[0], link)
+	return nil
+}
+
+func keysNew(_ context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: shepherd keys new FILE")
+	}
+	if err := crypto.WriteNew(args[0]); err != nil {
+		return err
+	}
+	fmt.Printf("Wrote %s. Keep a copy where the backups of the database are not: without it no cluster credential can be read.\n", args[0])
+	return nil
+}

@@ -1,0 +1,205 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+)
+
+// statuses is the one table from the kind of an error to its HTTP status.
+var statuses = map[apperr.Kind]int{
+	apperr.Internal:        http.StatusInternalServerError,
+	apperr.Invalid:         http.StatusUnprocessableEntity,
+	apperr.Unauthenticated: http.StatusUnauthorized,
+	apperr.Forbidden:       http.StatusForbidden,
+	apperr.NotFound:        http.StatusNotFound,
+	apperr.Conflict:        http.StatusConflict,
+	apperr.TooLarge:        http.StatusRequestEntityTooLarge,
+	apperr.TooMany:         http.StatusTooManyRequests,
+	apperr.Unavailable:     http.StatusServiceUnavailable,
+}
+
+func statusOf(e *apperr.AppError) int {
+	if e.Code == apperr.ErrMethod {
+		return http.StatusMethodNotAllowed
+	}
+	return statuses[e.Kind()]
+}
+
+// classify gives every error a code. What nobody gave one is ours.
+func classify(err error) *apperr.AppError {
+	if e, ok := apperr.From(err); ok {
+		return e
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return apperr.New(apperr.ErrTooLarge).With("limit", tooLarge.Limit)
+	case errors.Is(err, context.DeadlineExceeded):
+		return apperr.New(apperr.ErrUnavailable).Because(err)
+	}
+	return apperr.New(apperr.ErrInternal).Because(err)
+}
+
+// fail is the one place where a failed request is answered and logged.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return // the client is gone
+	}
+	e := classify(err)
+	status := statusOf(e)
+	s.logFailure(r, e, err, status)
+
+	if status == http.StatusUnauthorized && !wantsJSON(r) {
+		s.askToSignIn(w, r)
+		return
+	}
+	if e.Code == apperr.ErrTooMany {
+		w.Header().Set("Retry-After", "60")
+	}
+	if wantsJSON(r) {
+		writeJSON(w, status, map[string]any{"code": e.Code, "params": e.Params, "request_id": requestID(r)})
+		return
+	}
+	view := s.errorView(r, e, status)
+	if isHTMX(r) {
+		s.draw(w, r, status, func(b *bytes.Buffer) error { return views.ErrorPart(view).Render(r.Context(), b) })
+		return
+	}
+	var shell *views.Shell
+	if actor(r).UserID != "" && e.Code != apperr.ErrUnavailable {
+		if sh, err := s.shell(r, view.Title, ""); err == nil {
+			shell = &sh
+		}
+	}
+	s.draw(w, r, status, func(b *bytes.Buffer) error { return views.ErrorPage(shell, view).Render(r.Context(), b) })
+}
+
+// draw writes an error page, or a plain sentence on the day when even that
+// cannot be drawn.
+func (s *Server) draw(w http.ResponseWriter, r *http.Request, status int, render func(*bytes.Buffer) error) {
+	var b bytes.Buffer
+	if err := render(&b); err != nil {
+		s.Logger.ErrorContext(r.Context(), "error page", "err", err, "request_id", requestID(r))
+		b.Reset()
+		b.WriteString("<!DOCTYPE html><title>KubeVirt Shepherd</title><p>Something broke on our side. Number: " + requestID(r))
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}
+
+func (s *Server) logFailure(r *http.Request, e *apperr.AppError, err error, status int) {
+	level := slog.LevelDebug
+	switch {
+	case status == http.StatusServiceUnavailable:
+		level = slog.LevelWarn
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	}
+	s.Logger.LogAttrs(r.Context(), level, "request failed",
+		slog.String("code", e.Code), slog.Int("status", status), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("user", actor(r).Username), slog.String("request_id", requestID(r)), slog.Any("err", err))
+}
+
+// askToSignIn leads to the sign-in page and from there back. What was typed
+// into a form waits there.
+func (s *Server) askToSignIn(w http.ResponseWriter, r *http.Request) {
+	to := paths.LoginThen(pageOf(r))
+	if isHTMX(r) {
+		w.Header().Set("HX-Redirect", to)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	s.keepDraft(r)
+	if err := s.saveSession(w, r); err != nil {
+		s.Logger.WarnContext(r.Context(), "draft lost", "err", err, "request_id", requestID(r))
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// pageOf is the page that the person looks at: the request itself, or for a
+// form or a part the page that it stands on.
+func pageOf(r *http.Request) string {
+	switch {
+	case isHTMX(r):
+		u, err := url.Parse(r.Header.Get("HX-Current-URL"))
+		switch {
+		case err != nil || u.Host != r.Host:
+			return paths.Home
+		case formPage(u.Path) != u.Path: // a rejected form stands at the address that it was sent to
+			return local(formPage(u.Path), paths.Home)
+		}
+		return local(u.RequestURI(), paths.Home)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return local(r.URL.RequestURI(), paths.Home)
+	}
+	switch r.URL.Path {
+	case paths.Requests:
+		return paths.NewRequest
+	case paths.Namespaces:
+		return paths.NewNamespace
+	}
+	return local(formPage(r.URL.Path), paths.Home)
+}
+
+// formPage is the page of a form that is posted to path, where path itself
+// shows nothing.
+func formPage(path string) string {
+	switch path {
+	case paths.Systems:
+		return paths.NewSystem
+	case paths.Preview:
+		return paths.NewRequest
+	}
+	if strings.HasSuffix(path, "/services") {
+		return path + "/new"
+	}
+	for _, action := range []string{"/check", "/withdraw", "/retry"} {
+		if page, ok := strings.CutSuffix(path, action); ok {
+			return page
+		}
+	}
+	return path
+}
+
+func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) views.ErrorView {
+	m := i18n.Error(lang(r), e.Code, e.Params)
+	v := views.ErrorView{Status: status, Code: e.Code, Title: strings.TrimSuffix(m.What, "."), Text: m.Why, Next: m.Next, Theme: theme(r)}
+	switch {
+	case status >= http.StatusInternalServerError:
+		v.RequestID = requestID(r)
+		v.ActionLabel, v.ActionHref = "Try again", pageOf(r)
+		v.SecondLabel, v.SecondHref = "Home", paths.Home
+	case status == http.StatusNotFound && actor(r).UserID != "":
+		v.ActionLabel, v.ActionHref = "Open explorer", paths.Explorer
+		v.SecondLabel, v.SecondHref = "Search", paths.Search
+	case status == http.StatusConflict, status == http.StatusUnprocessableEntity:
+		v.ActionLabel, v.ActionHref = "Back", pageOf(r)
+	default:
+		v.ActionLabel, v.ActionHref = "Home", paths.Home
+	}
+	return v
+}
+
+func wantsJSON(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,77 @@
+// Package handlers is the only place that knows HTTP.
+//
+// How a request travels: routes.go is the whole URL map; each route names what
+// right it needs. middleware.go numbers the request, hardens the answer,
+// refuses what comes from another site and finds out who asks. A handler
+// returns an error and otherwise answers through respond.go, which draws a page
+// or, for HTMX, the fragment of that same page. errors.go turns every error
+// into a status, a page or part, and one log line. forms.go reads a form into a
+// struct and says at each field what is wrong. Each noun has a file with its
+// forms, its handlers and the functions from rows to view models.
+package handlers
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/live"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
+	"kubevirt-shepherd.io/shepherd/views"
+)
+
+// Config is what the handlers stand on. All fields but the last group are
+// required.
+type Config struct {
+	Clusters *cluster.Service
+	VMs      *vm.Service
+
+	Hub      *live.Hub
+	Sessions *scs.SessionManager
+	Logger   *slog.Logger
+	Metrics  *prometheus.Registry
+	// Ready says why the portal cannot do its work now: the database does not
+	// answer, or changes are not heard.
+	Ready func(context.Context) error
+	// ClusterRole is the manifest of a role with the missing rules, or with all
+	// that Shepherd needs when there are none.
+	ClusterRole func(missing []domain.ResourceRule) string
+
+	Version        string
+	Secure         bool           // browsers come through TLS
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	CheckEvery     time.Duration  // between two checks of a cluster, to be told
+	Clock          func() time.Time
+	// Demo is how far the demo's clusters are, nil when there is nothing to tell.
+	Demo func() *views.ProgressView
+}
+
+// Server answers the requests of people and programs.
+type Server struct {
+	Config
+
+	actorOf  func(ctx context.Context, userID string) (domain.Actor, error)
+	streams  streams
+	metrics  *metrics
+	markdown markdown
+}
+
+// New checks nothing and starts nothing: a Server is a value.
+func New(c Config) *Server {
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Demo == nil {
+		c.Demo = func() *views.ProgressView { return nil }
+	}
+	return &Server{Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown()}
+}
+
+// now is the time that a page is drawn for.
+func (s *Server) now() time.Time { return s.Clock().UTC() }

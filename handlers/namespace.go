@@ -1,0 +1,146 @@
+package handlers
+
+import (
+	"net/http"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+	"kubevirt-shepherd.io/shepherd/views/ui"
+)
+
+// maxRows is the longest page that the use cases give.
+const maxRows = 500
+
+func namespaceRow(n cluster.Namespace) views.NamespaceRow {
+	return views.NamespaceRow{ID: n.ID, Name: n.Name, ClusterID: n.ClusterID, Cluster: n.ClusterName, Environment: n.Environment}
+}
+
+// namespacesByCluster groups the registered namespaces, for pages about clusters.
+func (s *Server) namespacesByCluster(r *http.Request) (map[string][]views.NamespaceRow, error) {
+	list, err := s.Clusters.Namespaces(r.Context(), actor(r), cluster.Page{Limit: maxRows})
+	if err != nil {
+		return nil, err
+	}
+	all := map[string][]views.NamespaceRow{}
+	for _, n := range list.Items {
+		all[n.ClusterID] = append(all[n.ClusterID], namespaceRow(n))
+	}
+	return all, nil
+}
+
+// listNamespaces answers GET /namespaces.
+func (s *Server) listNamespaces(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.Clusters.Namespaces(r.Context(), actor(r), cluster.Page{After: r.URL.Query().Get("after")})
+	if err != nil {
+		return err
+	}
+	clusters, err := s.Clusters.List(r.Context(), actor(r), cluster.Page{Limit: 1})
+	if err != nil {
+		return err
+	}
+	v := views.NamespacesView{CanRegister: actor(r).IsAdmin(), HasClusters: len(clusters.Items) > 0, Pager: pager(r, "", list.Next)}
+	for _, n := range list.Items {
+		v.Rows = append(v.Rows, namespaceRow(n))
+	}
+	sh, err := s.shell(r, "Namespaces", "namespaces")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, http.StatusOK, views.Namespaces(sh, v))
+}
+
+type namespaceForm struct {
+	Cluster     string `form:"cluster" label:"Cluster"`
+	Name        string `form:"name" label:"Name in Kubernetes" validate:"max=63"`
+	Environment string `form:"environment" label:"Environment"`
+}
+
+// newNamespace answers GET /namespaces/new.
+func (s *Server) newNamespace(w http.ResponseWriter, r *http.Request) error {
+	return s.namespaceForm(w, r, namespaceForm{Cluster: r.URL.Query().Get("cluster")}, nil)
+}
+
+// registerNamespace answers POST /namespaces.
+func (s *Server) registerNamespace(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[namespaceForm](r)
+	if err == nil {
+		_, err = s.Clusters.RegisterNamespace(r.Context(), actor(r), form.Cluster, form.Name, domain.Environment(form.Environment))
+		if err == nil {
+			s.flash(r, ui.OK, form.Name+" is registered", "Systems can be made in it now.")
+			return s.redirect(w, r, paths.Namespaces)
+		}
+	}
+	return s.namespaceForm(w, r, form, err)
+}
+
+func (s *Server) namespaceForm(w http.ResponseWriter, r *http.Request, form namespaceForm, err error) error {
+	if !actor(r).IsAdmin() {
+		return apperr.New(apperr.ErrForbidden)
+	}
+	errs, status, err := rejected(r, form, err)
+	if err != nil {
+		return err
+	}
+	clusters, err := s.Clusters.List(r.Context(), actor(r), cluster.Page{Limit: maxRows})
+	if err != nil {
+		return err
+	}
+	v := views.NamespaceFormView{
+		Name: form.Name, Envs: environmentOptions(form.Environment), Errors: errs,
+		Clusters: []ui.Option{{Label: "Choose a cluster", Selected: form.Cluster == ""}},
+	}
+	for _, c := range clusters.Items {
+		v.Clusters = append(v.Clusters, ui.Option{Value: c.ID, Label: c.Name + " · " + string(c.Environment), Selected: c.ID == form.Cluster})
+	}
+	sh, err := s.shell(r, "Register namespace", "namespaces")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.NamespaceForm(sh, v))
+}
+
+// askUnregisterNamespace answers GET /namespaces/{namespace}/delete.
+func (s *Server) askUnregisterNamespace(w http.ResponseWriter, r *http.Request) error {
+	return s.namespaceDelete(w, r, nil)
+}
+
+// unregisterNamespace answers POST /namespaces/{namespace}/delete.
+func (s *Server) unregisterNamespace(w http.ResponseWriter, r *http.Request) error {
+	n, err := s.Clusters.GetNamespace(r.Context(), actor(r), param(r, "namespace"))
+	if err != nil {
+		return err
+	}
+	if err := s.Clusters.UnregisterNamespace(r.Context(), actor(r), n.ID); err != nil {
+		return s.namespaceDelete(w, r, err)
+	}
+	s.flash(r, ui.OK, n.Name+" is no longer registered", "")
+	return s.redirect(w, r, paths.Namespaces)
+}
+
+func (s *Server) namespaceDelete(w http.ResponseWriter, r *http.Request, err error) error {
+	if !actor(r).IsAdmin() {
+		return apperr.New(apperr.ErrForbidden)
+	}
+	status, refused := http.StatusOK, ""
+	if err != nil {
+		e := classify(err)
+		if e.Kind() != apperr.Conflict {
+			return err
+		}
+		m := i18n.Error(lang(r), e.Code, e.Params)
+		status, refused = statusOf(e), m.Why+" "+m.Next
+	}
+	n, err := s.Clusters.GetNamespace(r.Context(), actor(r), param(r, "namespace"))
+	if err != nil {
+		return err
+	}
+	sh, err := s.shell(r, "Unregister "+n.Name, "namespaces")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.NamespaceDelete(sh, views.NamespaceDeleteView{Row: namespaceRow(n), Refused: refused}))
+}

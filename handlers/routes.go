@@ -1,0 +1,155 @@
+package handlers
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/static"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+)
+
+// permission names what a route does. The gate of a permission is the coarse
+// rule; what depends on the object is decided by the use case, which answers
+// NOT_FOUND for an object that the actor may not know of.
+type permission string
+
+// gates says who may come as far as the use case, by permission. Everybody who
+// is signed in may where the gate is nil.
+var gates = map[permission]func(domain.Actor) bool{
+	"open": nil, // also without being signed in
+
+	"home.read": nil, "search.read": nil, "events.read": nil, "catalog.read": nil,
+	"notification.read": nil, "notification.update": nil,
+	"system.read": nil, "system.create": domain.Actor.CreatesSystems, "system.update": nil, "system.delete": nil,
+	"service.read": nil, "service.create": nil, "service.update": nil, "service.delete": nil,
+	"vm.read": nil, "vm.power": nil, "vm.delete": nil,
+	"ticket.read": nil, "ticket.create": nil, "ticket.withdraw": nil, "ticket.retry": nil,
+	"ticket.decide": domain.Actor.Approves,
+	"cluster.read":  seesClusters, "cluster.create": seesClusters, "cluster.check": seesClusters,
+	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
+	"audit.read": domain.Actor.CanAudit,
+}
+
+// hidden permissions answer NOT_FOUND where the gate is closed: for these
+// people the things do not exist (package cluster).
+func (p permission) hidden() bool {
+	return strings.HasPrefix(string(p), "cluster.") || strings.HasPrefix(string(p), "namespace.")
+}
+
+func seesClusters(a domain.Actor) bool { return a.CanAudit() || a.Approves() }
+
+// enter says whether the actor may come as far as the use case.
+func (p permission) enter(a domain.Actor) error {
+	gate, known := gates[p]
+	switch {
+	case p == "open":
+		return nil
+	case a.UserID == "":
+		return apperr.New(apperr.ErrSignedOut)
+	case !known: // a route without a rule is closed
+		return apperr.New(apperr.ErrForbidden)
+	case gate == nil || gate(a):
+		return nil
+	case p.hidden():
+		return apperr.New(apperr.ErrNotFound)
+	}
+	return apperr.New(apperr.ErrForbidden)
+}
+
+// route is one line of the URL map.
+type route struct {
+	method, pattern string
+	permission      permission
+	handle          func(http.ResponseWriter, *http.Request) error
+}
+
+const (
+	get  = http.MethodGet
+	post = http.MethodPost
+)
+
+// routes is the whole URL map; package paths has the same as functions.
+func (s *Server) routes() []route {
+	return []route{
+		{get, paths.Events, "events.read", s.events},
+
+		{get, paths.Clusters, "cluster.read", s.listClusters},
+		{get, paths.NewCluster, "cluster.create", s.newCluster},
+		{post, paths.NewCluster, "cluster.create", s.uploadKubeconfig},
+		{get, paths.NewCluster + "/{draft}", "cluster.create", s.clusterDraft},
+		{post, paths.NewCluster + "/{draft}/check", "cluster.create", s.checkClusterDraft},
+		{post, paths.NewCluster + "/{draft}", "cluster.create", s.addCluster},
+		{get, paths.Clusters + "/{cluster}", "cluster.read", s.showCluster},
+		{post, paths.Clusters + "/{cluster}/check", "cluster.check", s.checkCluster},
+
+		{get, paths.Namespaces, "namespace.read", s.listNamespaces},
+		{get, paths.NewNamespace, "namespace.create", s.newNamespace},
+		{post, paths.Namespaces, "namespace.create", s.registerNamespace},
+		{get, paths.Namespaces + "/{namespace}/delete", "namespace.delete", s.askUnregisterNamespace},
+		{post, paths.Namespaces + "/{namespace}/delete", "namespace.delete", s.unregisterNamespace},
+	}
+}
+
+// isUpload says whether the request is the form that takes a kubeconfig.
+func isUpload(r *http.Request) bool { return r.Method == post && r.URL.Path == paths.NewCluster }
+
+// Router answers everything on the portal's port.
+func (s *Server) Router() http.Handler {
+	r := chi.NewRouter()
+	r.Use(identify, s.clientIP, s.observe, s.harden, s.rescue)
+	r.Get(static.Prefix+"{name}", staticFile)
+	r.Head(static.Prefix+"{name}", staticFile)
+	r.Get("/healthz", healthz)
+	r.Get("/readyz", s.readyz)
+
+	// The stream of events has no time limit and is not compressed.
+	portal := chi.Chain(s.sameOrigin, limit, s.arrive, middleware.Compress(5, "text/html", "application/json"))
+	stream := chi.Chain(s.sameOrigin, s.arrive)
+	for _, rt := range s.routes() {
+		chain := portal
+		if rt.pattern == paths.Events {
+			chain = stream
+		}
+		h := chain.HandlerFunc(s.adapt(rt))
+		r.Method(rt.method, rt.pattern, h)
+		if rt.method == get && rt.pattern != paths.Events {
+			r.Method(http.MethodHead, rt.pattern, h)
+		}
+	}
+	r.NotFound(portal.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, apperr.New(apperr.ErrNotFound))
+	}).ServeHTTP)
+	r.MethodNotAllowed(portal.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		for _, m := range []string{get, http.MethodHead, post} {
+			if r.Match(chi.NewRouteContext(), m, req.URL.Path) {
+				w.Header().Add("Allow", m)
+			}
+		}
+		s.fail(w, req, apperr.New(apperr.ErrMethod))
+	}).ServeHTTP)
+	return r
+}
+
+// adapt makes an http.HandlerFunc of a route: its error is answered in one place.
+func (s *Server) adapt(rt route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := rt.permission.enter(actor(r))
+		if err == nil {
+			if actor(r).UserID != "" && rt.pattern != paths.Events {
+				s.used(r)
+			}
+			err = rt.handle(w, r)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	}
+}
+
+// param is a part of the path.
+func param(r *http.Request, name string) string { return chi.URLParam(r, name) }

@@ -1,0 +1,221 @@
+package handlers
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
+	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+	"kubevirt-shepherd.io/shepherd/views/ui"
+)
+
+// shortName is a VM's name inside its system: the service and the number.
+func shortName(service string, instance int) string {
+	return service + "-" + domain.InstanceLabel(instance)
+}
+
+// showVM answers GET /vms/{vm}.
+func (s *Server) showVM(w http.ResponseWriter, r *http.Request) error {
+	found, err := s.VMs.Get(r.Context(), actor(r), param(r, "vm"))
+	if err != nil {
+		return err
+	}
+	v := s.vmView(r, found)
+	if v.Tree, err = s.tree(r, found.ID, found.SystemID, found.ServiceID); err != nil {
+		return err
+	}
+	sh, err := s.shell(r, found.Name, "explorer")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, http.StatusOK, views.VMPage(sh, v))
+}
+
+func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
+	now := s.now()
+	v := views.VMView{
+		ID: m.ID, Name: m.Name, ShortName: shortName(m.Service, m.Instance), Env: string(m.Environment),
+		SystemID: m.SystemID, System: m.System, ServiceID: m.ServiceID, Service: m.Service,
+		Status: vmStatus(m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt), Facts: vmFacts(m, now), Notice: vmNotice(r, m),
+		CanDelete: m.CanOperate,
+		IP:        m.IP, Cluster: m.Cluster, Node: m.Node, Namespace: m.Namespace, GuestOS: m.GuestOS, Started: m.StartedAt,
+		CPU: m.CPU, MemoryMiB: m.MemoryMiB, Disks: vmDisks(m), Size: m.Size,
+		Template: fmt.Sprintf("%s, version %d", m.Template, m.TemplateVersion),
+		Owner:    m.CreatedBy, CreatedAt: m.CreatedAt, Technical: m.Problem.Text,
+		Checked: m.CreatedAt,
+	}
+	if m.ObservedAt != nil {
+		v.Checked = *m.ObservedAt
+	}
+	if seesClusters(actor(r)) {
+		v.ClusterHref = paths.Cluster(m.ClusterID)
+	}
+	if m.Ticket != 0 {
+		v.Ticket, v.TicketHref = domain.TicketName(m.Ticket), paths.Request(m.Ticket)
+	}
+	if m.CanOperate {
+		v.Power = powerActions(m)
+	}
+	for key, value := range domain.VMLabels(m.System, m.Service, m.Instance, m.Ticket) {
+		v.Labels = append(v.Labels, key+"="+value)
+	}
+	slices.Sort(v.Labels)
+	for _, rev := range m.Revisions {
+		row := views.RevisionView{Number: rev.Number, At: rev.CreatedAt, By: rev.CreatedBy, What: specText(rev.Spec)}
+		if rev.Ticket != 0 {
+			row.Ticket, row.TicketHref = domain.TicketName(rev.Ticket), paths.Request(rev.Ticket)
+		}
+		v.Revisions = append(v.Revisions, row)
+	}
+	if n := len(m.Revisions); n > 0 {
+		v.ApprovedBy = m.Revisions[n-1].CreatedBy
+	}
+	for _, e := range m.Events {
+		v.Events = append(v.Events, vmEvent(r, e))
+	}
+	return v
+}
+
+func vmFacts(m vm.View, now time.Time) string {
+	facts := []string{m.Template, m.Size, m.Cluster}
+	if m.StartedAt != nil && m.State.Health() == domain.HealthOK {
+		facts = append(facts, "up "+ui.Age(now.Sub(*m.StartedAt)))
+	}
+	return strings.Join(slices.DeleteFunc(facts, func(f string) bool { return f == "" }), " · ")
+}
+
+func vmDisks(m vm.View) []views.DiskView {
+	d := views.DiskView{Name: "root", Kind: "System disk", GiB: m.DiskGiB}
+	if len(m.Revisions) > 0 {
+		d.StorageClass = m.Revisions[0].Spec.StorageClass
+	}
+	return []views.DiskView{d}
+}
+
+// specText is a specification in a few words.
+func specText(s domain.ChangeableSpec) string {
+	return fmt.Sprintf("%s, %d vCPU, %s, disk %s, from %s", s.Size, s.CPU, ui.GiB(s.MemoryMiB), ui.GiB(s.DiskGiB*1024), s.Template)
+}
+
+// vmNotice is the one thing that the reader should know first.
+func vmNotice(r *http.Request, m vm.View) *views.VMNotice {
+	switch {
+	case m.State == domain.StateDeleted:
+		n := &views.VMNotice{Kind: "idle", Icon: "info", Title: "This VM was deleted", Text: "Its page stays for the record."}
+		if m.DeletedAt != nil {
+			n.Text = "It was deleted on " + ui.Exact(*m.DeletedAt) + ". Its page stays for the record."
+		}
+		return n
+	case m.ClusterStatus == domain.ClusterUnreachable && seenByCluster(m.State):
+		e := i18n.Error(lang(r), apperr.ErrClusterUnreachable, map[string]any{"cluster": m.Cluster})
+		text := "This is the last known state. " + e.Next
+		if m.ClusterAnsweredAt != nil {
+			text = "This is the state of " + ui.Exact(*m.ClusterAnsweredAt) + ". " + e.Next
+		}
+		return &views.VMNotice{Kind: "warn", Icon: "unplug", Title: e.What, Text: text}
+	case !m.Problem.IsZero():
+		e := i18n.Error(lang(r), m.Problem.Code, m.Problem.Params)
+		n := &views.VMNotice{Kind: "warn", Icon: "triangle-alert", Title: e.What, Text: strings.TrimSpace(e.Why + " " + e.Next)}
+		if m.State.Health() == domain.HealthBad {
+			n.Kind, n.Icon = "bad", "circle-alert"
+		}
+		return n
+	case m.Busy != nil && !m.Busy.Problem.IsZero():
+		e := i18n.Error(lang(r), m.Busy.Problem.Code, m.Busy.Problem.Params)
+		return &views.VMNotice{Kind: "wait", Icon: "clock", Title: eventTitle(*m.Busy), Text: e.Text()}
+	case len(m.Waiting) > 0:
+		t := m.Waiting[0]
+		return &views.VMNotice{
+			Kind: "wait", Icon: "clock", Title: fmt.Sprintf("%s asked to %s it", t.Requester, strings.ToLower(views.OperationLabel(t.Operation))),
+			Text: domain.TicketName(t.Ticket) + " waits for a decision.", Action: "Show request", ActionHref: paths.Request(t.Ticket),
+		}
+	}
+	return nil
+}
+
+// eventWords say how an order stands: on its way, done, not done.
+var eventWords = map[domain.Operation][3]string{
+	domain.OpCreate:  {"Being created", "Created", "Could not be created"},
+	domain.OpModify:  {"Being changed", "Changed", "Could not be changed"},
+	domain.OpDelete:  {"Being deleted", "Deleted", "Could not be deleted"},
+	domain.OpStart:   {"Being started", "Started", "Could not be started"},
+	domain.OpStop:    {"Being stopped", "Stopped", "Could not be stopped"},
+	domain.OpRestart: {"Being restarted", "Restarted", "Could not be restarted"},
+}
+
+// asked says that an event is a request, not an order to the worker.
+func asked(t domain.EventType) bool {
+	return t == domain.EventVMCreationRequested || t == domain.EventVMDeletionRequested || t == domain.EventVMPowerRequested
+}
+
+func eventTitle(e vm.Event) string {
+	if asked(e.Type) {
+		return views.OperationLabel(e.Operation) + " requested"
+	}
+	words := eventWords[e.Operation]
+	switch {
+	case e.NeedsAttention:
+		return words[0] + ", needs attention"
+	case e.Status == domain.EventCompleted:
+		return words[1]
+	case e.Status == domain.EventFailed:
+		return words[2]
+	case e.Status == domain.EventCancelled:
+		return views.OperationLabel(e.Operation) + " withdrawn"
+	}
+	return words[0]
+}
+
+func vmEvent(r *http.Request, e vm.Event) ui.TimelineItem {
+	at := e.CreatedAt
+	item := ui.TimelineItem{State: "busy", Title: eventTitle(e), By: e.CreatedBy, At: &at}
+	if e.FinishedAt != nil {
+		item.At = e.FinishedAt
+	}
+	switch {
+	case e.NeedsAttention || e.Status == domain.EventFailed:
+		item.State = "bad"
+	case e.Status == domain.EventCompleted:
+		item.State = "ok"
+	case e.Status == domain.EventCancelled:
+		item.State = "todo"
+	case asked(e.Type):
+		item.State = "wait"
+	}
+	var text []string
+	if e.Ticket != 0 {
+		text = append(text, domain.TicketName(e.Ticket))
+	}
+	if p := problemText(r, e.Problem); p != "" {
+		text = append(text, p)
+	}
+	item.Text = strings.Join(text, ", ")
+	return item
+}
+
+// powerActions are all operations; those that make no sense now say why.
+func powerActions(m vm.View) []views.PowerAction {
+	var list []views.PowerAction
+	for _, op := range []domain.Operation{domain.OpStart, domain.OpRestart, domain.OpStop} {
+		a := views.PowerAction{Op: op}
+		switch {
+		case m.Busy != nil:
+			a.Refused = eventTitle(*m.Busy)
+		case m.ClusterStatus == domain.ClusterUnreachable:
+			a.Refused = m.Cluster + " does not answer"
+		case !m.State.CanPower(op):
+			a.Refused = "It is " + lowerFirst(views.VMState(m.State).Label)
+		case m.Environment == domain.Prod:
+			a.Href = paths.Power(m.ID) + "?do=" + string(op)
+		}
+		list = append(list, a)
+	}
+	return list
+}

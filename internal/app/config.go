@@ -1,0 +1,147 @@
+// Package app is the composition root: it reads the configuration from the
+// environment, builds every part in order, runs them and takes them down.
+// Nothing else makes the parts of another floor, and nothing imports app but
+// the commands.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Config is how one process of the portal runs. FromEnvironment says which
+// variable sets which field.
+type Config struct {
+	DatabaseURL string // empty: a private server in DataDir
+	DataDir     string
+	Addr        string // of the portal
+	AdminAddr   string // of /metrics and pprof; empty: off
+	URL         string // as people reach it; decides on secure cookies
+	TLSCert     string // files; empty: plain HTTP, for a proxy in front
+	TLSKey      string
+	KEKFile     string // key encryption keys
+	KEK         string
+
+	AllowCIDRs     []netip.Prefix // clusters in special ranges, such as loopback
+	DenyCIDRs      []netip.Prefix // ranges that clusters may not be in
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts
+	LogLevel       slog.Level
+	Version        string
+	Workers        int // of the job queue
+}
+
+// variables documents the environment, for `shepherd help` and the README.
+var variables = [][2]string{
+	{"DATABASE_URL", "PostgreSQL connection string; without it a private server runs in the data directory"},
+	{"SHEPHERD_DATA_DIR", "where the private server and the demo keep their data (./data)"},
+	{"SHEPHERD_ADDR", "address of the portal (:8080)"},
+	{"SHEPHERD_ADMIN_ADDR", "address of /metrics and pprof (127.0.0.1:9090); \"off\" switches it off"},
+	{"SHEPHERD_URL", "address as people type it, such as https://vms.example.com"},
+	{"SHEPHERD_TLS_CERT, SHEPHERD_TLS_KEY", "PEM files; without them put a proxy with TLS in front"},
+	{"SHEPHERD_KEK_FILE", "file with the key encryption keys, mode 0600 or stricter; make one with `shepherd keys new FILE`"},
+	{"SHEPHERD_KEK", "the same text, for platforms that give secrets as variables"},
+	{"SHEPHERD_CLUSTER_ALLOW_CIDRS", "special addresses where clusters may be, such as 127.0.0.1/32; never needed in production"},
+	{"SHEPHERD_CLUSTER_DENY_CIDRS", "addresses where no cluster may be"},
+	{"SHEPHERD_TRUSTED_PROXIES", "CIDRs whose X-Forwarded-For is believed"},
+	{"SHEPHERD_LOG_LEVEL", "debug, info, warn or error (info)"},
+}
+
+// Variables lists the environment variables with what they mean.
+func Variables() [][2]string { return variables }
+
+// FromEnvironment reads the configuration, and reports every mistake at once.
+func FromEnvironment(getenv func(string) string) (Config, error) {
+	or := func(name, fallback string) string {
+		if v := getenv(name); v != "" {
+			return v
+		}
+		return fallback
+	}
+	c := Config{
+		DatabaseURL: getenv("DATABASE_URL"),
+		DataDir:     or("SHEPHERD_DATA_DIR", "data"),
+		Addr:        or("SHEPHERD_ADDR", ":8080"),
+		AdminAddr:   or("SHEPHERD_ADMIN_ADDR", "127.0.0.1:9090"),
+		URL:         getenv("SHEPHERD_URL"),
+		TLSCert:     getenv("SHEPHERD_TLS_CERT"),
+		TLSKey:      getenv("SHEPHERD_TLS_KEY"),
+		KEKFile:     getenv("SHEPHERD_KEK_FILE"),
+		KEK:         getenv("SHEPHERD_KEK"),
+		Workers:     16,
+	}
+	var wrong []error
+	if c.AdminAddr == "off" {
+		c.AdminAddr = ""
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		wrong = append(wrong, errors.New("SHEPHERD_TLS_CERT and SHEPHERD_TLS_KEY belong together"))
+	}
+	if c.URL != "" {
+		u, err := url.Parse(c.URL)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" {
+			wrong = append(wrong, errors.New("SHEPHERD_URL: want scheme and host, such as https://vms.example.com"))
+		}
+	}
+	if err := c.LogLevel.UnmarshalText([]byte(or("SHEPHERD_LOG_LEVEL", "info"))); err != nil {
+		wrong = append(wrong, fmt.Errorf("SHEPHERD_LOG_LEVEL: %w", err))
+	}
+	for name, to := range map[string]*[]netip.Prefix{
+		"SHEPHERD_CLUSTER_ALLOW_CIDRS": &c.AllowCIDRs,
+		"SHEPHERD_CLUSTER_DENY_CIDRS":  &c.DenyCIDRs,
+		"SHEPHERD_TRUSTED_PROXIES":     &c.TrustedProxies,
+	} {
+		for text := range strings.FieldsFuncSeq(getenv(name), func(r rune) bool { return r == ',' || r == ' ' }) {
+			p, err := netip.ParsePrefix(text)
+			if err != nil {
+				wrong = append(wrong, fmt.Errorf("%s: %q is no CIDR", name, text))
+				continue
+			}
+			*to = append(*to, p)
+		}
+	}
+	return c, errors.Join(wrong...)
+}
+
+// Secure says whether browsers reach the portal through TLS, so that cookies
+// can be bound to it.
+func (c Config) Secure() bool { return c.TLSCert != "" || strings.HasPrefix(c.URL, "https://") }
+
+// PublicURL is the address to print and to put into links.
+func (c Config) PublicURL() string {
+	if c.URL != "" {
+		return strings.TrimSuffix(c.URL, "/")
+	}
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	host, port, ok := cutPort(c.Addr)
+	if !ok || host == "" || host == "0.0.0.0" || host == "::" {
+		host = "localhost"
+	}
+	return scheme + "://" + host + ":" + strconv.Itoa(port)
+}
+
+func cutPort(addr string) (host string, port int, ok bool) {
+	i := strings.LastIndexByte(addr, ':')
+	if i < 0 {
+		return addr, 0, false
+	}
+	port, err := strconv.Atoi(addr[i+1:])
+	return strings.Trim(addr[:i], "[]"), port, err == nil
+}
+
+// path is a file in the data directory.
+func (c Config) path(name string) string { return filepath.Join(c.DataDir, name) }
+
+// makeDataDir makes the data directory. Others may enter it, because the
+// private server runs as another account when we are root; what is secret in
+// it has a mode of its own.
+func (c Config) makeDataDir() error { return os.MkdirAll(c.DataDir, 0o755) }

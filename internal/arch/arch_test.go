@@ -1,0 +1,86 @@
+package arch_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kubevirt-shepherd.io/shepherd/internal/arch"
+)
+
+const root = "../.."
+
+func TestForbiddenImports(t *testing.T) {
+	found, err := arch.CheckForbiddenImports(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Error(f)
+	}
+}
+
+func TestTransactionBoundary(t *testing.T) {
+	found, err := arch.CheckTransactionBoundary(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Error(f)
+	}
+}
+
+// The checks find what they are there for.
+func TestChecksFindFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		file, code, want string
+		check            func(string) ([]arch.Finding, error)
+	}{
+		"view imports ent": {
+			"views/bad.go", `package views; import _ "kubevirt-shepherd.io/shepherd/ent"`, "must not import ent", arch.CheckForbiddenImports,
+		},
+		"handler imports a provider": {
+			"handlers/bad.go", `package handlers; import _ "kubevirt-shepherd.io/shepherd/internal/provider"`, "must not import internal/provider", arch.CheckForbiddenImports,
+		},
+		"kubernetes outside its package": {
+			"internal/usecase/vm/bad.go", `package vm; import _ "k8s.io/client-go/kubernetes"`, "its home", arch.CheckForbiddenImports,
+		},
+		"domain imports a library": {
+			"internal/domain/bad.go", `package domain; import _ "github.com/google/uuid"`, "standard library only", arch.CheckForbiddenImports,
+		},
+		"use case imports the root": {
+			"internal/usecase/vm/bad.go", `package vm; import _ "kubevirt-shepherd.io/shepherd/internal/app"`, "composition root", arch.CheckForbiddenImports,
+		},
+		"unknown package": {"internal/utils/bad.go", `package utils`, "no line in the floors", arch.CheckForbiddenImports},
+		"SQL by hand": {
+			"internal/usecase/vm/bad.go", "package vm; const q = `SELECT id FROM vms`", "SQL written by hand", arch.CheckForbiddenImports,
+		},
+		"transaction in a handler": {
+			"handlers/bad.go", `package handlers; func f() { db.InTx(ctx, nil) }`, "only use cases", arch.CheckTransactionBoundary,
+		},
+		"cluster call in a transaction": {
+			"internal/usecase/vm/bad.go",
+			`package vm; func f() { db.InTx(ctx, func(tx *T) error { s.Provider.CreateVM(ctx); return nil }) }`,
+			"inside a transaction", arch.CheckTransactionBoundary,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			p := filepath.Join(dir, c.file)
+			if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(p, []byte(c.code), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			found, err := c.check(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found) != 1 || !strings.Contains(found[0].Text, c.want) {
+				t.Errorf("found %v, want one with %q", found, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,109 @@
+// Package i18n turns the codes of errors and problems, with their parameters,
+// into sentences for people. A sentence has three parts (DESIGN.md section 9):
+// what happened, why, and what to do next; the fact comes first.
+//
+// The result is plain text. Parameters may be of foreign origin, so whoever
+// draws a sentence escapes it like any other text.
+package i18n
+
+import (
+	"maps"
+	"strings"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+)
+
+// English is the language of the sources, and of every language that has no
+// catalogue.
+const English = "en"
+
+// Message says what happened, why, and what to do next. Why and Next may be
+// empty; What never is.
+type Message struct{ What, Why, Next string }
+
+// Text is the whole message in one line.
+func (m Message) Text() string {
+	out := m.What
+	for _, part := range []string{m.Why, m.Next} {
+		if part == "" {
+			continue
+		}
+		if !strings.HasSuffix(out, ".") { // a cluster's own words may end anyhow
+			out += "."
+		}
+		out += " " + part
+	}
+	return out
+}
+
+// catalogue is one language. Its texts are patterns, see fill.
+type catalogue struct {
+	errors  map[string]Message // by error code and problem code
+	fields  map[string]string  // by error code: one line at a form field
+	texts   map[string]string  // by key: everything else
+	formats formats
+}
+
+func of(lang string) *catalogue {
+	switch lang {
+	default:
+		return &english
+	}
+}
+
+// Error is the message of an error or problem code. A code without a sentence
+// reads as INTERNAL, because a code alone tells a person nothing.
+func Error(lang, code string, params map[string]any) Message {
+	c := of(lang)
+	m, ok := c.errors[code]
+	if !ok {
+		m = c.errors[apperr.ErrInternal]
+	}
+	return Message{What: c.fill(m.What, params), Why: c.fill(m.Why, params), Next: c.fill(m.Next, params)}
+}
+
+// Problem is the message of why a VM or a cluster is not well; the cluster's own
+// words are the parameter text.
+func Problem(lang string, p domain.Problem) Message {
+	if p.Text == "" {
+		return Error(lang, p.Code, p.Params)
+	}
+	return Error(lang, p.Code, with(p.Params, "text", p.Text))
+}
+
+// Field is the one line that stands at a form field: what to do, in the field's
+// own words. label is the field's label; the pattern may use it as {label}. A
+// code without a line of its own takes what happened and what to do of Error.
+func Field(lang, code, label string, params map[string]any) string {
+	c := of(lang)
+	pattern, ok := c.fields[code]
+	if !ok {
+		m := Error(lang, code, params)
+		return Message{What: m.What, Next: m.Next}.Text()
+	}
+	if label != "" {
+		params = with(params, "label", label)
+	}
+	return c.fill(pattern, params)
+}
+
+func with(params map[string]any, name string, value any) map[string]any {
+	all := maps.Clone(params)
+	if all == nil {
+		all = map[string]any{}
+	}
+	all[name] = value
+	return all
+}
+
+// Text is any other text of the catalogue. An unknown key is shown as it is:
+// ugly, but it loses nothing.
+func Text(lang, key string, params map[string]any) string {
+	c := of(lang)
+	pattern, ok := c.texts[key]
+	if !ok {
+		return key
+	}
+	return c.fill(pattern, params)
+}

@@ -1,0 +1,270 @@
+package kubevirt
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
+	kubevirtclient "kubevirt.io/client-go/kubevirt"
+
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+)
+
+// Options are the settings of the connections to clusters.
+type Options struct {
+	// AllowCIDRs, when not empty, are the only ranges that are connected to.
+	// Loopback is closed unless a prefix inside loopback is listed (test bed,
+	// demo). Link-local, multicast and metadata addresses are always closed.
+	AllowCIDRs []netip.Prefix
+	// DenyCIDRs and DenyAddrs are closed as well: the portal's own listeners
+	// and its database belong here.
+	DenyCIDRs []netip.Prefix
+	DenyAddrs []netip.AddrPort
+	Logger    *slog.Logger // nil: none
+	UserAgent string       // "" = "kubevirt-shepherd"
+}
+
+// Limits on what a cluster may send: a registered cluster is hostile input
+// all the same.
+const (
+	maxObject  = 2 << 20  // bytes of one object
+	maxList    = 64 << 20 // bytes of one page of a list
+	maxFrame   = 2 << 20  // bytes of one event of a watch
+	maxHeaders = 64 << 10 // bytes of all response headers
+	pageSize   = 500      // objects in one page of a list
+)
+
+// client-go's defaults are 5 requests per second and a burst of 10, which
+// makes 1,000 VMs take 200 seconds. KubeVirt's own controllers use these.
+const (
+	clientQPS   = 200
+	clientBurst = 400
+)
+
+var (
+	errResponseTooLarge = errors.New("response too large")
+	errLost             = errors.New("connection lost")
+)
+
+// client is the connection to one cluster with one credential.
+type client struct {
+	kube      *kubernetes.Clientset
+	kubevirt  *kubevirtclient.Clientset
+	transport *http.Transport
+	print     [sha256.Size]byte // of the configuration
+	secrets   []string          // never to appear in an error
+
+	// live ends when the client is replaced: watches have to move on.
+	live context.Context
+	end  context.CancelFunc
+}
+
+// newClient builds a client that ignores proxies, follows no redirect (client-go
+// would take the token along), does not decompress and reads no more than the
+// limits above. Deadlines come with each call's context; there is no overall
+// timeout because that would end watches.
+func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
+	tlsConfig, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: cfg.TLSClientConfig})
+	if err != nil {
+		// The error may quote the credential.
+		return nil, apperr.New(apperr.ErrClusterTLS)
+	}
+	t := &http.Transport{
+		DialContext:            g.dialer().DialContext,
+		TLSClientConfig:        tlsConfig,
+		TLSHandshakeTimeout:    5 * time.Second,
+		ResponseHeaderTimeout:  30 * time.Second,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConnsPerHost:    8,
+		MaxResponseHeaderBytes: maxHeaders,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      true,
+		// A connection whose other end died without a word is noticed in 30 s.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
+	}
+	mine := &rest.Config{
+		Host:           cfg.Host,
+		BearerToken:    cfg.BearerToken,
+		Transport:      limits{t},
+		UserAgent:      agent,
+		RateLimiter:    flowcontrol.NewTokenBucketRateLimiter(clientQPS, clientBurst),
+		WarningHandler: rest.NoWarnings{},
+	}
+	hc, err := rest.HTTPClientFor(mine)
+	if err != nil {
+		return nil, apperr.New(apperr.ErrClusterTLS)
+	}
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+	c := &client{transport: t, print: fingerprint(cfg)}
+	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
+		if s != "" {
+			c.secrets = append(c.secrets, s)
+		}
+	}
+	if c.kube, err = kubernetes.NewForConfigAndClient(mine, hc); err != nil {
+		return nil, apperr.New(apperr.ErrKubeconfigServer)
+	}
+	if c.kubevirt, err = kubevirtclient.NewForConfigAndClient(mine, hc); err != nil {
+		return nil, apperr.New(apperr.ErrKubeconfigServer)
+	}
+	c.live, c.end = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// close ends watches and idle connections; calls under way finish, and their
+// connections close after them.
+func (c *client) close() {
+	c.end()
+	c.transport.CloseIdleConnections()
+}
+
+// fingerprint identifies the parts of a configuration that are used.
+func fingerprint(cfg *rest.Config) [sha256.Size]byte {
+	tls := cfg.TLSClientConfig
+	b, err := json.Marshal([]any{cfg.Host, cfg.BearerToken, tls.ServerName, tls.CAData, tls.CertData, tls.KeyData})
+	if err != nil {
+		panic(err) // strings and bytes: cannot happen
+	}
+	return sha256.Sum256(b)
+}
+
+// clients keeps one client for each cluster and its current credential.
+type clients struct {
+	creds CredentialProvider
+	guard guard
+	agent string
+
+	mu        sync.Mutex
+	byCluster map[string]*client
+}
+
+// get gives the client for the credential that is stored now. A client of an
+// older credential is closed; so is one whose cluster is gone.
+func (cs *clients) get(ctx context.Context, cluster string) (*client, error) {
+	cfg, err := cs.creds.GetRESTConfig(ctx, cluster)
+	if err != nil {
+		if apperr.KindOf(err) == apperr.NotFound {
+			cs.forget(cluster)
+		}
+		return nil, err
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	old := cs.byCluster[cluster]
+	if old != nil && old.print == fingerprint(cfg) {
+		return old, nil
+	}
+	c, err := newClient(cfg, cs.guard, cs.agent)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		old.close()
+	}
+	cs.byCluster[cluster] = c
+	return c, nil
+}
+
+func (cs *clients) forget(cluster string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.byCluster[cluster]; c != nil {
+		c.close()
+		delete(cs.byCluster, cluster)
+	}
+}
+
+func (cs *clients) close() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for id, c := range cs.byCluster {
+		c.close()
+		delete(cs.byCluster, id)
+	}
+}
+
+// limits bounds response bodies.
+type limits struct{ next http.RoundTripper }
+
+// RoundTrip also hides Retry-After and what a lost connection looks like:
+// client-go would sleep and repeat up to ten times inside one call. Who calls
+// decides about repeating.
+func (l limits) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := l.next.RoundTrip(req)
+	if utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) {
+		return nil, errLost
+	}
+	if err != nil {
+		return nil, err
+	}
+	resp.Header.Del("Retry-After")
+	q := req.URL.Query()
+	switch {
+	case q.Get("watch") == "true" || q.Get("watch") == "1":
+		resp.Body = &framed{ReadCloser: resp.Body}
+	case q.Has("limit"):
+		resp.Body = &capped{resp.Body, maxList}
+	default:
+		resp.Body = &capped{resp.Body, maxObject}
+	}
+	return resp, nil
+}
+
+// capped fails, rather than ends, when there is more than left bytes: a cut
+// answer must never look complete.
+type capped struct {
+	io.ReadCloser
+	left int64
+}
+
+func (c *capped) Read(p []byte) (int, error) {
+	if c.left < 0 {
+		return 0, errResponseTooLarge
+	}
+	if int64(len(p)) > c.left+1 {
+		p = p[:c.left+1]
+	}
+	n, err := c.ReadCloser.Read(p)
+	if c.left -= int64(n); c.left < 0 {
+		return 0, errResponseTooLarge
+	}
+	return n, err
+}
+
+// framed bounds the events of a watch. API servers end each with a line feed,
+// which cannot occur inside JSON.
+type framed struct {
+	io.ReadCloser
+	open int // bytes since the last line feed
+}
+
+func (f *framed) Read(p []byte) (int, error) {
+	n, err := f.ReadCloser.Read(p)
+	chunk := p[:n]
+	first := bytes.IndexByte(chunk, '\n')
+	if first < 0 {
+		first = n
+	}
+	if f.open+first > maxFrame {
+		return 0, errResponseTooLarge
+	}
+	if last := bytes.LastIndexByte(chunk, '\n'); last >= 0 {
+		f.open = n - last - 1
+	} else {
+		f.open += n
+	}
+	return n, err
+}

@@ -1,0 +1,381 @@
+package kubevirt
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/provider"
+	"kubevirt-shepherd.io/shepherd/internal/provider/providertest"
+)
+
+// watching runs a watcher on "c1" until stop or the end of the test.
+func watching(t *testing.T, p *Provider) (*providertest.Recorder, func()) {
+	t.Helper()
+	rec := providertest.NewRecorder()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = p.Watch(ctx, "c1", rec)
+	}()
+	stop := func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(stop)
+	return rec, stop
+}
+
+func isWatch(r *http.Request) bool { return r.URL.Query().Get("watch") != "" }
+
+func isList(r *http.Request) bool { return r.URL.Query().Get("limit") != "" }
+
+// TestWatchSurvives: the cluster is cut off, comes back, falls silent, and the
+// credential changes; no change is lost and no list is read for a cut.
+func TestWatchSurvives(t *testing.T) {
+	p, st, f := faulty(t)
+	p.timing.maxBackoff, p.timing.rotation = time.Second, 200*time.Millisecond
+	ns := namespace(t, p)
+	direct, _ := testProvider(t, admin(t)) // makes changes that the watcher has to find out
+	make := func(name string) *domain.VM {
+		t.Helper()
+		vm, _, err := direct.CreateVM(t.Context(), "c1", spec(ns, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return vm
+	}
+	drop := func(vm *domain.VM) {
+		t.Helper()
+		if err := direct.DeleteVM(t.Context(), provider.Ref{Cluster: "c1", Namespace: ns, Name: vm.Name, UID: vm.UID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := func(rec *providertest.Recorder, vm *domain.VM) {
+		t.Helper()
+		rec.WaitVM(t, ns, vm.Name, "is seen", 10*time.Second, func(got *domain.VM) bool { return got.UID == vm.UID })
+	}
+	gone := func(rec *providertest.Recorder, vm *domain.VM) {
+		t.Helper()
+		rec.Wait(t, vm.Name+" is seen deleted", 20*time.Second, func() bool { return rec.Deleted(ns, vm.Name) == vm.UID })
+	}
+
+	lists := atomic.Int32{}
+	count := func(_ http.ResponseWriter, r *http.Request) bool {
+		if isList(r) {
+			lists.Add(1)
+		}
+		return false
+	}
+	f.set(count, nil)
+	first := make("first")
+	rec, _ := watching(t, p)
+	seen(rec, first)
+	rec.Wait(t, "a complete list", 10*time.Second, func() bool { n, _ := rec.Lists(); return n == 1 })
+	if _, names := rec.Lists(); !names[provider.Ref{Cluster: "c1", Namespace: ns, Name: "first", UID: first.UID}] {
+		t.Errorf("the complete list misses the VM: %v", names)
+	}
+	seen(rec, make("second"))
+	began := lists.Load()
+
+	t.Run("Cut", func(t *testing.T) {
+		f.set(abort, nil)
+		f.server.CloseClientConnections()
+		time.Sleep(1500 * time.Millisecond)
+		third := make("third")
+		drop(first)
+		f.set(count, nil)
+		seen(rec, third)
+		gone(rec, first)
+		if n := lists.Load() - began; n != 0 {
+			t.Errorf("%d lists for one cut", n)
+		}
+	})
+
+	t.Run("Silence", func(t *testing.T) {
+		p.timing.silence = 2 * time.Second // for watches that begin now
+		f.server.CloseClientConnections()
+		hold := atomic.Bool{}
+		hold.Store(true)
+		held := atomic.Int32{}
+		f.set(func(w http.ResponseWriter, r *http.Request) bool {
+			if isWatch(r) && hold.Load() {
+				held.Add(1)
+				w.WriteHeader(200)
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+				return true
+			}
+			return count(w, r)
+		}, nil)
+		for held.Load() < 3 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		fourth := make("fourth")
+		hold.Store(false)
+		seen(rec, fourth)
+		if n := lists.Load() - began; n != 0 {
+			t.Errorf("%d lists for silence", n)
+		}
+	})
+
+	t.Run("Refused", func(t *testing.T) {
+		rec.Refuse(2)
+		seen(rec, make("fifth"))
+	})
+
+	t.Run("Rotation", func(t *testing.T) {
+		good, _, _ := st.Credential(t.Context(), "c1")
+		expired := atomic.Bool{}
+		expired.Store(true)
+		f.set(func(w http.ResponseWriter, r *http.Request) bool {
+			if expired.Load() && r.Header.Get("Authorization") == "Bearer "+testToken {
+				answer(w, 401, status(401, "Unauthorized", "Unauthorized"))
+				return true
+			}
+			return false
+		}, nil)
+		f.server.CloseClientConnections()
+		p.timing.maxBackoff = time.Minute // nothing but the new credential helps
+		sixth := make("sixth")
+		time.Sleep(time.Second)
+		if rec.VM(ns, "sixth") != nil {
+			t.Fatal("seen with an expired credential")
+		}
+		good.Token = domain.Secret("new")
+		st.set("c1", good)
+		seen(rec, sixth)
+	})
+}
+
+// TestWatchForgets: 410 Gone leads to one new list, whose VMs are observed and
+// whose absent ones are not reported as deleted but left to Synced.
+func TestWatchForgets(t *testing.T) {
+	for name, gone := range map[string]func(w http.ResponseWriter){
+		"at the start": func(w http.ResponseWriter) { answer(w, 410, status(410, "Expired", "too old")) },
+		"as an event": func(w http.ResponseWriter) {
+			e, _ := json.Marshal(status(410, "Expired", "too old"))
+			fmt.Fprintf(w, `{"type":"ERROR","object":%s}`+"\n", e)
+		},
+		"in the future": func(w http.ResponseWriter) {
+			s := status(504, "Timeout", "Too large resource version: 100, current: 7")
+			s.Details = &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge}}}
+			answer(w, 504, s)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lists, watches := atomic.Int32{}, atomic.Int32{}
+			p := scripted(t, func(w http.ResponseWriter, r *http.Request) {
+				kind := map[bool]string{true: "VirtualMachine", false: "VirtualMachineInstance"}[strings.HasSuffix(r.URL.Path, "/virtualmachines")]
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/nodes"):
+					kind = "Node"
+					if isWatch(r) {
+						w.WriteHeader(200)
+						w.(http.Flusher).Flush()
+						<-r.Context().Done()
+						return
+					}
+					fmt.Fprint(w, `{"apiVersion":"v1","kind":"NodeList","metadata":{"resourceVersion":"1"},"items":[]}`)
+				case isWatch(r) && kind == "VirtualMachine" && watches.Add(1) == 1:
+					gone(w)
+				case isWatch(r):
+					w.WriteHeader(200)
+					w.(http.Flusher).Flush()
+					<-r.Context().Done()
+				case kind == "VirtualMachine":
+					n := lists.Add(1)
+					w.Header().Set("Content-Type", "application/json")
+					// Two pages; a VM is lost between the first list and the second.
+					item := func(name string) string { return strings.Replace(vmJSON(0), `"x"`, `"`+name+`"`, 1) }
+					if r.URL.Query().Get("continue") == "" {
+						fmt.Fprintf(w, `{"apiVersion":"kubevirt.io/v1","kind":"VirtualMachineList","metadata":{"resourceVersion":"100","continue":"next"},"items":[%s]}`, item("a"))
+						return
+					}
+					rest := item("b")
+					if n > 2 {
+						rest = item("c")
+					}
+					fmt.Fprintf(w, `{"apiVersion":"kubevirt.io/v1","kind":"VirtualMachineList","metadata":{"resourceVersion":"100"},"items":[%s]}`, rest)
+				default:
+					w.Header().Set("Content-Type", "application/json")
+					fmt.Fprint(w, `{"apiVersion":"kubevirt.io/v1","kind":"VirtualMachineInstanceList","metadata":{"resourceVersion":"1"},"items":[]}`)
+				}
+			})
+			p.timing.maxBackoff = 100 * time.Millisecond
+			rec, stop := watching(t, p)
+			rec.Wait(t, "two complete lists", 5*time.Second, func() bool { n, _ := rec.Lists(); return n == 2 })
+			stop()
+			_, names := rec.Lists()
+			if len(names) != 2 || rec.VM("n", "a") == nil || rec.VM("n", "c") == nil {
+				t.Errorf("the second list is %v", names)
+			}
+			if rec.Deleted("n", "b") != "" {
+				t.Error("a VM that a list does not show is called deleted")
+			}
+			if n := lists.Load(); n != 4 {
+				t.Errorf("%d pages were read, want 4", n)
+			}
+		})
+	}
+}
+
+// TestNodeSilent: KubeVirt goes on saying "Running" when the node is gone.
+func TestNodeSilent(t *testing.T) {
+	p, _ := testProvider(t, admin(t))
+	ns := namespace(t, p)
+	rec, _ := watching(t, p)
+	s := spec(ns, "quiet")
+	s.Running = true
+	vm, _, err := p.CreateVM(t.Context(), "c1", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := provider.Ref{Cluster: "c1", Namespace: ns, Name: vm.Name, UID: vm.UID}
+	node := rec.WaitVM(t, ns, vm.Name, "runs", 30*time.Second, func(v *domain.VM) bool {
+		return v.Status.State == domain.StateRunning && v.Status.Node != ""
+	}).Status.Node
+
+	c, err := p.clients.get(t.Context(), "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	label := func(ctx context.Context, value string) {
+		t.Helper()
+		if _, err := c.kube.CoreV1().Nodes().Patch(ctx, node, types.MergePatchType, []byte(`{"metadata":{"labels":{"testbed.local/down":`+value+`}}}`), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	label(t.Context(), `"true"`) // its agent stops to report
+	t.Cleanup(func() { label(context.WithoutCancel(t.Context()), "null") })
+	silent := func(v *domain.VM) bool {
+		return v.Status.State == domain.StateUnknown && v.Status.Problem.Code == domain.ProblemNodeSilent && v.Status.Problem.Params["node"] == node
+	}
+	// What the node controller does after its grace period. A heartbeat that
+	// was under way may come after it, so it is repeated.
+	end := time.Now().Add(20 * time.Second)
+	for v := rec.VM(ns, vm.Name); !silent(v); v = rec.VM(ns, vm.Name) {
+		if time.Now().After(end) {
+			t.Fatalf("on a silent node the VM is %+v", v.Status)
+		}
+		_, err = c.kube.CoreV1().Nodes().Patch(t.Context(), node, types.StrategicMergePatchType,
+			[]byte(`{"status":{"conditions":[{"type":"Ready","status":"Unknown","lastTransitionTime":"2026-01-02T03:04:05Z"}]}}`), metav1.PatchOptions{}, "status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	if read, err := p.GetVM(t.Context(), ref); err != nil || !silent(read) {
+		t.Errorf("GetVM of a VM on a silent node: %+v, %v", read, err)
+	}
+	label(t.Context(), "null")
+	rec.WaitVM(t, ns, vm.Name, "runs again", 30*time.Second, func(v *domain.VM) bool { return v.Status.State == domain.StateRunning })
+}
+
+// TestView: the joining alone.
+func TestView(t *testing.T) {
+	k := key{"n", "x"}
+	vm := func(uid string) row {
+		return compact(&domain.VM{UID: uid, Spec: domain.VMSpec{Name: "x", Namespace: "n"}, Status: domain.VMStatus{State: domain.StateRunning}})
+	}
+	flushed := func(v *view) *providertest.Recorder {
+		rec := providertest.NewRecorder()
+		if err := v.flush(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		return rec
+	}
+	v := newView("c1", defaultTiming)
+	v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"})
+	if len(v.dirty) > 0 || v.complete() {
+		t.Error("an instance without its VM is observed")
+	}
+	v.replaceVMs(map[key]row{k: vm("u1")})
+	v.replaceVMIs(map[key]instance{k: {owner: "u1", ip: "10.0.0.1", node: "n1"}})
+	v.replaceNodes(map[key]time.Time{{"", "n1"}: {}})
+	if !v.complete() {
+		t.Error("not complete after all lists")
+	}
+	rec := flushed(v)
+	if got := rec.VM("n", "x"); got == nil || got.Status.IP != "10.0.0.1" || got.Status.State != domain.StateRunning {
+		t.Errorf("joined to %+v", got)
+	}
+	if n, _ := rec.Lists(); n != 1 {
+		t.Error("no Synced")
+	}
+
+	for range 100 { // as many changes as there are heartbeats and events in 100 ms
+		v.setVM(k, vm("u1"))
+		v.setNode("n1", time.Time{})
+		v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"})
+	}
+	if n := flushed(v).Count(); n != 1 {
+		t.Errorf("100 changes of one VM are %d observations", n)
+	}
+	v.setNode("n1", time.Time{})
+	v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"})
+	if n := flushed(v).Count(); n != 0 {
+		t.Errorf("nothing changed and %d observations", n)
+	}
+
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	v.setNode("n1", since)
+	if got := flushed(v).VM("n", "x"); got.Status.State != domain.StateUnknown || got.Status.Problem.Params["since"] != "2026-01-02T03:04:05Z" {
+		t.Errorf("on a silent node: %+v", got.Status)
+	}
+	v.setNode("n1", time.Time{})
+
+	// Deleted and made again under the same name between two flushes; the old
+	// instance is still there.
+	v.dropVM(k, vm("u1"))
+	v.setVM(k, vm("u2"))
+	rec = flushed(v)
+	if rec.Deleted("n", "x") != "u1" || rec.VM("n", "x").UID != "u2" || rec.VM("n", "x").Status.IP != "" {
+		t.Errorf("after a replacement: deleted %q, seen %+v", rec.Deleted("n", "x"), rec.VM("n", "x"))
+	}
+	v.dropVM(k, vm("u1")) // late news about the old one
+	if rec = flushed(v); v.vms[k].uid != "u2" {
+		t.Error("the new VM was dropped")
+	}
+}
+
+// TestViewMemory: a hundred thousand VMs fit.
+func TestViewMemory(t *testing.T) {
+	const n = 20000
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	v := newView("c1", defaultTiming)
+	before := heap()
+	for i := range n {
+		s := spec("team-a", fmt.Sprintf("shop-web-%05d", i))
+		raw, err := render(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.UID = types.UID(fmt.Sprintf("%036d", i))
+		raw.Status.PrintableStatus = "Running"
+		v.setVM(keyOf(raw), compact(fromVM(raw)))
+	}
+	clear(v.dirty)
+	each := (heap() - before) / n
+	t.Logf("%d bytes for each VM", each)
+	if each > 1500 {
+		t.Errorf("%d bytes for each VM", each)
+	}
+	runtime.KeepAlive(v)
+}

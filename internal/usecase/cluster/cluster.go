@@ -1,0 +1,224 @@
+// Package cluster adds, checks and watches the KubeVirt clusters, and registers
+// their namespaces. Clusters are changed by admins and seen by those who work
+// with them: admins, auditors and approvers. For everybody else they do not
+// exist.
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/crypto"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/provider"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+)
+
+// Service holds the rules about clusters. All fields must be set.
+type Service struct {
+	DB       *database.DB
+	Keys     *crypto.Keyring
+	Prober   provider.Prober                 // looks at a cluster that is not stored yet
+	Provider provider.InfrastructureProvider // asked for the health of stored clusters
+	Watcher  provider.Watcher
+	Sink     provider.Sink // takes what the watcher sees
+	Logger   *slog.Logger
+}
+
+// Cluster is a cluster as pages show it: no credential.
+type Cluster struct {
+	ID, Name, Place string
+	Environment     domain.Environment
+	Enabled         bool   // takes new VMs
+	Server          string // https URL
+	CreatedBy       string
+	CreatedAt       time.Time
+
+	// What the periodic check found.
+	Status            domain.ClusterStatus
+	Reason            domain.Problem // why it is not healthy
+	KubernetesVersion string
+	KubeVirtVersion   string
+	Features          []string
+	StorageClasses    []domain.StorageClass
+	Nodes, ReadyNodes int
+	VMs               int
+	Failures          int        // checks in a row without an answer
+	CheckedAt         *time.Time // nil: not yet
+	AnsweredAt        *time.Time // last check with an answer
+
+	CredentialExpiresAt *time.Time // nil: unknown or never
+}
+
+// Page selects a part of a list: the Limit entries after a cursor of the page
+// before. The zero value is the first page.
+type Page struct {
+	After string
+	Limit int // 0 = 100, at most 500
+}
+
+func (p Page) limit() int {
+	if p.Limit <= 0 {
+		return 100
+	}
+	return min(p.Limit, 500)
+}
+
+// Listing is one page of a list. Next is the cursor of the following page, ""
+// at the end.
+type Listing[T any] struct {
+	Items []T
+	Next  string
+}
+
+// List gives the clusters by name.
+func (s *Service) List(ctx context.Context, actor domain.Actor, page Page) (Listing[Cluster], error) {
+	if !sees(actor) {
+		return Listing[Cluster]{}, apperr.New(apperr.ErrNotFound)
+	}
+	rows, err := s.DB.Ent.Cluster.Query().Where(cluster.NameGT(page.After)).
+		Order(cluster.ByName()).Limit(page.limit() + 1).All(ctx)
+	if err != nil {
+		return Listing[Cluster]{}, database.Classify(err)
+	}
+	var out Listing[Cluster]
+	if len(rows) > page.limit() {
+		rows = rows[:page.limit()]
+		out.Next = rows[len(rows)-1].Name
+	}
+	for _, row := range rows {
+		out.Items = append(out.Items, view(row))
+	}
+	return out, nil
+}
+
+// Get gives one cluster; NOT_FOUND when there is none, or not for this actor.
+func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (Cluster, error) {
+	if !sees(actor) {
+		return Cluster{}, apperr.New(apperr.ErrNotFound)
+	}
+	row, err := find(ctx, s.DB.Ent, id)
+	if err != nil {
+		return Cluster{}, err
+	}
+	return view(row), nil
+}
+
+// SetEnabled says whether a cluster takes new VMs. Those that it has stay as
+// they are, and it is watched all the same.
+func (s *Service) SetEnabled(ctx context.Context, actor domain.Actor, id string, enabled bool) error {
+	if err := mayChange(actor); err != nil {
+		return err
+	}
+	key, err := parseID(id)
+	if err != nil {
+		return err
+	}
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		row, err := lock(ctx, tx, key)
+		if err != nil || row.Enabled == enabled {
+			return err
+		}
+		if err := row.Update().SetEnabled(enabled).Exec(ctx); err != nil {
+			return err
+		}
+		action := "cluster.disable"
+		if enabled {
+			action = "cluster.enable"
+		}
+		if err := audit.Write(ctx, tx, actor, entry(action, row)); err != nil {
+			return err
+		}
+		return notify(ctx, tx, key)
+	})
+}
+
+func view(row *ent.Cluster) Cluster {
+	return Cluster{
+		ID: row.ID.String(), Name: row.Name, Place: row.Place, Environment: domain.Environment(row.Environment),
+		Enabled: row.Enabled, Server: row.APIServerURL, CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt,
+		Status: domain.ClusterStatus(row.Status), Reason: row.StatusReason,
+		KubernetesVersion: row.KubernetesVersion, KubeVirtVersion: row.KubevirtVersion,
+		Features: row.EnabledFeatures, StorageClasses: row.StorageClasses,
+		Nodes: row.Nodes, ReadyNodes: row.ReadyNodes, VMs: row.VMCount,
+		Failures: row.Failures, CheckedAt: row.CheckedAt, AnsweredAt: row.AnsweredAt,
+		CredentialExpiresAt: row.CredentialExpiresAt,
+	}
+}
+
+// sees says who may know that clusters exist.
+func sees(a domain.Actor) bool { return a.CanAudit() || a.Approves() }
+
+// mayChange lets admins pass. Who may not even see clusters is not told that
+// there is something to forbid.
+func mayChange(a domain.Actor) error {
+	switch {
+	case !sees(a):
+		return apperr.New(apperr.ErrNotFound)
+	case !a.IsAdmin():
+		return apperr.New(apperr.ErrForbidden)
+	}
+	return nil
+}
+
+// parseID reads an id of an address: what is no UUID names nothing.
+func parseID(id string) (uuid.UUID, error) {
+	key, err := uuid.Parse(id)
+	if err != nil {
+		return uuid.Nil, apperr.New(apperr.ErrNotFound)
+	}
+	return key, nil
+}
+
+func find(ctx context.Context, c *ent.Client, id string) (*ent.Cluster, error) {
+	key, err := parseID(id)
+	if err != nil {
+		return nil, err
+	}
+	row, err := c.Cluster.Get(ctx, key)
+	return row, orNotFound(err)
+}
+
+// lock reads a cluster and keeps others from changing it until tx ends.
+func lock(ctx context.Context, tx *ent.Tx, id uuid.UUID) (*ent.Cluster, error) {
+	row, err := tx.Cluster.Query().Where(cluster.ID(id)).ForUpdate().Only(ctx)
+	return row, orNotFound(err)
+}
+
+func orNotFound(err error) error {
+	if ent.IsNotFound(err) {
+		return apperr.New(apperr.ErrNotFound)
+	}
+	return database.Classify(err)
+}
+
+func entry(action string, row *ent.Cluster) audit.Entry {
+	return audit.Entry{Action: action, ResourceType: "cluster", ResourceID: row.ID.String(), ResourceName: row.Name}
+}
+
+// notify tells the pages that show the cluster. It is called once per transaction.
+func notify(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
+	return database.Notify(ctx, tx, "clusters", fmt.Sprintf("cluster-%s", id))
+}
+
+// cursor of lists that are ordered by name and id.
+func cursor(name string, id uuid.UUID) string { return name + "/" + id.String() }
+
+// parseCursor starts from the beginning when the text is not one of ours.
+func parseCursor(s string) (name string, id uuid.UUID) {
+	name, rest, _ := strings.Cut(s, "/")
+	id, err := uuid.Parse(rest)
+	if err != nil {
+		return "", uuid.Nil
+	}
+	return name, id
+}

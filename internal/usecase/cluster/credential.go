@@ -1,0 +1,103 @@
+package cluster
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/internal/crypto"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+)
+
+// Credentials opens the sealed credentials for the provider
+// (provider.CredentialStore).
+type Credentials struct {
+	DB   *database.DB
+	Keys *crypto.Keyring
+}
+
+// Credential opens the credential of a cluster. CREDENTIALS_LOCKED and
+// CREDENTIALS_TAMPERED when it does not open. A cluster that was found to be
+// another one is refused with CLUSTER_IDENTITY_CHANGED: as every call of the
+// provider comes through here, nothing is done there until it is itself again.
+func (c *Credentials) Credential(ctx context.Context, id string) (domain.Credential, int, error) {
+	row, err := find(ctx, c.DB.Ent, id)
+	if err != nil {
+		return domain.Credential{}, 0, err
+	}
+	if impostor(row) {
+		return domain.Credential{}, 0, apperr.New(apperr.ErrClusterIdentity).With("cluster", row.Name)
+	}
+	cred, err := open(c.Keys, row)
+	return cred, row.CredentialGeneration, err
+}
+
+func open(keys *crypto.Keyring, row *ent.Cluster) (domain.Credential, error) {
+	var cred domain.Credential
+	err := unseal(keys, clusterPlace(row.ID), row.EncryptionKeyID, row.EncryptedKubeconfig, &cred)
+	if e, ok := apperr.From(err); ok {
+		return domain.Credential{}, e.With("cluster", row.Name)
+	}
+	return cred, err
+}
+
+// The places of the two sealed columns.
+func clusterPlace(id uuid.UUID) crypto.AAD {
+	return crypto.AAD{Table: "clusters", Column: "encrypted_kubeconfig", Row: id.String()}
+}
+
+func draftPlace(id uuid.UUID) crypto.AAD {
+	return crypto.AAD{Table: "cluster_drafts", Column: "sealed", Row: id.String()}
+}
+
+// seal encrypts v as JSON, and wipes the text in between.
+func seal(keys *crypto.Keyring, place crypto.AAD, v any) (sealed []byte, keyID string, err error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, "", fmt.Errorf("seal: %w", err)
+	}
+	defer clear(text)
+	return keys.Seal(place, text)
+}
+
+func unseal(keys *crypto.Keyring, place crypto.AAD, keyID string, sealed []byte, v any) error {
+	text, err := keys.Open(place, keyID, sealed)
+	if err != nil {
+		return err
+	}
+	defer clear(text)
+	if json.Unmarshal(text, v) != nil { // whose error could repeat the text
+		return apperr.New(apperr.ErrCredentialsTampered).With("key", keyID)
+	}
+	return nil
+}
+
+// fingerprints is what the record keeps of a credential: enough to recognise
+// it, nothing to sign in with.
+func fingerprints(c domain.Credential, subject string) map[string]any {
+	details := map[string]any{"server": c.Server}
+	if subject != "" {
+		details["subject_sha256"] = digest([]byte(subject))
+	}
+	var authorities []string
+	for block, rest := pem.Decode(c.CA); block != nil; block, rest = pem.Decode(rest) {
+		authorities = append(authorities, digest(block.Bytes)) // as openssl x509 -fingerprint -sha256 prints it
+	}
+	if authorities != nil {
+		details["ca_sha256"] = authorities
+	}
+	return details
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/cluster"
+)
+
+const (
+	watchLease   = 20 * time.Second // after which another replica takes over from a dead one
+	watchRenew   = 7 * time.Second
+	watchPoll    = 2 * time.Second // how soon a new cluster or credential is noticed
+	leaseTimeout = 5 * time.Second // of one look at the leases
+	watchBackoff = time.Second     // after a watcher that failed, doubled up to
+	watchPause   = 30 * time.Second
+)
+
+// watch is a running watcher of one cluster.
+type watch struct {
+	generation int // of the credential that it started with
+	stop       context.CancelFunc
+	expiry     *time.Timer // stops it when the lease was not renewed in time
+	done       chan struct{}
+}
+
+// lease is a cluster that this replica may watch.
+type lease struct {
+	generation int
+	remaining  time.Duration
+}
+
+// Run watches the clusters until ctx ends, and returns when all watchers have
+// ended. Every replica calls it: a lease in the database gives each cluster to
+// one of them at a time. A watcher stops when its lease is lost, when its
+// cluster is removed or proves to be another one, and starts anew when the
+// credential is replaced.
+func (s *Service) Run(ctx context.Context) {
+	me := uuid.NewString()
+	running := map[uuid.UUID]*watch{}
+	ended := make(chan struct{}, 1)
+	defer func() {
+		for _, w := range running {
+			w.stop()
+		}
+		for _, w := range running {
+			<-w.done
+		}
+		s.release(context.WithoutCancel(ctx), me)
+	}()
+	tick := time.NewTicker(watchPoll)
+	defer tick.Stop()
+	for {
+		asked := time.Now() // before the database looks at its clock: we never think that a lease is longer than it is
+		held, err := s.hold(ctx, me)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.Logger.WarnContext(ctx, "watch leases", "error", err) // the expiry timers go on
+		} else {
+			s.reconcile(ctx, running, held, asked, ended)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-ended:
+		}
+	}
+}
+
+// reconcile makes running what held says.
+func (s *Service) reconcile(ctx context.Context, running map[uuid.UUID]*watch, held map[uuid.UUID]lease, asked time.Time, ended chan<- struct{}) {
+	for id, w := range running {
+		select {
+		case <-w.done:
+			delete(running, id)
+			continue
+		default:
+		}
+		if l, ok := held[id]; !ok || l.generation != w.generation {
+			w.stop() // the next one starts when this one has ended
+			continue
+		}
+		w.expiry.Reset(held[id].remaining - time.Since(asked))
+	}
+	for id, l := range held {
+		if running[id] != nil {
+			continue
+		}
+		watching, cancel := context.WithCancel(ctx)
+		w := &watch{generation: l.generation, stop: cancel, done: make(chan struct{})}
+		w.expiry = time.AfterFunc(l.remaining-time.Since(asked), cancel)
+		running[id] = w
+		go func() {
+			defer func() {
+				cancel()
+				w.expiry.Stop()
+				close(w.done)
+				select {
+				case ended <- struct{}{}:
+				default:
+				}
+			}()
+			s.watch(watching, id)
+		}()
+	}
+}
+
+// watch follows one cluster, again and again, until ctx ends.
+func (s *Service) watch(ctx context.Context, id uuid.UUID) {
+	pause := watchBackoff
+	for ctx.Err() == nil {
+		started := time.Now()
+		err := s.Watcher.Watch(ctx, id.String(), s.Sink)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(started) > watchPause {
+			pause = watchBackoff
+		}
+		s.Logger.WarnContext(ctx, "watcher ended", "cluster", id, "again_in", pause, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, watchPause)
+	}
+}
+
+// hold takes the leases that are free, renews those that are due, and gives
+// all that this replica holds. The database's clock decides.
+func (s *Service) hold(ctx context.Context, me string) (map[uuid.UUID]lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	held := map[uuid.UUID]lease{}
+	err := s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		now, err := s.DB.Now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		due := cluster.Or(
+			cluster.WatchUntilIsNil(),
+			cluster.WatchUntilLT(now),
+			cluster.And(cluster.Watcher(me), cluster.WatchUntilLT(now.Add(watchLease-watchRenew))),
+		)
+		// Locked in one order, so that replicas wait for each other and do not
+		// deadlock; who waited sees that the lease is taken.
+		ids, err := tx.Cluster.Query().Where(due).Order(cluster.ByID()).ForUpdate().IDs(ctx)
+		if err != nil {
+			return err
+		}
+		if len(ids) > 0 {
+			err := tx.Cluster.Update().Where(cluster.IDIn(ids...)).SetWatcher(me).SetWatchUntil(now.Add(watchLease)).Exec(ctx)
+			if err != nil {
+				return err
+			}
+		}
+		mine, err := tx.Cluster.Query().Where(cluster.Watcher(me), cluster.WatchUntilGT(now)).
+			Select(cluster.FieldID, cluster.FieldCredentialGeneration, cluster.FieldWatchUntil, cluster.FieldStatusReason).All(ctx)
+		if err != nil {
+			return err
+		}
+		for _, row := range mine {
+			if !impostor(row) {
+				held[row.ID] = lease{row.CredentialGeneration, row.WatchUntil.Sub(now)}
+			}
+		}
+		return nil
+	})
+	return held, err
+}
+
+// release gives the leases back, so that another replica need not wait.
+func (s *Service) release(ctx context.Context, me string) {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	err := s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		return tx.Cluster.Update().Where(cluster.Watcher(me)).ClearWatcher().ClearWatchUntil().Exec(ctx)
+	})
+	if err != nil {
+		s.Logger.WarnContext(ctx, "give watch leases back", "error", err)
+	}
+}

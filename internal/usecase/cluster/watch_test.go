@@ -1,0 +1,202 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+)
+
+// replica runs the watchers of one portal process.
+type replica struct {
+	stop func() // and waits
+
+	mu      sync.Mutex
+	now     map[string]int // watchers of each cluster
+	started int
+	twice   bool // two watchers of one cluster at once
+}
+
+func (r *replica) watching() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for c := range r.now {
+		out = append(out, c)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (r *replica) watch(ctx context.Context, cluster string) error {
+	r.mu.Lock()
+	r.started++
+	r.now[cluster]++
+	r.twice = r.twice || r.now[cluster] > 1
+	r.mu.Unlock()
+	<-ctx.Done()
+	time.Sleep(50 * time.Millisecond) // a watcher takes its time to end
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now[cluster]--; r.now[cluster] == 0 {
+		delete(r.now, cluster)
+	}
+	return ctx.Err()
+}
+
+func (st *stage) replica() *replica {
+	r := &replica{now: map[string]int{}}
+	s := *st.Service
+	s.Watcher = &script{watch: r.watch}
+	ctx, cancel := context.WithCancel(st.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.Run(ctx) }()
+	r.stop = func() { cancel(); <-done }
+	st.t.Cleanup(r.stop)
+	return r
+}
+
+// soon waits for a condition; within is generous, because tests share two cores.
+func soon(t testing.TB, what string, within time.Duration, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+	}
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	st := newStage(t)
+	east := st.stored("east", domain.Test).ID.String()
+	goroutines := runtime.NumGoroutine()
+	a := st.replica()
+	is := func(r *replica, ids ...string) func() bool {
+		slices.Sort(ids)
+		return func() bool { return slices.Equal(r.watching(), ids) }
+	}
+	soon(t, "the first cluster is watched", time.Second, is(a, east))
+
+	west := st.stored("west", domain.Prod).ID.String()
+	soon(t, "a new cluster is watched", 3*time.Second, is(a, east, west))
+
+	// A second replica finds nothing to do.
+	b := st.replica()
+	either := func(ids ...string) func() bool {
+		slices.Sort(ids)
+		return func() bool {
+			return slices.Equal(slices.Sorted(slices.Values(append(a.watching(), b.watching()...))), ids)
+		}
+	}
+	time.Sleep(2500 * time.Millisecond)
+	if got := b.watching(); len(got) > 0 {
+		t.Errorf("%q are watched twice", got)
+	}
+
+	// A new credential starts a new watcher, after the old one has ended.
+	st.sql(`UPDATE clusters SET credential_generation = 2 WHERE id = $1`, east)
+	soon(t, "the watcher starts anew", 4*time.Second, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.started == 3 && len(a.now) == 2
+	})
+
+	// The lease goes to somebody else: hands off.
+	st.sql(`UPDATE clusters SET watcher = 'other', watch_until = now() + interval '1 minute' WHERE id = $1`, east)
+	soon(t, "the lost cluster is let go", 4*time.Second, is(a, west))
+	// That one dies, and its lease ends.
+	st.sql(`UPDATE clusters SET watch_until = now() + interval '2 seconds' WHERE id = $1`, east)
+	soon(t, "the orphan is taken", 6*time.Second, either(east, west))
+
+	// Another cluster behind the address is not watched.
+	st.sql(`UPDATE clusters SET status = 'UNHEALTHY', status_reason = '{"code":"CLUSTER_IDENTITY_CHANGED"}' WHERE id = $1`, west)
+	soon(t, "the impostor is let go", 4*time.Second, either(east))
+	st.sql(`UPDATE clusters SET status = 'HEALTHY', status_reason = NULL WHERE id = $1`, west)
+	soon(t, "itself again", 4*time.Second, either(east, west))
+
+	// A replica that stops gives its leases back, and the other takes over.
+	a.stop()
+	if got := a.watching(); len(got) > 0 {
+		t.Errorf("%q are watched after the end", got)
+	}
+	soon(t, "the other takes over", 4*time.Second, is(b, east, west))
+	st.sql(`DELETE FROM clusters WHERE id = $1`, west)
+	soon(t, "the removed cluster is let go", 4*time.Second, is(b, east))
+	b.stop()
+	if a.twice || b.twice {
+		t.Error("one cluster had two watchers in one replica")
+	}
+	soon(t, "no goroutine is left", 2*time.Second, func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// A lease is renewed long before it ends, and the watcher goes on.
+func TestWatchRenews(t *testing.T) {
+	t.Parallel()
+	st := newStage(t)
+	st.stored("east", domain.Test)
+	a := st.replica()
+	soon(t, "watched", time.Second, func() bool { return len(a.watching()) == 1 })
+	until := func() (end time.Time) {
+		must(t, st.DB.Pool.QueryRow(t.Context(), `SELECT watch_until FROM clusters`).Scan(&end))
+		return end
+	}
+	first := until()
+	soon(t, "renewed", 10*time.Second, func() bool { return until().After(first.Add(6 * time.Second)) })
+	if a.started != 1 || len(a.watching()) != 1 {
+		t.Errorf("started %d times", a.started)
+	}
+}
+
+// Without the database nobody can know who holds a lease, so the watcher stops
+// when its own is over, and not much later.
+func TestWatchWithoutDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as a lease")
+	}
+	t.Parallel()
+	st := newStage(t)
+	st.stored("east", domain.Test)
+	a := st.replica()
+	soon(t, "watched", time.Second, func() bool { return len(a.watching()) == 1 })
+	var until time.Time
+	must(t, st.DB.Pool.QueryRow(t.Context(), `SELECT watch_until FROM clusters`).Scan(&until))
+	st.DB.Close()
+	time.Sleep(time.Second)
+	if len(a.watching()) != 1 {
+		t.Error("it stopped at once: a short failure of the database would cost a relist")
+	}
+	soon(t, "it stops", time.Until(until)+500*time.Millisecond, func() bool { return len(a.watching()) == 0 })
+	a.stop()
+}
+
+// A watcher that fails is started again, ever more slowly.
+func TestWatchBackoff(t *testing.T) {
+	t.Parallel()
+	st := newStage(t)
+	st.stored("east", domain.Test)
+	var mu sync.Mutex
+	var starts []time.Time
+	s := *st.Service
+	s.Watcher = &script{watch: func(context.Context, string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		starts = append(starts, time.Now())
+		return errors.New("no")
+	}}
+	ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+	defer cancel()
+	s.Run(ctx)
+	if len(starts) != 3 { // at 0, 1 and 3 seconds
+		t.Errorf("started %d times", len(starts))
+	}
+	if !strings.Contains(st.log.String(), "watcher ended") {
+		t.Error("nobody was told")
+	}
+}

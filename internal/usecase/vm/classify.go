@@ -1,0 +1,86 @@
+package vm
+
+import (
+	"time"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+)
+
+// class says what an error of a cluster means for an order.
+type class int
+
+const (
+	classRetry    class = iota // try again soon; counts
+	classWait                  // nobody can do it now; does not count
+	classTerminal              // trying again is of no use
+)
+
+// classify follows the codes that provider.InfrastructureProvider promises.
+func classify(err error, cluster domain.ClusterStatus) class {
+	switch apperr.CodeOf(err) {
+	case apperr.ErrNameCollision, apperr.ErrSpecRejected, apperr.ErrQuotaExceeded, apperr.ErrClusterForbidden, apperr.ErrNamespaceMissing,
+		apperr.ErrSpecHashMismatch, apperr.ErrCloudInit, apperr.ErrUIDMismatch, apperr.ErrVMNotFound, apperr.ErrVMState, apperr.ErrNotFound:
+		return classTerminal
+	case apperr.ErrClusterUnreachable, apperr.ErrClusterUnauthorized, apperr.ErrClusterTLS, apperr.ErrClusterDNS, apperr.ErrClusterRefused,
+		apperr.ErrNotKubernetes, apperr.ErrKubeVirtMissing, apperr.ErrKubeVirtNotReady, apperr.ErrAddressNotAllowed,
+		apperr.ErrClusterIdentity, apperr.ErrClusterDisabled, apperr.ErrCredentialsLocked, apperr.ErrCredentialsTampered, apperr.ErrUnavailable:
+		return classWait
+	case apperr.ErrClusterTimeout, apperr.ErrClusterDegraded:
+		// One slow answer of a healthy cluster is an attempt; a black hole, as
+		// the health check sees it, is a cluster to wait for.
+		if cluster == domain.ClusterUnreachable || cluster == domain.ClusterUnhealthy {
+			return classWait
+		}
+	}
+	return classRetry
+}
+
+// away says that the last health check got no answer a moment ago, so that the
+// orders of a dead cluster do not hold the workers of all the others.
+func away(c *ent.Cluster, now time.Time) bool {
+	return domain.ClusterStatus(c.Status) == domain.ClusterUnreachable && c.CheckedAt != nil && now.Sub(*c.CheckedAt) < freshCheck
+}
+
+// clusterProblem is why a cluster is away.
+func clusterProblem(c *ent.Cluster) domain.Problem {
+	code := c.StatusReason.Code
+	if code == "" {
+		code = apperr.ErrClusterUnreachable
+	}
+	return domain.Problem{Code: code, Params: map[string]any{"cluster": c.Name}}
+}
+
+// problemOf keeps code and parameters. The cause is for the log only.
+func problemOf(err error) domain.Problem {
+	e, ok := apperr.From(err)
+	if !ok {
+		return domain.Problem{Code: apperr.ErrInternal}
+	}
+	return clean(domain.Problem{Code: e.Code, Params: e.Params})
+}
+
+// Limits of texts from a cluster, in runes.
+const (
+	maxCode  = 64
+	maxParam = 200
+	maxText  = 500
+)
+
+// clean makes a problem safe to store and show.
+func clean(p domain.Problem) domain.Problem {
+	p.Code, p.Text = domain.CleanText(p.Code, maxCode), domain.CleanText(p.Text, maxText)
+	params := make(map[string]any, len(p.Params))
+	for k, v := range p.Params {
+		if s, ok := v.(string); ok {
+			v = domain.CleanText(s, maxParam)
+		}
+		params[k] = v
+	}
+	if len(params) == 0 {
+		params = nil
+	}
+	p.Params = params
+	return p
+}

@@ -1,0 +1,299 @@
+(() => {
+"use strict";
+const one = (selector, root = document) => root.querySelector(selector);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const within = (root, selector) => (root.matches?.(selector) ? [root] : []).concat(all(selector, root));
+const shown = (el) => el && el.getClientRects().length > 0;
+const HIDDEN = 60_000, LOST = 10_000, SLOWEST = 30_000;
+class Stream {
+constructor(url) {
+this.url = url;
+this.listeners = [];
+this.wait = 1000;
+this.connect();
+document.addEventListener("visibilitychange", () => this.look());
+addEventListener("pagehide", () => this.source.close());
+addEventListener("pageshow", (e) => e.persisted && this.connect());
+}
+connect() {
+if (this.done) return;
+clearTimeout(this.retry);
+this.source = new EventSource(this.url);
+for (const [type, fn] of this.listeners) this.source.addEventListener(type, fn);
+this.source.onopen = () => this.opened();
+this.source.onerror = () => this.failed();
+}
+opened() {
+clearTimeout(this.lost);
+this.lost = undefined;
+this.wait = 1000;
+for (const word of all("[data-live-word]")) word.hidden = false;
+document.documentElement.dataset.stream = "open";
+if (this.missed) for (const [type, fn] of [...this.listeners]) fn(new MessageEvent(type));
+this.missed = false;
+}
+failed() {
+this.missed = true;
+delete document.documentElement.dataset.stream;
+this.lost ??= setTimeout(paused, LOST);
+if (this.source.readyState !== EventSource.CLOSED) return; // it tries again by itself
+this.retry = setTimeout(() => this.connect(), this.wait);
+this.wait = Math.min(this.wait * 2, SLOWEST);
+}
+look() {
+clearTimeout(this.sleep);
+if (document.hidden) {
+this.sleep = setTimeout(() => {
+this.missed = true;
+this.source.close();
+}, HIDDEN);
+} else if (this.source.readyState === EventSource.CLOSED) {
+this.connect();
+}
+}
+addEventListener(type, fn) {
+this.listeners.push([type, fn]);
+this.source.addEventListener(type, fn);
+}
+removeEventListener(type, fn) {
+this.listeners = this.listeners.filter(([t, f]) => t !== type || f !== fn);
+this.source.removeEventListener(type, fn);
+}
+close() {
+this.done = true;
+this.source.close();
+}
+}
+if (window.htmx) htmx.createEventSource = (url) => new Stream(url);
+function paused() {
+for (const el of all("[data-live]")) {
+const reload = document.createElement("a");
+reload.className = "link";
+reload.href = location.href;
+reload.textContent = "Reload";
+el.replaceChildren(`Paused, shown as of ${el.dataset.live} UTC · `, reload);
+}
+}
+const typing = (el) => el.closest?.("input:not([type=checkbox],[type=radio],[type=button],[type=submit]), textarea, select, [contenteditable]");
+const single = () => localStorage.getItem("keys") !== "off";
+const go = (path) => one(`#nav a[href="${path}"]`)?.click();
+let prefix = 0; // when g was pressed
+document.addEventListener("keydown", (e) => {
+if (e.isComposing || e.altKey || e.metaKey) return;
+if (e.ctrlKey) {
+const form = e.key === "Enter" && e.target.closest("form[data-send]");
+if (form) form.requestSubmit();
+return;
+}
+if (e.key === "Escape") return closeMenus(null, true);
+if (typing(e.target)) return;
+if (treeKey(e) || listEnter(e)) return e.preventDefault();
+if (!single() || e.defaultPrevented) return;
+if (Date.now() - prefix < 1500) {
+prefix = 0;
+const path = { h: "/", e: "/explorer", a: "/approvals" }[e.key];
+if (path) return go(path);
+}
+const act = { "/": search, "?": () => one("#keys")?.togglePopover(), g: () => (prefix = Date.now()), j: () => move(1), k: () => move(-1), x: select }[e.key];
+const own = act ? null : all("[data-key]").find((el) => el.dataset.key === e.key && shown(el));
+if (!act && !own) return;
+e.preventDefault();
+if (act) act(e);
+else if (own.matches("a")) own.click();
+else own.focus();
+});
+function search() {
+const field = one("#search");
+if (shown(field)) field.select();
+else location.assign("/search");
+}
+const keysOn = one("#keys-on");
+if (keysOn) {
+keysOn.checked = single();
+keysOn.addEventListener("change", () => localStorage.setItem("keys", keysOn.checked ? "on" : "off"));
+}
+const rows = () => all("table[data-list] tbody tr").filter(shown);
+const cursor = () => one("table[data-list] tr.cursor");
+function move(step) {
+const list = rows();
+if (!list.length) return;
+const at = list.indexOf(cursor());
+const next = list[Math.min(Math.max(at + step, 0), list.length - 1)];
+for (const row of list) row.classList.toggle("cursor", row === next);
+one("a, input", next)?.focus({ preventScroll: true });
+next.scrollIntoView({ block: "nearest" });
+}
+function select() {
+one("input[type=checkbox]", cursor() ?? document.createElement("tr"))?.click();
+}
+function listEnter(e) {
+const link = e.key === "Enter" && e.target.matches("input[type=checkbox]") && cursor()?.contains(e.target) && one("a", cursor());
+if (link) link.click();
+return Boolean(link);
+}
+const treeRows = () => all("#tree tr[role=row]");
+const level = (row) => Number(row.getAttribute("aria-level"));
+function rove(current) {
+for (const row of treeRows()) {
+row.tabIndex = row === current ? 0 : -1;
+for (const link of all("a", row)) link.tabIndex = -1;
+}
+}
+function startTree() {
+const list = treeRows();
+if (!list.length) return;
+rove(list.find((row) => row.getAttribute("aria-selected") === "true") ?? list[0]);
+}
+document.addEventListener("focusin", (e) => {
+const row = e.target.closest("#tree tr[role=row]");
+if (row) rove(row);
+});
+function treeKey(e) {
+const row = e.target.matches?.("#tree tr[role=row]") && e.target;
+if (!row) return false;
+const list = treeRows(), at = list.indexOf(row), open = row.getAttribute("aria-expanded");
+const focus = (to) => (to && to.focus(), true);
+switch (e.key) {
+case "ArrowDown": return focus(list[at + 1]);
+case "ArrowUp": return focus(list[at - 1]);
+case "Home": return focus(list[0]);
+case "End": return focus(list.at(-1));
+case "ArrowRight":
+if (open === "false") one(".tg", row).click();
+else if (open === "true" && list[at + 1] && level(list[at + 1]) > level(row)) list[at + 1].focus();
+return true;
+case "ArrowLeft":
+if (open === "true") one(".tg", row).click();
+else focus(list.slice(0, at).findLast((r) => level(r) < level(row)));
+return true;
+case "Enter":
+sessionStorage.setItem("tree", "focus");
+(one("a.tn", row) ?? one("a", row))?.click();
+return true;
+}
+if (!/^[a-z0-9]$/i.test(e.key)) return false;
+const starts = (r) => one(".tn", r)?.textContent.trim().toLowerCase().startsWith(e.key.toLowerCase());
+return focus([...list.slice(at + 1), ...list.slice(0, at)].find(starts));
+}
+addEventListener("pagehide", () => {
+for (const el of all("[data-keep-scroll]")) sessionStorage.setItem("scroll-" + el.id, el.scrollTop);
+});
+function restoreTree() {
+for (const el of all("[data-keep-scroll]")) el.scrollTop = sessionStorage.getItem("scroll-" + el.id) ?? 0;
+const row = one('#tree tr[aria-selected="true"]');
+if (shown(row)) row.scrollIntoView({ block: "nearest" });
+if (sessionStorage.getItem("tree")) row?.focus({ preventScroll: true });
+sessionStorage.removeItem("tree");
+}
+function closeMenus(except, refocus) {
+for (const menu of all("details.menu[open]")) {
+if (menu === except) continue;
+if (refocus && menu.contains(document.activeElement)) one("summary", menu).focus();
+menu.open = false;
+}
+}
+document.addEventListener("click", (e) => {
+closeMenus(e.target.closest("details.menu"));
+const copy = e.target.closest("[data-copy]");
+if (copy) copyText(copy);
+e.target.closest("[data-close]")?.closest(".toast").remove();
+});
+async function copyText(button) {
+const from = document.getElementById(button.dataset.copy), word = one("[data-copy-word]", button);
+try {
+await navigator.clipboard.writeText(from.value ?? from.textContent);
+word.textContent = "Copied";
+} catch {
+getSelection().selectAllChildren(from);
+word.textContent = "Selected";
+}
+setTimeout(() => (word.textContent = "Copy"), 2000);
+}
+const toasts = one("#toasts");
+if (toasts) {
+new MutationObserver((changes) => {
+for (const { addedNodes } of changes) for (const el of addedNodes) if (el.nodeType === 1) fade(el);
+}).observe(toasts, { childList: true });
+for (const el of all("[data-flash=ok], [data-flash=busy]")) toast(el);
+}
+function fade(el) {
+if (el.dataset.kind === "bad" || el.dataset.kind === "warn") return;
+let timer;
+const start = () => (timer = setTimeout(() => el.remove(), 8000));
+const stop = () => clearTimeout(timer);
+el.addEventListener("pointerenter", stop);
+el.addEventListener("pointerleave", start);
+el.addEventListener("focusin", stop);
+el.addEventListener("focusout", start);
+start();
+}
+function toast(flash) {
+const close = document.createElement("button");
+close.type = "button";
+close.className = "text-subtle p-1 -m-1";
+close.setAttribute("aria-label", "Close");
+close.dataset.close = "";
+const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), use = document.createElementNS(svg.namespaceURI, "use");
+svg.setAttribute("class", "i i-sm");
+svg.setAttribute("aria-hidden", "true");
+use.setAttribute("href", "#i-x");
+svg.append(use);
+close.append(svg);
+const box = document.createElement("div");
+box.className = "toast";
+box.dataset.kind = flash.dataset.flash;
+const icon = document.createElement("span");
+icon.className = `mt-0.5 text-${flash.dataset.flash}`;
+const banner = one(".banner", flash);
+icon.append(banner.firstElementChild);
+box.append(icon, ...banner.children, close);
+flash.remove();
+toasts.append(box);
+}
+document.addEventListener("submit", (e) => {
+const form = e.target;
+if (form.method !== "post" || form.matches("[hx-post]")) return;
+if (form.dataset.sent) return e.preventDefault();
+form.dataset.sent = "1";
+e.submitter?.setAttribute("aria-busy", "true");
+});
+addEventListener("pageshow", () => {
+for (const form of all("form[data-sent]")) delete form.dataset.sent;
+for (const button of all("button[aria-busy]")) button.removeAttribute("aria-busy");
+});
+const kept = new WeakMap();
+const states = (root) => new Map(within(root, "[id]").map((el) => [el.id, one(".st", el)?.textContent.trim()]));
+const controls = (root) => within(root, "a, button, input, select, textarea, summary, [tabindex]");
+document.addEventListener("htmx:beforeSwap", (e) => {
+const { target: root, xhr, isError, requestConfig } = e.detail, active = document.activeElement;
+if (isError && requestConfig.triggeringEvent?.type.startsWith("sse:")) e.detail.shouldSwap = false;
+const holder = root.contains(active) ? active.closest("[id]") : null;
+kept.set(xhr, {
+holder: holder?.id,
+at: holder ? controls(holder).indexOf(active) : -1,
+open: all("details[open][id]", root).map((d) => d.id),
+states: states(root),
+});
+});
+document.addEventListener("htmx:afterSettle", (e) => {
+const was = kept.get(e.detail.xhr);
+if (!was) return;
+for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
+const holder = was.holder && document.getElementById(was.holder);
+if (holder && document.activeElement === document.body) controls(holder)[was.at]?.focus({ preventScroll: true });
+for (const [id, text] of states(e.target)) {
+if (was.states.get(id) === undefined || was.states.get(id) === text) continue;
+const el = document.getElementById(id);
+if (el.matches("tr, #vm-status")) el.classList.add("changed");
+}
+});
+function enhance(root) {
+for (const el of within(root, "[data-copy], [data-needs-keys]")) el.hidden = false;
+if (document.documentElement.dataset.stream) for (const word of within(root, "[data-live-word]")) word.hidden = false;
+if (root === document.body || root.id === "tree") startTree();
+within(root, "#errors")[0]?.focus();
+}
+document.addEventListener("htmx:load", (e) => e.target !== document.body && enhance(e.target));
+enhance(document.body);
+restoreTree();
+})();

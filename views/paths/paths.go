@@ -1,0 +1,115 @@
+// Package paths holds every address of the portal as a function, so that no
+// view or handler spells a link by hand and a renamed route is a compile error.
+package paths
+
+import (
+	"net/url"
+	"strconv"
+)
+
+// Fixed pages.
+const (
+	Home          = "/"
+	Login         = "/login"
+	Logout        = "/logout"
+	Theme         = "/theme"
+	Explorer      = "/explorer"
+	Search        = "/search"
+	NewSystem     = "/systems/new"
+	Systems       = "/systems"
+	Requests      = "/requests"
+	NewRequest    = "/requests/new"
+	Preview       = "/requests/preview"
+	Approvals     = "/approvals"
+	Clusters      = "/clusters"
+	NewCluster    = "/clusters/new"
+	Namespaces    = "/namespaces"
+	NewNamespace  = "/namespaces/new"
+	Catalog       = "/catalog"
+	Audit         = "/audit"
+	Notifications = "/notifications"
+	Events        = "/events"
+)
+
+// Setup is the one-time link of a new account.
+func Setup(token string) string { return "/setup/" + url.PathEscape(token) }
+
+// LoginThen is the sign-in page that returns to next, a path of this portal.
+func LoginThen(next string) string { return Login + "?next=" + url.QueryEscape(next) }
+
+// System is the page of a system, by id.
+func System(id string) string { return "/systems/" + url.PathEscape(id) }
+
+// EditSystem is the form of a system's documentation.
+func EditSystem(id string) string { return System(id) + "/edit" }
+
+// DeleteSystem is the page that asks before a system is deleted.
+func DeleteSystem(id string) string { return System(id) + "/delete" }
+
+// SystemServices is where a new service is posted; NewService is its form.
+func SystemServices(system string) string { return System(system) + "/services" }
+
+// NewService is the form for a new service of a system.
+func NewService(system string) string { return SystemServices(system) + "/new" }
+
+// Service is the page of a service with its VMs, by id.
+func Service(id string) string { return "/services/" + url.PathEscape(id) }
+
+// EditService is the form of a service's documentation.
+func EditService(id string) string { return Service(id) + "/edit" }
+
+// DeleteService is the page that asks before a service is deleted.
+func DeleteService(id string) string { return Service(id) + "/delete" }
+
+// NewRequestFor is the request form with a service chosen.
+func NewRequestFor(service string) string {
+	return NewRequest + "?service=" + url.QueryEscape(service)
+}
+
+// Request is the page of a request with its timeline, by ticket number.
+func Request(number int) string { return Requests + "/" + strconv.Itoa(number) }
+
+// Withdraw takes a request back.
+func Withdraw(number int) string { return Request(number) + "/withdraw" }
+
+// Retry runs the failed part of an approved request again.
+func Retry(number int) string { return Request(number) + "/retry" }
+
+// Approval is the page where a ticket is decided, by ticket number.
+func Approval(number int) string { return Approvals + "/" + strconv.Itoa(number) }
+
+// CheckApproval redraws a ticket with the fields as typed; it decides nothing.
+func CheckApproval(number int) string { return Approval(number) + "/check" }
+
+// VM is the page of a VM, by id.
+func VM(id string) string { return "/vms/" + url.PathEscape(id) }
+
+// Power starts, stops or restarts a VM.
+func Power(id string) string { return VM(id) + "/power" }
+
+// DeleteVM is the page that asks for a VM's deletion.
+func DeleteVM(id string) string { return VM(id) + "/delete" }
+
+// Cluster is the page of a cluster, by id.
+func Cluster(id string) string { return Clusters + "/" + url.PathEscape(id) }
+
+// CheckCluster runs the health check of a cluster now.
+func CheckCluster(id string) string { return Cluster(id) + "/check" }
+
+// ClusterDraft is the second step of adding a cluster: contexts, checks, name.
+func ClusterDraft(draft string) string { return NewCluster + "/" + url.PathEscape(draft) }
+
+// CheckClusterDraft runs the pre-flight checks of the chosen context.
+func CheckClusterDraft(draft string) string { return ClusterDraft(draft) + "/check" }
+
+// DeleteNamespace unregisters a namespace.
+func DeleteNamespace(id string) string { return Namespaces + "/" + url.PathEscape(id) + "/delete" }
+
+// EventsFor is the stream of changes of the given topics.
+func EventsFor(topics ...string) string {
+	v := url.Values{}
+	for _, t := range topics {
+		v.Add("t", t)
+	}
+	return Events + "?" + v.Encode()
+}
