@@ -1,4 +1,4 @@
-// Read by assets/css/app.css through @config: where class names are found.
+// Read by static/src/css/app.css through @config: where class names are found.
 export default {
   content: ["./views/**/*.templ", "./views/**/*.go", "!./views/**/*_templ.go"],
 };

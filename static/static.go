@@ -3,7 +3,7 @@
 // may be cached for ever and a new build is seen at once. The package speaks no
 // HTTP; handlers/static.go serves what File returns.
 //
-// The files are made by `npm run build` from assets/ and are committed.
+// The files are made by `npm run build` from static/src/ and are committed.
 package static
 
 import (

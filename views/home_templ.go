@@ -218,7 +218,7 @@ func Home(s Shell, v HomeView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "\" hx-trigger=\"sse:requests throttle:2s, sse:tree throttle:5s\" hx-target=\"this\" hx-swap=\"outerHTML\"><div class=\"min-w-0 flex flex-col gap-6\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "\" hx-trigger=\"sse:requests delay:200ms, sse:tree delay:200ms\" hx-target=\"this\" hx-swap=\"outerHTML\"><div class=\"min-w-0 flex flex-col gap-6\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1113,7 +1113,7 @@ func ApproverHome(s Shell, v ApproverHomeView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 84, "\" hx-trigger=\"sse:approvals throttle:2s, sse:clusters throttle:5s\" hx-target=\"this\" hx-swap=\"outerHTML\"><div class=\"flex flex-wrap items-end gap-x-6 gap-y-3 mb-5\"><h1 class=\"text-xl font-semibold tracking-tight w-full\">Home</h1><div class=\"flex flex-wrap gap-y-3\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 84, "\" hx-trigger=\"sse:approvals delay:200ms, sse:clusters delay:200ms\" hx-target=\"this\" hx-swap=\"outerHTML\"><div class=\"flex flex-wrap items-end gap-x-6 gap-y-3 mb-5\"><h1 class=\"text-xl font-semibold tracking-tight w-full\">Home</h1><div class=\"flex flex-wrap gap-y-3\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -17,7 +17,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/pkg/errors", ""},
 	{"internal/domain", ""},
 	{"internal/crypto", "internal/pkg/errors"},
-	{"internal/i18n", "internal/domain internal/pkg/errors"},
+	{"internal/i18n", "internal/domain internal/pkg/errors internal/kubeconfig"},
 	{"internal/kubeconfig/", "internal/domain internal/pkg/errors internal/kubeconfig"},
 	{"migrations", ""},
 	{"static", ""},

@@ -1,6 +1,8 @@
 package domain
 
 import (
+	"fmt"
+	"io"
 	"log/slog"
 	"time"
 )
@@ -106,6 +108,12 @@ func (Secret) String() string { return redacted }
 
 // GoString hides the secret from %#v.
 func (Secret) GoString() string { return redacted }
+
+// Format hides the secret from every verb of fmt.
+func (Secret) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
+
+// LogValue leaves of a credential only which server it is for.
+func (c Credential) LogValue() slog.Value { return slog.StringValue(c.Server) }
 
 // LogValue hides the secret from slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }

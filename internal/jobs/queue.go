@@ -41,7 +41,7 @@ func NewInserter(db *database.DB) (*Inserter, error) {
 
 // Enqueue adds the job of an event in tx.
 func (i *Inserter) Enqueue(ctx context.Context, tx *ent.Tx, event uuid.UUID) error {
-	_, err := i.client.InsertTx(ctx, tx.SQLTx(), EventJobArgs{EventID: event}, &river.InsertOpts{Queue: Queue})
+	_, err := i.client.InsertTx(ctx, tx.SQLTx(), EventJobArgs{EventID: event}, &river.InsertOpts{Queue: Queue, MaxAttempts: maxAttempts})
 	if err != nil {
 		return fmt.Errorf("enqueue event %s: %w", event, err)
 	}

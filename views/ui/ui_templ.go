@@ -16,7 +16,7 @@ import (
 )
 
 // sprite holds every icon and glyph once; `npm run build` makes it from
-// assets/icons.
+// static/src/icons.
 //
 //go:embed sprite.svg
 var sprite string
@@ -47,7 +47,7 @@ func Sprite() templ.Component {
 	})
 }
 
-// Icon is a Lucide icon of assets/icons/lucide.txt. It never carries meaning alone.
+// Icon is a Lucide icon of static/src/icons/lucide.txt. It never carries meaning alone.
 func Icon(name, class string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

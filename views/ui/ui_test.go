@@ -99,7 +99,7 @@ func TestIcons(t *testing.T) {
 				}
 				seen++
 				if !strings.Contains(sprite, `id="`+id+`"`) {
-					t.Errorf("%s uses %s, which is not in the sprite: add it to assets/icons/lucide.txt and run npm run build", f, id)
+					t.Errorf("%s uses %s, which is not in the sprite: add it to static/src/icons/lucide.txt and run npm run build", f, id)
 				}
 			}
 		}

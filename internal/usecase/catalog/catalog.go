@@ -1,0 +1,248 @@
+// Package catalog holds what can be asked for: templates (an image with its
+// first-boot data, in versions) and sizes.
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+	"go.yaml.in/yaml/v3"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/instancesize"
+	"kubevirt-shepherd.io/shepherd/ent/template"
+	"kubevirt-shepherd.io/shepherd/internal/crypto"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+)
+
+// Service holds the rules of the catalog.
+type Service struct {
+	DB   *database.DB
+	Keys *crypto.Keyring // seals first-boot data
+}
+
+// Template is a template as pages show it: no first-boot data.
+type Template struct {
+	ID, Name, DisplayName, Description, Image, Note string
+	Version                                         int
+	MinDiskGiB                                      int
+	Status                                          string // draft active deprecated archived
+	HasCloudInit                                    bool
+}
+
+// Size is a shape of VMs.
+type Size struct {
+	ID, Name   string
+	CPU        int // vCPU
+	MemoryMiB  int
+	DiskGiB    int // default of the form
+	MaxDiskGiB int
+	Status     string // draft active deprecated archived
+}
+
+// maxRows bounds both lists: a catalog is made by hand.
+const maxRows = 500
+
+// Templates lists templates by name, the newest version first. Drafts are for
+// admins only.
+func (s *Service) Templates(ctx context.Context, actor domain.Actor) ([]Template, error) {
+	q := s.DB.Ent.Template.Query().Order(ent.Asc(template.FieldName), ent.Desc(template.FieldVersion)).Limit(maxRows)
+	if !actor.IsAdmin() {
+		q.Where(template.StatusNEQ(template.StatusDraft))
+	}
+	rows, err := q.All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	list := make([]Template, 0, len(rows))
+	for _, r := range rows {
+		list = append(list, Template{
+			ID: r.ID.String(), Name: r.Name, DisplayName: r.DisplayName, Description: r.Description, Image: r.Image, Note: r.Note,
+			Version: r.Version, MinDiskGiB: r.MinDiskGib, Status: string(r.Status), HasCloudInit: len(r.SealedCloudInit) > 0,
+		})
+	}
+	return list, nil
+}
+
+// Sizes lists sizes from the smallest up. Drafts are for admins only.
+func (s *Service) Sizes(ctx context.Context, actor domain.Actor) ([]Size, error) {
+	q := s.DB.Ent.InstanceSize.Query().
+		Order(ent.Asc(instancesize.FieldCPU, instancesize.FieldMemoryMib, instancesize.FieldName)).Limit(maxRows)
+	if !actor.IsAdmin() {
+		q.Where(instancesize.StatusNEQ(instancesize.StatusDraft))
+	}
+	rows, err := q.All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	list := make([]Size, 0, len(rows))
+	for _, r := range rows {
+		list = append(list, Size{r.ID.String(), r.Name, r.CPU, r.MemoryMib, r.DiskGib, r.MaxDiskGib, string(r.Status)})
+	}
+	return list, nil
+}
+
+// NewTemplate is the first or next version of a template. CloudInit is a
+// cloud-config document, or empty.
+type NewTemplate struct {
+	Name, DisplayName, Description, Image string
+	MinDiskGiB                            int // 0: 10
+	CloudInit                             domain.Secret
+}
+
+// maxCloudInit is what a Secret of a cluster can comfortably hold, in bytes.
+const maxCloudInit = 64 << 10
+
+// CreateTemplate adds an active version; the version before it, if any,
+// becomes deprecated. Admins only.
+func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in NewTemplate) (id string, err error) {
+	if !actor.IsAdmin() {
+		return "", apperr.New(apperr.ErrForbidden)
+	}
+	var wrong apperr.List
+	if !domain.ValidName(in.Name) {
+		wrong.Add("name", apperr.ErrInvalidName)
+	}
+	if in.DisplayName == "" {
+		wrong.Add("display_name", apperr.ErrRequired)
+	}
+	if !strings.HasPrefix(in.Image, "docker://") && !strings.HasPrefix(in.Image, "https://") {
+		wrong.Add("image", apperr.ErrInvalidChoice)
+	}
+	if in.MinDiskGiB == 0 {
+		in.MinDiskGiB = 10
+	}
+	if in.MinDiskGiB < 0 {
+		wrong.Add("min_disk_gib", apperr.ErrOutOfRange)
+	}
+	if !isCloudConfig(in.CloudInit) {
+		wrong.Add("cloud_init", apperr.ErrCloudInit)
+	}
+	if err := wrong.Err(); err != nil {
+		return "", err
+	}
+	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		version := 1
+		last, err := tx.Template.Query().Where(template.Name(in.Name)).Order(ent.Desc(template.FieldVersion)).ForUpdate().First(ctx)
+		switch {
+		case err == nil:
+			version = last.Version + 1
+			if err := tx.Template.Update().Where(template.Name(in.Name), template.StatusEQ(template.StatusActive)).
+				SetStatus(template.StatusDeprecated).Exec(ctx); err != nil {
+				return err
+			}
+		case !ent.IsNotFound(err):
+			return err
+		}
+		row := tx.Template.Create().SetName(in.Name).SetVersion(version).SetDisplayName(in.DisplayName).SetDescription(in.Description).
+			SetImage(in.Image).SetMinDiskGib(in.MinDiskGiB).SetStatus(template.StatusActive).SetCreatedBy(actor.Username)
+		key := uuid.Must(uuid.NewV7())
+		row.SetID(key)
+		if len(in.CloudInit) > 0 {
+			sealed, keyID, err := s.Keys.Seal(place(key), in.CloudInit)
+			if err != nil {
+				return err
+			}
+			row.SetSealedCloudInit(sealed).SetKeyID(keyID)
+		}
+		if err := row.Exec(ctx); err != nil {
+			if database.Violates(err, "template_name_version") || database.Violates(err, "template_active") {
+				return apperr.Field("name", apperr.ErrNameTaken).With("name", in.Name)
+			}
+			return err
+		}
+		id = key.String()
+		return audit.Write(ctx, tx, actor, audit.Entry{
+			Action: "template.create", ResourceType: "template", ResourceID: id, ResourceName: in.Name,
+			Details: map[string]any{"version": version, "image": in.Image},
+		})
+	})
+	return id, err
+}
+
+func isCloudConfig(data domain.Secret) bool {
+	if len(data) == 0 {
+		return true
+	}
+	var doc map[string]any
+	return len(data) <= maxCloudInit && bytes.HasPrefix(data, []byte("#cloud-config\n")) && yaml.Unmarshal(data, &doc) == nil
+}
+
+// place binds sealed first-boot data to its row.
+func place(id uuid.UUID) crypto.AAD {
+	return crypto.AAD{Table: "templates", Column: "sealed_cloud_init", Row: id.String()}
+}
+
+// OpenCloudInit opens the first-boot data of a template, for the worker. It
+// is empty when the template has none. CREDENTIALS_LOCKED when no key opens it.
+func (s *Service) OpenCloudInit(ctx context.Context, templateID string) (domain.Secret, error) {
+	id, err := uuid.Parse(templateID)
+	if err != nil {
+		return nil, apperr.New(apperr.ErrNotFound)
+	}
+	row, err := s.DB.Ent.Template.Get(ctx, id)
+	if ent.IsNotFound(err) {
+		return nil, apperr.New(apperr.ErrNotFound)
+	}
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	if len(row.SealedCloudInit) == 0 {
+		return nil, nil
+	}
+	return s.Keys.Open(place(id), row.KeyID, row.SealedCloudInit)
+}
+
+// NewSize is a size to add.
+type NewSize struct {
+	Name       string
+	CPU        int // vCPU
+	MemoryMiB  int
+	DiskGiB    int
+	MaxDiskGiB int // 0: 1024
+}
+
+// CreateSize adds an active size. Admins only.
+func (s *Service) CreateSize(ctx context.Context, actor domain.Actor, in NewSize) (id string, err error) {
+	if !actor.IsAdmin() {
+		return "", apperr.New(apperr.ErrForbidden)
+	}
+	if in.MaxDiskGiB == 0 {
+		in.MaxDiskGiB = 1024
+	}
+	var wrong apperr.List
+	if !domain.ValidName(in.Name) {
+		wrong.Add("name", apperr.ErrInvalidName)
+	}
+	for field, ok := range map[string]bool{
+		"cpu": in.CPU > 0, "memory_mib": in.MemoryMiB >= 128, "disk_gib": in.DiskGiB > 0 && in.DiskGiB <= in.MaxDiskGiB,
+	} {
+		if !ok {
+			wrong.Add(field, apperr.ErrOutOfRange)
+		}
+	}
+	if err := wrong.Err(); err != nil {
+		return "", err
+	}
+	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		row, err := tx.InstanceSize.Create().SetName(in.Name).SetCPU(in.CPU).SetMemoryMib(in.MemoryMiB).SetDiskGib(in.DiskGiB).
+			SetMaxDiskGib(in.MaxDiskGiB).SetStatus(instancesize.StatusActive).SetCreatedBy(actor.Username).Save(ctx)
+		if database.Violates(err, "instance_sizes_name_key") {
+			return apperr.Field("name", apperr.ErrNameTaken).With("name", in.Name)
+		}
+		if err != nil {
+			return err
+		}
+		id = row.ID.String()
+		return audit.Write(ctx, tx, actor, audit.Entry{
+			Action: "size.create", ResourceType: "size", ResourceID: id, ResourceName: in.Name,
+			Details: map[string]any{"cpu": in.CPU, "memory_mib": in.MemoryMiB},
+		})
+	})
+	return id, err
+}

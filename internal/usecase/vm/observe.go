@@ -1,0 +1,208 @@
+package vm
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/domainevent"
+	entvm "kubevirt-shepherd.io/shepherd/ent/vm"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/provider"
+)
+
+// missingAfter is how far apart two complete lists without a VM must be before
+// it counts as missing: one list may fall between two changes.
+const missingAfter = 60 * time.Second
+
+// Limits of what a guest or a cluster says of itself, in runes.
+const maxFact = 253
+
+// Observe takes in what a watcher saw (provider.Sink): one transaction for the
+// batch. The row is found by cluster, namespace and name, and must have the
+// object's UID; labels are hints that anybody in the cluster can forge.
+func (s *Service) Observe(ctx context.Context, cluster string, seen []provider.Observation) error {
+	clusterID, err := uuid.Parse(cluster)
+	if err != nil {
+		return err
+	}
+	names := make([]string, 0, len(seen))
+	for _, o := range seen {
+		names = append(names, o.VM.Name)
+	}
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		rows, err := tx.VM.Query().
+			Where(entvm.ClusterID(clusterID), entvm.NameIn(names...), entvm.DeletedAtIsNil()).
+			Order(ent.Asc(entvm.FieldID)).ForUpdate().All(ctx) // one order for all transactions
+		if err != nil {
+			return err
+		}
+		byName := map[[2]string]*ent.VM{}
+		for _, r := range rows {
+			byName[[2]string{r.Namespace, r.Name}] = r
+		}
+		var c Counters
+		topics := map[string]bool{}
+		for _, o := range seen {
+			row := byName[[2]string{o.VM.Namespace, o.VM.Name}]
+			if row == nil {
+				continue // not one of ours: adoption's business
+			}
+			changed, err := s.observe(ctx, tx, &c, row, o)
+			if err != nil {
+				return err
+			}
+			if changed {
+				for _, t := range Topics(row) {
+					topics[t] = true
+				}
+				topics[TicketTopic(row.TicketID)] = true
+			}
+		}
+		if err := c.Write(ctx, tx); err != nil {
+			return err
+		}
+		list := make([]string, 0, len(topics))
+		for t := range topics {
+			list = append(list, t)
+		}
+		slices.Sort(list)
+		return database.Notify(ctx, tx, list...)
+	})
+}
+
+// observe writes one observation into its row.
+func (s *Service) observe(ctx context.Context, tx *ent.Tx, c *Counters, row *ent.VM, o provider.Observation) (changed bool, err error) {
+	v := o.VM
+	if row.UID == "" {
+		// The watcher was faster than the worker's own note: the object is ours
+		// when one of the VM's orders has made it.
+		id, err := uuid.Parse(v.OperationID())
+		if err != nil {
+			return false, nil
+		}
+		ours, err := tx.DomainEvent.Query().Where(domainevent.ID(id), domainevent.AggregateType(Aggregate), domainevent.AggregateID(row.ID.String())).Exist(ctx)
+		if err != nil || !ours {
+			return false, err
+		}
+	} else if row.UID != v.UID {
+		return false, nil
+	}
+	u := row.Update().SetUID(v.UID).SetObservedAt(v.Status.ObservedAt.UTC())
+	if o.Deleted {
+		order, err := OpenOrder(ctx, tx, row.ID)
+		if err != nil {
+			return false, err
+		}
+		if order != nil && order.Type == domainevent.TypeVM_DELETE {
+			return false, nil // the worker says when it is gone
+		}
+		become(u, c, row, domain.StateMissing)
+		return true, u.SetProblem(domain.Problem{Code: domain.ProblemMissing}).Exec(ctx)
+	}
+	if row.ResourceVersion != "" && row.State != entvm.StateMissing && v.ResourceVersion != row.ResourceVersion && !newer(v.ResourceVersion, row.ResourceVersion) {
+		return false, nil // an old event that arrives late
+	}
+	st := v.Status
+	p := clean(st.Problem)
+	changed = string(row.State) != string(st.State) || !same(p, row.Problem) || row.IPAddress != st.IP || row.NodeName != st.Node || row.GuestOs != st.GuestOS
+	become(u, c, row, st.State)
+	u.SetResourceVersion(v.ResourceVersion).
+		SetIPAddress(domain.CleanText(st.IP, maxFact)).SetNodeName(domain.CleanText(st.Node, maxFact)).SetGuestOs(domain.CleanText(st.GuestOS, maxFact))
+	if st.StartedAt != nil {
+		u.SetStartedAt(st.StartedAt.UTC())
+	} else {
+		u.ClearStartedAt()
+	}
+	if p.IsZero() {
+		u.ClearProblem()
+	} else {
+		u.SetProblem(p)
+	}
+	return changed, u.Exec(ctx)
+}
+
+// Synced takes in that a complete list was read (provider.Sink): a VM that two
+// lists at least missingAfter apart do not show is missing.
+func (s *Service) Synced(ctx context.Context, cluster string, names map[provider.Ref]bool) error {
+	clusterID, err := uuid.Parse(cluster)
+	if err != nil {
+		return err
+	}
+	shown := make(map[[2]string]bool, len(names))
+	for r := range names {
+		shown[[2]string{r.Namespace, r.Name}] = true
+	}
+	now := time.Now()
+	var gone []uuid.UUID
+	absent := map[uuid.UUID]time.Time{}
+	s.mu.Lock()
+	before := s.missed[cluster]
+	s.mu.Unlock()
+	for after := uuid.Nil; ; {
+		rows, err := s.DB.Ent.VM.Query().
+			Where(entvm.ClusterID(clusterID), entvm.DeletedAtIsNil(), entvm.UIDNEQ(""), entvm.StateNEQ(entvm.StateMissing), entvm.IDGT(after)).
+			Select(entvm.FieldID, entvm.FieldNamespace, entvm.FieldName).
+			Order(ent.Asc(entvm.FieldID)).Limit(1000).All(ctx)
+		if err != nil {
+			return database.Classify(err)
+		}
+		for _, r := range rows {
+			if shown[[2]string{r.Namespace, r.Name}] {
+				continue
+			}
+			since, ok := before[r.ID]
+			if !ok {
+				since = now
+			}
+			absent[r.ID] = since
+			if now.Sub(since) >= missingAfter {
+				gone = append(gone, r.ID)
+			}
+		}
+		if len(rows) < 1000 {
+			break
+		}
+		after = rows[len(rows)-1].ID
+	}
+	s.mu.Lock()
+	if s.missed == nil {
+		s.missed = map[string]map[uuid.UUID]time.Time{}
+	}
+	s.missed[cluster] = absent
+	s.mu.Unlock()
+	if len(gone) == 0 {
+		return nil
+	}
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		rows, err := tx.VM.Query().Where(entvm.IDIn(gone...), entvm.DeletedAtIsNil()).Order(ent.Asc(entvm.FieldID)).ForUpdate().All(ctx)
+		if err != nil {
+			return err
+		}
+		var c Counters
+		var topics []string
+		for _, row := range rows {
+			order, err := OpenOrder(ctx, tx, row.ID)
+			if err != nil {
+				return err
+			}
+			if order != nil {
+				continue // it may be on its way
+			}
+			u := row.Update().SetProblem(domain.Problem{Code: domain.ProblemMissing})
+			become(u, &c, row, domain.StateMissing)
+			if err := u.Exec(ctx); err != nil {
+				return err
+			}
+			topics = append(topics, Topics(row)...)
+		}
+		if err := c.Write(ctx, tx); err != nil {
+			return err
+		}
+		return database.Notify(ctx, tx, topics...)
+	})
+}
