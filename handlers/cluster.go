@@ -125,7 +125,7 @@ func clusterRow(r *http.Request, c cluster.Cluster, namespaces int) views.Cluste
 }
 
 func clusterProblem(r *http.Request, c cluster.Cluster) views.ClusterProblem {
-	m := i18n.Error(lang(r), c.Reason.Code, with(c.Reason.Params, "cluster", c.Name))
+	m := message(r, c.Reason.Code, with(c.Reason.Params, "cluster", c.Name))
 	p := views.ClusterProblem{ID: c.ID, What: m.What, Severe: c.Status == domain.ClusterUnreachable}
 	if p.Severe {
 		p.Effect = "What is shown of " + ui.Plural(c.VMs, "VM", "VMs") + " there is the last known state. Approved requests wait."
@@ -171,7 +171,7 @@ func clusterFacts(now time.Time, c cluster.Cluster) []views.Fact {
 		{Label: "Kubernetes", Value: c.KubernetesVersion},
 		{Label: "KubeVirt", Value: c.KubeVirtVersion},
 		{Label: "Features", Value: strings.Join(c.Features, ", ")},
-		{Label: "Nodes", Value: fmt.Sprintf("%d of %d ready", c.ReadyNodes, c.Nodes)},
+		{Label: "Nodes", Value: nodesText(c)},
 		{Label: "Storage", Value: storageClasses(c.StorageClasses)},
 		{Label: "Takes new VMs", Value: yesNo(c.Enabled)},
 		{Label: "Added", Value: c.CreatedBy + ", " + ui.Relative(c.CreatedAt, now)},
@@ -183,6 +183,13 @@ func clusterFacts(now time.Time, c cluster.Cluster) []views.Fact {
 		facts = append(facts, views.Fact{Label: "Credential ends", Value: ui.Relative(*c.CredentialExpiresAt, now)})
 	}
 	return facts
+}
+
+func nodesText(c cluster.Cluster) string {
+	if c.Nodes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d ready", c.ReadyNodes, c.Nodes)
 }
 
 func storageClasses(list []domain.StorageClass) string {
@@ -249,7 +256,7 @@ func healthChecks(r *http.Request, c cluster.Cluster) []views.CheckView {
 func checkView(r *http.Request, c domain.Check) views.CheckView {
 	v := views.CheckView{State: c.State, Title: i18n.Text(lang(r), "check."+c.ID, nil)}
 	if c.Code != "" {
-		m := i18n.Error(lang(r), c.Code, c.Params)
+		m := message(r, c.Code, c.Params)
 		v.Text, v.Next = strings.TrimSpace(m.What+" "+m.Why), m.Next
 		return v
 	}
@@ -315,7 +322,7 @@ func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err erro
 		default:
 			return err
 		}
-		v.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: i18n.Error(lang(r), e.Code, e.Params).Text()}}
+		v.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: message(r, e.Code, e.Params).Text()}}
 		status = statusOf(e)
 	}
 	for _, k := range preflightChecks {
@@ -396,8 +403,7 @@ func (s *Server) checkClusterDraft(w http.ResponseWriter, r *http.Request) error
 func (s *Server) addCluster(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[clusterForm](r)
 	if err == nil {
-		var id string
-		id, err = s.Clusters.Add(r.Context(), actor(r), param(r, "draft"), cluster.Input{
+		_, err = s.Clusters.Add(r.Context(), actor(r), param(r, "draft"), cluster.Input{
 			Context: form.Context, Name: form.Name, Environment: domain.Environment(form.Environment), Place: form.Place,
 		})
 		if err == nil {
@@ -405,7 +411,7 @@ func (s *Server) addCluster(w http.ResponseWriter, r *http.Request) error {
 				Kind: string(ui.OK), Title: form.Name + " is added", Text: "Register a namespace of it, so that systems can be made there.",
 				Href: paths.NewNamespace, Link: "Register namespace",
 			})
-			return s.redirect(w, r, paths.Cluster(id))
+			return s.redirect(w, r, paths.Clusters)
 		}
 	}
 	return s.draftForm(w, r, form, 0, err)
@@ -449,7 +455,7 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 // answer about the cluster, not a fault of ours, so it stays on the form.
 func draftErrors(r *http.Request, form clusterForm, err error) ([]ui.FieldError, int, error) {
 	if e, ok := apperr.From(err); ok && e.Kind() == apperr.Unavailable && e.Code != apperr.ErrUnavailable {
-		return []ui.FieldError{{Field: "context", Label: "Context", Message: i18n.Error(lang(r), e.Code, e.Params).Text()}}, http.StatusUnprocessableEntity, nil
+		return []ui.FieldError{{Field: "context", Label: "Context", Message: message(r, e.Code, e.Params).Text()}}, http.StatusUnprocessableEntity, nil
 	}
 	return rejected(r, form, err)
 }
@@ -482,7 +488,7 @@ func subject(d cluster.Draft, context string) string {
 func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected bool) views.ContextChoice {
 	v := views.ContextChoice{Name: c.Name, Selected: selected}
 	if c.Refusal != nil {
-		m := i18n.Error(lang(r), c.Refusal.Code, c.Refusal.Params)
+		m := message(r, c.Refusal.Code, c.Refusal.Params)
 		v.Refused, v.Text, v.WayOut = true, strings.TrimSpace(m.What+" "+m.Why), m.Next
 		return v
 	}

@@ -51,10 +51,10 @@ func TestAddCluster(t *testing.T) {
 	admin.post(path, "context", at, "name", "east", "environment", "test", "enabled", "1").is(http.StatusUnprocessableEntity).wants("enabled cannot be set here")
 
 	added := admin.follow(admin.post(path, "context", at, "name", "east", "environment", "test", "place", "")).is(http.StatusOK)
-	added.wants("east is added", "Healthy", "v1.34.1", "fast (default)")
+	added.wants("east is added", "Healthy", "1 cluster", "2 of 2 nodes ready")
 	admin.get(path).is(http.StatusNotFound).wants("The upload is not kept any longer")
-	list := admin.get("/clusters").is(http.StatusOK).wants("1 cluster", "2 of 2 nodes ready")
-	id := strings.TrimPrefix(list.attr("#clusters-list .rowlink", "href"), "/clusters/")
+	id := strings.TrimPrefix(added.attr("#clusters-list .rowlink", "href"), "/clusters/")
+	admin.get("/clusters/"+id).is(http.StatusOK).wants("v1.34.1", "fast (default)", "Passed")
 
 	again := admin.follow(admin.upload(goodKubeconfig()))
 	admin.post(again.attr("main form", "action"), "context", at, "name", "west", "environment", "prod").

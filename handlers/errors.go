@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 
-	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -108,7 +107,7 @@ func (s *Server) logFailure(r *http.Request, e *apperr.AppError, err error, stat
 		level = slog.LevelError
 	}
 	s.Logger.LogAttrs(r.Context(), level, "request failed",
-		slog.String("code", e.Code), slog.Int("status", status), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.String("code", e.Code), slog.Int("status", status), slog.String("method", r.Method), slog.String("path", loggedPath(r)),
 		slog.String("user", actor(r).Username), slog.String("request_id", requestID(r)), slog.Any("err", err))
 }
 
@@ -121,10 +120,7 @@ func (s *Server) askToSignIn(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	s.keepDraft(r)
-	if err := s.saveSession(w, r); err != nil {
-		s.Logger.WarnContext(r.Context(), "draft lost", "err", err, "request_id", requestID(r))
-	}
+	s.keepDraft(w, r)
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 }
@@ -175,13 +171,19 @@ func formPage(path string) string {
 }
 
 func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) views.ErrorView {
-	m := i18n.Error(lang(r), e.Code, e.Params)
+	params := e.Params
+	if e.Code == apperr.ErrInternal {
+		params = with(params, "request", requestID(r))
+	}
+	m := message(r, e.Code, params)
 	v := views.ErrorView{Status: status, Code: e.Code, Title: strings.TrimSuffix(m.What, "."), Text: m.Why, Next: m.Next, Theme: theme(r)}
 	switch {
 	case status >= http.StatusInternalServerError:
 		v.RequestID = requestID(r)
 		v.ActionLabel, v.ActionHref = "Try again", pageOf(r)
 		v.SecondLabel, v.SecondHref = "Home", paths.Home
+	case e.Code == apperr.ErrDraftExpired:
+		v.ActionLabel, v.ActionHref = "Upload again", paths.NewCluster
 	case status == http.StatusNotFound && actor(r).UserID != "":
 		v.ActionLabel, v.ActionHref = "Open explorer", paths.Explorer
 		v.SecondLabel, v.SecondHref = "Search", paths.Search

@@ -182,6 +182,13 @@ func (s *Server) mayHear(ctx context.Context, a domain.Actor, topics []string) e
 			}
 		case "cluster":
 			_, err = s.Clusters.Get(ctx, a, id)
+		case "service":
+			_, err = s.Services.Get(ctx, a, id)
+		case "ticket":
+			var n int
+			if n, err = number32(id); err == nil {
+				_, err = s.Approval.Request(ctx, a, n)
+			}
 		case "vm":
 			_, err = s.VMs.Get(ctx, a, id)
 		default:

@@ -1,11 +1,5 @@
 package handlers
 
-import (
-	"context"
-
-	"kubevirt-shepherd.io/shepherd/internal/domain"
-)
-
 // Route is a line of the URL map, for tests.
 type Route struct{ Method, Pattern, Permission string }
 
@@ -25,8 +19,4 @@ func Permissions() map[string]bool {
 		all[string(p)] = true
 	}
 	return all
-}
-
-func (s *Server) SetActorOf(f func(ctx context.Context, userID string) (domain.Actor, error)) {
-	s.actorOf = f
 }

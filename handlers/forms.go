@@ -1,8 +1,12 @@
 package handlers
 
 import (
+	"bytes"
+	"compress/flate"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -237,7 +241,7 @@ func rejected(r *http.Request, form any, err error) (errs []ui.FieldError, statu
 		default:
 			return nil, 0, err
 		}
-		return []ui.FieldError{{Message: i18n.Error(lang(r), e.Code, e.Params).Text()}}, statusOf(e), nil
+		return []ui.FieldError{{Message: message(r, e.Code, e.Params).Text()}}, statusOf(e), nil
 	}
 	label := labels(form)
 	for _, e := range fields {
@@ -245,7 +249,7 @@ func rejected(r *http.Request, form any, err error) (errs []ui.FieldError, statu
 			return nil, 0, err
 		}
 		name := e.Field()
-		message := i18n.Field(lang(r), e.Code, label[name], e.Params)
+		message := i18n.Field(lang(r), e.Code, label[name], readable(e.Params))
 		if _, shown := label[name]; !shown {
 			name = "" // no control on this form to lead to
 		}
@@ -254,8 +258,13 @@ func rejected(r *http.Request, form any, err error) (errs []ui.FieldError, statu
 	return errs, http.StatusUnprocessableEntity, nil
 }
 
-// maxDraft is how much of a form is kept over a sign-in.
-const maxDraft = 64 << 10
+// Limits of a draft: what a browser takes as one cookie, and what may come out
+// of it again.
+const (
+	maxDraftCookie = 3800
+	maxDraft       = 128 << 10
+	draftAge       = 30 * 60 // seconds
+)
 
 // draft is what was typed into a form when its session had ended.
 type draft struct {
@@ -263,30 +272,52 @@ type draft struct {
 	Values url.Values
 }
 
-// keepDraft puts a form into the session of somebody who has to sign in first.
-// Only who had a session gets one: strangers cannot fill the database. Uploads
-// are secrets and are not kept.
-func (s *Server) keepDraft(r *http.Request) {
+func (s *Server) draftCookie(value string, age int) *http.Cookie {
+	name := "draft"
+	if s.Secure {
+		name = "__Host-draft"
+	}
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode}
+}
+
+// keepDraft gives a form back to the browser, as a cookie, while its sender has
+// to sign in first: nothing of it is stored here. Uploads are secrets and are
+// not kept, and texts of many pages do not fit.
+func (s *Server) keepDraft(w http.ResponseWriter, r *http.Request) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if r.Method != post || kind != "application/x-www-form-urlencoded" || s.sessionToken(r) == "" || r.ContentLength > maxDraft || parse(r) != nil {
+	if r.Method != post || kind != "application/x-www-form-urlencoded" || parse(r) != nil || len(r.PostForm) == 0 {
 		return
 	}
-	text, err := json.Marshal(draft{pageOf(r), r.PostForm})
-	if err != nil || len(text) > 2*maxDraft {
+	var b bytes.Buffer
+	z, err := flate.NewWriter(&b, flate.BestCompression)
+	if err != nil {
+		return // the level is a constant
+	}
+	if json.NewEncoder(z).Encode(draft{pageOf(r), r.PostForm}) != nil || z.Close() != nil {
 		return
 	}
-	s.put(r, keyDraft, string(text))
+	if text := base64.RawURLEncoding.EncodeToString(b.Bytes()); len(text) <= maxDraftCookie {
+		http.SetCookie(w, s.draftCookie(text, draftAge))
+	}
 }
 
 // restored is the form that was being sent to this page when the session ended,
 // or the given one.
-func restored[T any](s *Server, r *http.Request, form T) T {
-	text := s.Sessions.GetString(r.Context(), keyDraft)
-	var d draft
-	if text == "" || json.Unmarshal([]byte(text), &d) != nil || d.Page != r.URL.Path {
+func restored[T any](s *Server, w http.ResponseWriter, r *http.Request, form T) T {
+	c, err := r.Cookie(s.draftCookie("", 0).Name)
+	if err != nil {
 		return form
 	}
-	s.take(r, keyDraft)
+	packed, err := base64.RawURLEncoding.DecodeString(c.Value)
+	if err != nil {
+		return form
+	}
+	var d draft
+	text := io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxDraft)
+	if json.NewDecoder(text).Decode(&d) != nil || d.Page != r.URL.Path {
+		return form
+	}
+	http.SetCookie(w, s.draftCookie("", -1))
 	kept, err := decodeValues[T](d.Values)
 	if _, typed := err.(apperr.List); err != nil && !typed {
 		return form

@@ -19,9 +19,18 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
 )
@@ -29,8 +38,16 @@ import (
 // Config is what the handlers stand on. All fields but the last group are
 // required.
 type Config struct {
+	Accounts *account.Service
+	Systems  *system.Service
+	Services *service.Service
+	Catalog  *catalog.Service
 	Clusters *cluster.Service
+	Approval *approval.Service
 	VMs      *vm.Service
+	Inbox    *inbox.Service
+	Search   *search.Service
+	Audit    *audit.Log
 
 	Hub      *live.Hub
 	Sessions *scs.SessionManager
@@ -42,6 +59,9 @@ type Config struct {
 	// ClusterRole is the manifest of a role with the missing rules, or with all
 	// that Shepherd needs when there are none.
 	ClusterRole func(missing []domain.ResourceRule) string
+
+	// Tokens signs programs in by a bearer token; nil: none comes in.
+	Tokens auth.AuthProvider
 
 	Version        string
 	Secure         bool           // browsers come through TLS
@@ -56,7 +76,6 @@ type Config struct {
 type Server struct {
 	Config
 
-	actorOf  func(ctx context.Context, userID string) (domain.Actor, error)
 	streams  streams
 	metrics  *metrics
 	markdown markdown

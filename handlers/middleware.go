@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -16,6 +17,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
 // Limits of a request.
@@ -106,12 +108,21 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				level = slog.LevelDebug
 			}
 			s.Logger.LogAttrs(r.Context(), level, "request",
-				slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("route", route), slog.Int("status", status),
+				slog.String("method", r.Method), slog.String("path", loggedPath(r)), slog.String("route", route), slog.Int("status", status),
 				slog.Int("bytes", ww.BytesWritten()), slog.Duration("took", took), slog.String("user", actor(r).Username),
 				slog.String("ip", middleware.GetClientIP(r.Context())), slog.String("request_id", requestID(r)))
 		}()
 		next.ServeHTTP(ww, r)
 	})
+}
+
+// loggedPath is the path without the token of a one-time link, which is as good
+// as a password.
+func loggedPath(r *http.Request) string {
+	if strings.HasPrefix(r.URL.Path, paths.Setup("")) {
+		return paths.Setup("") + "…"
+	}
+	return r.URL.Path
 }
 
 // harden sets the headers of every answer, errors and files included.

@@ -194,7 +194,7 @@ func TestMetrics(t *testing.T) {
 	p.AdminHandler().ServeHTTP(w, req)
 	for _, want := range []string{
 		`shepherd_http_request_duration_seconds_count{method="GET",route="/clusters",status="200"} 1`, `method="other"`,
-		`shepherd_build_info{version="test"} 1`, "go_goroutines", "shepherd_event_streams 0",
+		`shepherd_build_info{version="test"} 1`, "shepherd_event_streams 0",
 	} {
 		if !strings.Contains(w.String(), want) {
 			t.Errorf("no %s in metrics", want)

@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
-	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -131,7 +130,7 @@ func (s *Server) namespaceDelete(w http.ResponseWriter, r *http.Request, err err
 		if e.Kind() != apperr.Conflict {
 			return err
 		}
-		m := i18n.Error(lang(r), e.Code, e.Params)
+		m := message(r, e.Code, e.Params)
 		status, refused = statusOf(e), m.Why+" "+m.Next
 	}
 	n, err := s.Clusters.GetNamespace(r.Context(), actor(r), param(r, "namespace"))

@@ -8,22 +8,30 @@ import (
 	"testing"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
-	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/handlers"
+	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/databasetest"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
-	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/notify"
+	"kubevirt-shepherd.io/shepherd/internal/policy"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 )
 
@@ -55,33 +63,54 @@ type portal struct {
 	play     *script
 	hub      *live.Hub
 	sessions *scs.SessionManager
+	accounts *account.Service
 	url      string
 }
 
 func newPortal(t *testing.T, change ...func(*handlers.Config)) *portal {
 	t.Helper()
 	t.Parallel()
+	return open(t, change...)
+}
+
+func open(t *testing.T, change ...func(*handlers.Config)) *portal {
+	t.Helper()
 	db := databasetest.New(t)
 	keys, err := crypto.Load("", crypto.Generate())
 	if err != nil {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	p := &portal{t: t, db: db, play: &script{}, hub: live.New(db, logger), sessions: handlers.NewSessions(memstore.New(), false)}
+	p := &portal{t: t, db: db, play: &script{}, hub: live.New(db, logger), sessions: handlers.NewSessions(auth.Sessions{Client: db.Ent}, false)}
 	p.play.preflight = func(context.Context, domain.Credential) domain.Preflight {
 		return domain.Preflight{Health: healthy(), Checks: []domain.Check{{ID: "reachable", State: domain.CheckOK}}}
 	}
+	accounts := &account.Service{DB: db, Local: &auth.Local{Client: db.Ent}}
 	cfg := handlers.Config{
+		Accounts: accounts, Systems: &system.Service{DB: db}, Services: &service.Service{DB: db}, Inbox: &inbox.Service{DB: db},
+		Search: &search.Service{DB: db}, Audit: &audit.Log{DB: db},
 		Clusters: &cluster.Service{DB: db, Keys: keys, Prober: p.play, Provider: p.play, Logger: logger},
-		VMs:      &vm.Service{DB: db, Provider: p.play, Logger: logger},
-		Hub:      p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",
+		Catalog:  &catalog.Service{DB: db, Keys: keys},
+		Approval: &approval.Service{
+			DB: db, Policy: policy.Internal{}, Notify: notify.Inbox{}, Enqueue: func(context.Context, *ent.Tx, uuid.UUID) error { return nil },
+			ActorTx: accounts.ActorTx,
+			Approvers: func(ctx context.Context, c *ent.Client, e domain.Environment, except string) (list []approval.Person, err error) {
+				people, err := accounts.Approvers(ctx, c, e, except)
+				for _, p := range people {
+					list = append(list, approval.Person(p))
+				}
+				return list, err
+			},
+		},
+		VMs: &vm.Service{DB: db, Provider: p.play, Logger: logger},
+		Hub: p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",
 		ClusterRole: func([]domain.ResourceRule) string { return "kind: ClusterRole\n" },
 	}
 	for _, c := range change {
 		c(&cfg)
 	}
+	p.sessions, p.accounts = cfg.Sessions, accounts
 	p.Server = handlers.New(cfg)
-	p.SetActorOf(p.actorOf)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); p.hub.Run(ctx) }()
@@ -93,28 +122,6 @@ func newPortal(t *testing.T, change ...func(*handlers.Config)) *portal {
 		s.Close()
 	})
 	return p
-}
-
-// actorOf reads a user from the database.
-func (p *portal) actorOf(ctx context.Context, id string) (domain.Actor, error) {
-	u, err := p.db.Ent.User.Query().Where(user.ID(uuid.MustParse(id)), user.Disabled(false)).WithBindings().Only(ctx)
-	if ent.IsNotFound(err) {
-		return domain.Actor{}, apperr.New(apperr.ErrNotFound)
-	} else if err != nil {
-		return domain.Actor{}, err
-	}
-	a := domain.Actor{UserID: id, Username: u.Username}
-	for _, b := range u.Edges.Bindings {
-		d := domain.Binding{Role: domain.Role(b.Role)}
-		if b.Environment != nil {
-			d.Environment = domain.Environment(*b.Environment)
-		}
-		if b.SystemID != nil {
-			d.SystemID = b.SystemID.String()
-		}
-		a.Bindings = append(a.Bindings, d)
-	}
-	return a, nil
 }
 
 // person makes an account.

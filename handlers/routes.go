@@ -76,7 +76,57 @@ const (
 // routes is the whole URL map; package paths has the same as functions.
 func (s *Server) routes() []route {
 	return []route{
+		{get, paths.Home, "home.read", s.showHome},
+		{get, paths.Search, "search.read", s.showSearch},
 		{get, paths.Events, "events.read", s.events},
+
+		{get, paths.Login, "open", s.showLogin},
+		{post, paths.Login, "open", s.login},
+		{post, paths.Logout, "open", s.logout},
+		{get, "/setup/{token}", "open", s.showSetup},
+		{post, "/setup/{token}", "open", s.setup},
+		{post, paths.Theme, "open", s.setTheme},
+
+		{get, paths.Explorer, "system.read", s.showExplorer},
+		{get, paths.NewSystem, "system.create", s.newSystem},
+		{post, paths.Systems, "system.create", s.createSystem},
+		{get, "/systems/{system}", "system.read", s.showSystem},
+		{get, "/systems/{system}/edit", "system.update", s.editSystem},
+		{post, "/systems/{system}/edit", "system.update", s.updateSystem},
+		{get, "/systems/{system}/delete", "system.delete", s.askDeleteSystem},
+		{post, "/systems/{system}/delete", "system.delete", s.deleteSystem},
+
+		{get, "/systems/{system}/services/new", "service.create", s.newService},
+		{post, "/systems/{system}/services", "service.create", s.createService},
+		{get, "/services/{service}", "service.read", s.showService},
+		{get, "/services/{service}/edit", "service.update", s.editService},
+		{post, "/services/{service}/edit", "service.update", s.updateService},
+		{get, "/services/{service}/delete", "service.delete", s.askDeleteService},
+		{post, "/services/{service}/delete", "service.delete", s.deleteService},
+
+		{get, "/vms/{vm}", "vm.read", s.showVM},
+		{get, "/vms/{vm}/power", "vm.power", s.askPower},
+		{post, "/vms/{vm}/power", "vm.power", s.power},
+		{get, "/vms/{vm}/delete", "vm.delete", s.askDeleteVM},
+		{post, "/vms/{vm}/delete", "vm.delete", s.deleteVM},
+
+		{get, paths.Requests, "ticket.read", s.listRequests},
+		{get, paths.NewRequest, "ticket.create", s.newRequest},
+		{post, paths.Requests, "ticket.create", s.submitRequest},
+		{post, paths.Preview, "ticket.create", s.previewRequest},
+		{get, paths.Requests + "/{ticket}", "ticket.read", s.showRequest},
+		{post, paths.Requests + "/{ticket}/withdraw", "ticket.withdraw", s.withdrawRequest},
+		{post, paths.Requests + "/{ticket}/retry", "ticket.retry", s.retryRequest},
+
+		{get, paths.Approvals, "ticket.decide", s.listApprovals},
+		{get, paths.Approvals + "/{ticket}", "ticket.decide", s.showTicket},
+		{post, paths.Approvals + "/{ticket}", "ticket.decide", s.decideTicket},
+		{post, paths.Approvals + "/{ticket}/check", "ticket.decide", s.checkTicket},
+
+		{get, paths.Catalog, "catalog.read", s.showCatalog},
+		{get, paths.Audit, "audit.read", s.showAudit},
+		{get, paths.Notifications, "notification.read", s.showInbox},
+		{post, paths.Notifications, "notification.update", s.readAll},
 
 		{get, paths.Clusters, "cluster.read", s.listClusters},
 		{get, paths.NewCluster, "cluster.create", s.newCluster},

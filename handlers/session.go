@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -32,7 +34,6 @@ const (
 	keySignIn = "at"
 	keySeen   = "seen"
 	keyFlash  = "flash"
-	keyDraft  = "draft"
 )
 
 const themeCookie = "theme"
@@ -97,6 +98,9 @@ func (s *Server) end(r *http.Request) error {
 // used keeps the session alive, unless a part of a page only refreshed itself:
 // a page that nobody touches must end.
 func (s *Server) used(r *http.Request) {
+	if s.Sessions.GetString(r.Context(), keyUser) == "" {
+		return // a program
+	}
 	if id := r.Header.Get("HX-Trigger"); isHTMX(r) && r.Method == http.MethodGet && id != "" && id == r.Header.Get("HX-Target") {
 		return
 	}
@@ -135,8 +139,8 @@ func (s *Server) flash(r *http.Request, kind ui.Role, title, text string) {
 // flashLink is flash with a link in it.
 func (s *Server) flashLink(r *http.Request, f views.Flash) {
 	b, err := json.Marshal(f)
-	if err != nil {
-		return // plain strings: cannot happen
+	if err != nil || s.Sessions.GetString(r.Context(), keyUser) == "" {
+		return // plain strings: cannot happen; a program reads no messages
 	}
 	s.put(r, keyFlash, string(b))
 }
@@ -161,25 +165,37 @@ func theme(r *http.Request) string {
 
 // who finds out who sends a request: a program by its token, a browser by its
 // session. Rights are read from the database each time, so that a revoked one
-// ends at once. Nobody is no error. The context it returns has the session.
+// ends at once. Nobody is no error, but a token that is not good is one. The
+// context that comes back has the session.
 func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, domain.Actor, error) {
-	var a domain.Actor
-	ctx, err := s.Sessions.Load(ctx, s.sessionToken(r))
-	if err != nil {
-		return ctx, a, apperr.New(apperr.ErrUnavailable).Because(err)
+	nobody := domain.Actor{IP: middleware.GetClientIP(r.Context()), RequestID: requestID(r)}
+	var userID string
+	token, program := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	cookie := s.sessionToken(r)
+	if program {
+		cookie = ""
 	}
-	if id := s.Sessions.GetString(ctx, keyUser); id != "" {
-		a, err = s.actorOf(ctx, id)
-		switch apperr.KindOf(err) {
-		case apperr.NotFound, apperr.Unauthenticated, apperr.Forbidden: // the account is gone or closed: nobody
-			a, err = domain.Actor{}, nil
-		}
-		if err != nil {
-			return ctx, a, err
+	ctx, err := s.Sessions.Load(ctx, cookie)
+	switch {
+	case err != nil:
+		return ctx, nobody, apperr.New(apperr.ErrUnavailable).Because(err)
+	case !program:
+		userID = s.Sessions.GetString(ctx, keyUser)
+	case s.Tokens == nil:
+		return ctx, nobody, apperr.New(apperr.ErrSignedOut)
+	default:
+		if userID, err = s.Tokens.Authenticate(ctx, auth.Credentials{Token: token}); err != nil {
+			return ctx, nobody, err
 		}
 	}
-	a.IP, a.RequestID = middleware.GetClientIP(r.Context()), requestID(r)
-	return ctx, a, nil
+	if userID == "" {
+		return ctx, nobody, nil
+	}
+	a, err := s.Accounts.Actor(ctx, userID, nobody.IP, nobody.RequestID)
+	if apperr.KindOf(err) == apperr.Unauthenticated && !program { // the account is gone or closed
+		return ctx, nobody, nil
+	}
+	return ctx, a, err
 }
 
 // credential is what a stream is counted by: the session or the token.

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
 	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
@@ -25,10 +27,48 @@ func (s *Server) shell(r *http.Request, title, nav string) (views.Shell, error) 
 	if !slices.Contains(framed, fragment(r)) {
 		return sh, nil
 	}
-	if fragment(r) == "" {
-		sh.Flash = s.takeFlash(r)
+	var err error
+	if sh.User.CanApprove {
+		if sh.Approvals, err = s.Approval.PendingCount(r.Context(), a); err != nil {
+			return sh, err
+		}
 	}
+	if sh.Unread, err = s.Inbox.Unread(r.Context(), a); err != nil {
+		return sh, err
+	}
+	if fragment(r) != "" {
+		return sh, nil
+	}
+	if sh.Requests, err = s.Approval.OpenCount(r.Context(), a); err != nil {
+		return sh, err
+	}
+	if sh.Systems, err = s.navSystems(r); err != nil {
+		return sh, err
+	}
+	sh.Flash = s.takeFlash(r)
 	return sh, nil
+}
+
+// shownSystems is how many systems the sidebar has room for.
+const shownSystems = 8
+
+// navSystems are the systems that the person is a member of.
+func (s *Server) navSystems(r *http.Request) ([]views.NavSystem, error) {
+	member := actor(r).Systems()
+	if len(member) == 0 {
+		return nil, nil
+	}
+	list, err := s.Systems.List(r.Context(), actor(r), listing.Page{Limit: shownServices})
+	if err != nil {
+		return nil, err
+	}
+	var rows []views.NavSystem
+	for _, sys := range list.Items {
+		if slices.Contains(member, sys.ID) && len(rows) < shownSystems {
+			rows = append(rows, views.NavSystem{Name: sys.Name, Href: paths.System(sys.ID), Env: string(sys.Environment), VMs: sys.VMs})
+		}
+	}
+	return rows, nil
 }
 
 // roleLabel says in a few words what a person may do.
@@ -81,4 +121,13 @@ func withQuery(u *url.URL, key, value string) string {
 		return u.Path
 	}
 	return u.Path + "?" + q.Encode()
+}
+
+// without is an address without one parameter.
+func without(u *url.URL, key string) *url.URL {
+	c := *u
+	q := u.Query()
+	q.Del(key)
+	c.RawQuery = q.Encode()
+	return &c
 }

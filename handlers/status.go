@@ -2,7 +2,9 @@ package handlers
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -51,12 +53,37 @@ func creation(status domain.TicketStatus, total, running, failed int) ui.StatusV
 	return v
 }
 
+// message is the sentence of a code. Words of the inside, such as a state as it
+// is stored, become those that people read.
+func message(r *http.Request, code string, params map[string]any) i18n.Message {
+	return i18n.Error(lang(r), code, readable(params))
+}
+
+func readable(params map[string]any) map[string]any {
+	state, isState := params["state"].(string)
+	operation, isOperation := params["operation"].(string)
+	if !isState && !isOperation {
+		return params
+	}
+	params = maps.Clone(params)
+	switch {
+	case slices.Contains(domain.TicketStatuses(), domain.TicketStatus(state)):
+		params["state"] = lowerFirst(views.TicketState(domain.TicketStatus(state)).Label)
+	case slices.Contains(domain.VMStates(), domain.VMState(state)):
+		params["state"] = lowerFirst(views.VMState(domain.VMState(state)).Label)
+	}
+	if slices.Contains(domain.Operations(), domain.Operation(operation)) {
+		params["operation"] = lowerFirst(views.OperationLabel(domain.Operation(operation)))
+	}
+	return params
+}
+
 // problemText is a problem in one line, "" when there is none.
 func problemText(r *http.Request, p domain.Problem) string {
 	if p.IsZero() {
 		return ""
 	}
-	m := i18n.Error(lang(r), p.Code, p.Params)
+	m := message(r, p.Code, p.Params)
 	m.Next = ""
 	return m.Text()
 }
@@ -66,7 +93,7 @@ func problemView(r *http.Request, p domain.Problem) *views.ProblemView {
 	if p.IsZero() {
 		return nil
 	}
-	m := i18n.Error(lang(r), p.Code, p.Params)
+	m := message(r, p.Code, p.Params)
 	return &views.ProblemView{What: m.What, Why: m.Why, Next: m.Next, Technical: p.Text}
 }
 

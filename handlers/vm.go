@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
-	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -28,7 +28,7 @@ func (s *Server) showVM(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := s.vmView(r, found)
-	if v.Tree, err = s.tree(r, found.ID, found.SystemID, found.ServiceID); err != nil {
+	if v.Tree, err = s.tree(r, found.ID); err != nil {
 		return err
 	}
 	sh, err := s.shell(r, found.Name, "explorer")
@@ -114,21 +114,21 @@ func vmNotice(r *http.Request, m vm.View) *views.VMNotice {
 		}
 		return n
 	case m.ClusterStatus == domain.ClusterUnreachable && seenByCluster(m.State):
-		e := i18n.Error(lang(r), apperr.ErrClusterUnreachable, map[string]any{"cluster": m.Cluster})
+		e := message(r, apperr.ErrClusterUnreachable, map[string]any{"cluster": m.Cluster})
 		text := "This is the last known state. " + e.Next
 		if m.ClusterAnsweredAt != nil {
 			text = "This is the state of " + ui.Exact(*m.ClusterAnsweredAt) + ". " + e.Next
 		}
 		return &views.VMNotice{Kind: "warn", Icon: "unplug", Title: e.What, Text: text}
 	case !m.Problem.IsZero():
-		e := i18n.Error(lang(r), m.Problem.Code, m.Problem.Params)
+		e := message(r, m.Problem.Code, m.Problem.Params)
 		n := &views.VMNotice{Kind: "warn", Icon: "triangle-alert", Title: e.What, Text: strings.TrimSpace(e.Why + " " + e.Next)}
 		if m.State.Health() == domain.HealthBad {
 			n.Kind, n.Icon = "bad", "circle-alert"
 		}
 		return n
 	case m.Busy != nil && !m.Busy.Problem.IsZero():
-		e := i18n.Error(lang(r), m.Busy.Problem.Code, m.Busy.Problem.Params)
+		e := message(r, m.Busy.Problem.Code, m.Busy.Problem.Params)
 		return &views.VMNotice{Kind: "wait", Icon: "clock", Title: eventTitle(*m.Busy), Text: e.Text()}
 	case len(m.Waiting) > 0:
 		t := m.Waiting[0]
@@ -218,4 +218,127 @@ func powerActions(m vm.View) []views.PowerAction {
 		list = append(list, a)
 	}
 	return list
+}
+
+// powerForm switches a VM. Confirmed is set by the page that asks first.
+type powerForm struct {
+	Do        string `form:"do" label:"Operation"`
+	Confirmed bool   `form:"confirmed"`
+	Reason    string `form:"reason" label:"Reason"`
+}
+
+// askPower answers GET /vms/{vm}/power?do=: it asks before a VM is switched.
+func (s *Server) askPower(w http.ResponseWriter, r *http.Request) error {
+	return s.powerPage(w, r, restored(s, w, r, powerForm{Do: r.URL.Query().Get("do")}), nil)
+}
+
+// power answers POST /vms/{vm}/power.
+func (s *Server) power(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[powerForm](r)
+	m, vmErr := s.VMs.Get(r.Context(), actor(r), param(r, "vm"))
+	if vmErr != nil {
+		return vmErr
+	}
+	op := domain.Operation(form.Do)
+	switch {
+	case err != nil:
+	case m.Environment == domain.Prod && !form.Confirmed:
+		return s.powerPage(w, r, form, nil) // prod is asked for once
+	default:
+		var done approval.Result
+		if done, err = s.Approval.SubmitPower(r.Context(), actor(r), m.ID, op, form.Reason); err == nil {
+			return s.operated(w, r, m, op, done)
+		}
+	}
+	return s.powerPage(w, r, form, err)
+}
+
+// operated leads to what became of an operation on a VM.
+func (s *Server) operated(w http.ResponseWriter, r *http.Request, m vm.View, op domain.Operation, done approval.Result) error {
+	if done.Ticket != 0 {
+		return s.redirect(w, r, paths.Request(done.Ticket))
+	}
+	s.flash(r, ui.Busy, m.Name+": "+lowerFirst(eventWords[op][0]), "")
+	return s.redirect(w, r, paths.VM(m.ID))
+}
+
+// powerPage asks, or says why it cannot be done.
+func (s *Server) powerPage(w http.ResponseWriter, r *http.Request, form powerForm, err error) error {
+	errs, status, err := rejected(r, form, err)
+	if err != nil {
+		return err
+	}
+	m, err := s.VMs.Get(r.Context(), actor(r), param(r, "vm"))
+	if err != nil {
+		return err
+	}
+	op := domain.Operation(form.Do)
+	switch {
+	case !op.Power():
+		return apperr.Field("do", apperr.ErrInvalidChoice)
+	case !m.CanOperate:
+		return apperr.New(apperr.ErrForbidden)
+	}
+	sh, err := s.shell(r, views.OperationLabel(op)+" "+m.Name, "explorer")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.PowerPage(sh, views.PowerView{
+		ID: m.ID, Name: m.Name, Env: string(m.Environment), Op: op, Effect: effects[op],
+		NeedsApproval: needsApproval(m, op, errs), Reason: form.Reason, Errors: errs,
+	}))
+}
+
+type deleteVMForm struct {
+	Reason string `form:"reason" label:"Reason"`
+	Typed  string `form:"typed" label:"Name"`
+}
+
+// askDeleteVM answers GET /vms/{vm}/delete.
+func (s *Server) askDeleteVM(w http.ResponseWriter, r *http.Request) error {
+	return s.deleteVMPage(w, r, restored(s, w, r, deleteVMForm{}), nil)
+}
+
+// deleteVM answers POST /vms/{vm}/delete.
+func (s *Server) deleteVM(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[deleteVMForm](r)
+	if err == nil {
+		m, vmErr := s.VMs.Get(r.Context(), actor(r), param(r, "vm"))
+		if vmErr != nil {
+			return vmErr
+		}
+		var done approval.Result
+		if done, err = s.Approval.SubmitDelete(r.Context(), actor(r), m.ID, form.Reason, form.Typed); err == nil {
+			return s.operated(w, r, m, domain.OpDelete, done)
+		}
+	}
+	return s.deleteVMPage(w, r, form, err)
+}
+
+func (s *Server) deleteVMPage(w http.ResponseWriter, r *http.Request, form deleteVMForm, err error) error {
+	errs, status, err := rejected(r, form, err)
+	if err != nil {
+		return err
+	}
+	m, err := s.VMs.Get(r.Context(), actor(r), param(r, "vm"))
+	if err != nil {
+		return err
+	}
+	if !m.CanOperate {
+		return apperr.New(apperr.ErrForbidden)
+	}
+	sh, err := s.shell(r, "Delete "+m.Name, "explorer")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.DeleteVMPage(sh, views.DeleteVMView{
+		ID: m.ID, Name: m.Name, Env: string(m.Environment), Status: vmStatus(m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt),
+		Disks: vmDisks(m), NeedsName: true, NeedsApproval: needsApproval(m, domain.OpDelete, errs), Reason: form.Reason, Typed: form.Typed, Errors: errs,
+	}))
+}
+
+// needsApproval says whether somebody has to decide an operation: by the
+// product's matrix, or because the use case has asked for a reason.
+func needsApproval(m vm.View, op domain.Operation, errs []ui.FieldError) bool {
+	return domain.NeedsApprovalByDefault(op, m.Environment) || ui.ErrorFor(errs, "reason") != ""
 }

@@ -91,8 +91,8 @@ func fresh(src, bin string) bool {
 	return true
 }
 
-// kubectl runs the testbed's kubectl as the cluster's administrator.
-func kubectl(ctx context.Context, bin, kubeconfig, stdin string, args ...string) (string, error) {
+// Kubectl runs the testbed's kubectl as the cluster's administrator.
+func Kubectl(ctx context.Context, bin, kubeconfig, stdin string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, filepath.Join(bin, "testbed"), append([]string{"kubectl", "--kubeconfig", kubeconfig}, args...)...)
 	c.Stdin = strings.NewReader(stdin)
 	out, err := c.Output()
@@ -110,4 +110,3 @@ func commandError(what string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
-

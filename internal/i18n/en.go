@@ -54,10 +54,12 @@ var english = catalogue{
 
 		apperr.ErrBadCredentials: {"The user name or the password is wrong.", "", "Try again. If you have forgotten the password, ask the platform team for a new one."},
 		apperr.ErrSetupLink:      {"This link does not work any more.", "It was used, or it is too old.", "Ask the platform team for a new one."},
+		apperr.ErrPasswordRepeat: {"The two passwords differ.", "One of them has a slip.", "Type the same password twice."},
 		apperr.ErrPasswordWeak:   {"The password is too short.", "[At least {min} characters are needed.]", "Choose a longer one. Several words make a good password."},
 
 		apperr.ErrHasChildren:  {"[{name} cannot be deleted yet.|This cannot be deleted yet.]", "[It still contains {children}.|It still contains {count}.|It is not empty.]", "Delete what is inside first."},
 		apperr.ErrHasPending:   {"[{name} cannot be deleted yet.|This cannot be deleted yet.]", "[{ticket} is still open.|Requests that are still open: {count}.|Requests for it are still open.]", "Withdraw them, or wait until they are decided."},
+		apperr.ErrHasHistory:   {"[{name} cannot be deleted.|This cannot be deleted.]", "It had VMs. Their record stays, and so that no number is ever used twice, the service stays too.", "Leave it as it is, or write into its documentation that it is retired."},
 		apperr.ErrNameCollides: {"[VMs named {name} would belong to two services.|The VMs would have the names of another service's VMs.]", "[{system} and {service} already use these names.]", "Choose another name."},
 
 		apperr.ErrApprovalRequired:    {"This needs an approval.", "[The rules for {environment} say so.|The rules of this environment say so.]", "Send a request. An approver decides it."},
@@ -174,6 +176,7 @@ var english = catalogue{
 		apperr.ErrNameTaken:      "[The name {name} is taken. Choose another one.|This name is taken. Choose another one.]",
 		apperr.ErrNameTooLong:    "[The VM names would be too long by {count}. Choose a shorter name.|The VM names would be too long. Choose a shorter name.]",
 		apperr.ErrNameMismatch:   "[Type {expected} to confirm.|Type the name exactly as it is shown.]",
+		apperr.ErrPasswordRepeat: "It differs from the first one. Type the same password twice.",
 		apperr.ErrPasswordWeak:   "[Use at least {min} characters. Several words make a good password.|Use a longer password.]",
 		apperr.ErrReasonRequired: "[Write why, in at least {min} characters.|Write why.]",
 	},

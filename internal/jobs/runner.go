@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -94,9 +95,12 @@ type eventWorker struct {
 // Work is called at least once for each job; the use case makes the effect
 // happen once.
 func (w *eventWorker) Work(ctx context.Context, job *river.Job[EventJobArgs]) error {
-	out, err := w.execute(ctx, job.Args.EventID)
+	var out vm.Outcome
+	err := safely(func() (err error) {
+		out, err = w.execute(ctx, job.Args.EventID)
+		return err
+	})
 	if err != nil {
-		// River stores the text of an error: only the code goes there.
 		w.logger.ErrorContext(ctx, "order could not be worked on", "event", job.Args.EventID, "error", err)
 		return errors.New(apperr.CodeOf(err))
 	}
@@ -141,11 +145,22 @@ func (w *choreWorker) Work(ctx context.Context, job *river.Job[choreArgs]) error
 	if !ok {
 		return nil // of another version of the portal
 	}
-	if err := c.Run(ctx); err != nil {
+	if err := safely(func() error { return c.Run(ctx) }); err != nil {
 		w.logger.ErrorContext(ctx, "chore failed", "chore", c.Name, "error", err)
 		return errors.New(apperr.CodeOf(err))
 	}
 	return nil
+}
+
+// safely turns a panic into an error. River keeps the text of an error and of a
+// panic in its table: only a code goes there, the rest goes to the log.
+func safely(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return fn()
 }
 
 // quiet drops River's routine lines: what matters is logged by the use cases.

@@ -34,10 +34,12 @@ const (
 	ErrBadCredentials = "BAD_CREDENTIALS"
 	ErrSetupLink      = "SETUP_LINK_INVALID"
 	ErrPasswordWeak   = "PASSWORD_TOO_SHORT"
+	ErrPasswordRepeat = "PASSWORD_REPEAT" // the second one differs
 
 	// Systems and services.
 	ErrHasChildren  = "HAS_CHILDREN"
 	ErrHasPending   = "HAS_PENDING_REQUESTS"
+	ErrHasHistory   = "HAS_HISTORY" // a service that had VMs keeps their numbers
 	ErrNameCollides = "VM_NAMES_COLLIDE"
 
 	// Approval.
@@ -140,9 +142,9 @@ var kinds = map[string]Kind{
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid,
 	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
-	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid,
+	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,
 
-	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrNameCollides: Invalid,
+	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrHasHistory: Conflict, ErrNameCollides: Invalid,
 
 	ErrApprovalRequired: Conflict, ErrPolicyDenied: Forbidden, ErrSelfApproval: Forbidden, ErrAlreadyDecided: Conflict, ErrTicketChanged: Conflict,
 	ErrReasonRequired: Invalid, ErrDuplicateRequest: Conflict, ErrEnvironmentMismatch: Conflict,

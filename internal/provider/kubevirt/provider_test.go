@@ -24,7 +24,7 @@ import (
 // proves that these are enough.
 func TestSuite(t *testing.T) {
 	p, st := testProvider(t, admin(t))
-	ns := namespace(t, p)
+	ns := namespace(t)
 	st.set("c1", serviceAccount(t, p, ns, ClusterRoleYAML(nil)))
 	providertest.Run(t, p, "c1", ns)
 }
@@ -69,7 +69,7 @@ func serviceAccount(t *testing.T, p *Provider, ns, role string) domain.Credentia
 // TestLostAnswer: the cluster made the VM and the answer was lost.
 func TestLostAnswer(t *testing.T) {
 	p, _, f := faulty(t)
-	ns := namespace(t, p)
+	ns := namespace(t)
 	posts := atomic.Int32{}
 	isPost := func(r *http.Request) bool {
 		return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/virtualmachines")
@@ -123,7 +123,7 @@ func TestLostAnswer(t *testing.T) {
 // TestForeignUntouched: a collision leaves no trace on the other object.
 func TestForeignUntouched(t *testing.T) {
 	p, _ := testProvider(t, admin(t))
-	ns := namespace(t, p)
+	ns := namespace(t)
 	c, err := p.clients.get(t.Context(), "c1")
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestForeignUntouched(t *testing.T) {
 // TestQuota: what is over a quota says so, before and after the VM is made.
 func TestQuota(t *testing.T) {
 	p, _ := testProvider(t, admin(t))
-	ns := namespace(t, p)
+	ns := namespace(t)
 	c, err := p.clients.get(t.Context(), "c1")
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestQuota(t *testing.T) {
 // TestLongestName: a name of 63 characters goes all the way.
 func TestLongestName(t *testing.T) {
 	p, _ := testProvider(t, admin(t))
-	s := spec(namespace(t, p), "v"+strings.Repeat("m", domain.MaxLabel-1))
+	s := spec(namespace(t), "v"+strings.Repeat("m", domain.MaxLabel-1))
 	s.Running = true
 	rec, stop := watching(t, p)
 	defer stop()

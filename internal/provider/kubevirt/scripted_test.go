@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -27,6 +29,7 @@ func serve(t *testing.T, h http.Handler) (*httptest.Server, domain.Credential) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
 	srv.EnableHTTP2 = true
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // failed handshakes are wanted
 	srv.StartTLS()
 	t.Cleanup(func() {
 		srv.CloseClientConnections()
@@ -123,7 +126,6 @@ func faulty(t *testing.T) (*Provider, *store, *fault) {
 		proxy.ServeHTTP(w, r)
 	}))
 	f.server = srv
-	srv.Config.ErrorLog = nil
 	p, st := testProvider(t, mine)
 	return p, st, f
 }

@@ -106,8 +106,9 @@ func admin(t *testing.T) domain.Credential {
 }
 
 // namespace makes a fresh one and removes it at the end.
-func namespace(t *testing.T, p *Provider) string {
+func namespace(t *testing.T) string {
 	t.Helper()
+	p, _ := testProvider(t, admin(t)) // its own: the test's may be broken on purpose
 	c, err := p.clients.get(t.Context(), "c1")
 	if err != nil {
 		t.Fatal(err)

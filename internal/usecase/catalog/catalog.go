@@ -5,7 +5,12 @@ package catalog
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
+	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"go.yaml.in/yaml/v3"
@@ -95,8 +100,15 @@ type NewTemplate struct {
 	CloudInit                             domain.Secret
 }
 
-// maxCloudInit is what a Secret of a cluster can comfortably hold, in bytes.
-const maxCloudInit = 64 << 10
+const (
+	maxCloudInit = 64 << 10 // bytes: what a Secret of a cluster can comfortably hold
+	maxText      = 200      // characters of a name or description for people
+	maxImage     = 500      // bytes
+	maxDisk      = 64 << 10 // GiB
+	maxCPU       = 512      // vCPU
+	maxMemory    = 16 << 20 // MiB
+	minMemory    = 128      // MiB
+)
 
 // CreateTemplate adds an active version; the version before it, if any,
 // becomes deprecated. Admins only.
@@ -111,14 +123,22 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 	if in.DisplayName == "" {
 		wrong.Add("display_name", apperr.ErrRequired)
 	}
-	if !strings.HasPrefix(in.Image, "docker://") && !strings.HasPrefix(in.Image, "https://") {
+	for _, text := range []struct{ field, value string }{{"display_name", in.DisplayName}, {"description", in.Description}} {
+		switch {
+		case !utf8.ValidString(text.value) || strings.ContainsFunc(text.value, unicode.IsControl):
+			wrong.Add(text.field, apperr.ErrInvalidText)
+		case utf8.RuneCountInString(text.value) > maxText:
+			wrong = append(wrong, apperr.Field(text.field, apperr.ErrTooLong).With("max", maxText))
+		}
+	}
+	if !isImage(in.Image) {
 		wrong.Add("image", apperr.ErrInvalidChoice)
 	}
 	if in.MinDiskGiB == 0 {
 		in.MinDiskGiB = 10
 	}
-	if in.MinDiskGiB < 0 {
-		wrong.Add("min_disk_gib", apperr.ErrOutOfRange)
+	if in.MinDiskGiB < 0 || in.MinDiskGiB > maxDisk {
+		wrong = append(wrong, apperr.Field("min_disk_gib", apperr.ErrOutOfRange).With("min", 1).With("max", maxDisk).With("unit", "GiB"))
 	}
 	if !isCloudConfig(in.CloudInit) {
 		wrong.Add("cloud_init", apperr.ErrCloudInit)
@@ -127,8 +147,14 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 		return "", err
 	}
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		// Who makes a version holds the first one, and so sees the versions of
+		// those before him. Two who make the first one meet at the unique index.
 		version := 1
-		last, err := tx.Template.Query().Where(template.Name(in.Name)).Order(ent.Desc(template.FieldVersion)).ForUpdate().First(ctx)
+		_, err := tx.Template.Query().Where(template.Name(in.Name), template.Version(1)).ForUpdate().Only(ctx)
+		if err != nil && !ent.IsNotFound(err) {
+			return err
+		}
+		last, err := tx.Template.Query().Where(template.Name(in.Name)).Order(ent.Desc(template.FieldVersion)).First(ctx)
 		switch {
 		case err == nil:
 			version = last.Version + 1
@@ -165,12 +191,28 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 	return id, err
 }
 
+// isImage says whether a disk can be made from it. An address with an account
+// in it would show a password to everybody who may ask for the template.
+func isImage(image string) bool {
+	u, err := url.Parse(image)
+	return err == nil && len(image) <= maxImage && (u.Scheme == "docker" || u.Scheme == "https") && u.Host != "" && u.User == nil
+}
+
+// isCloudConfig says whether data is one cloud-config document, or nothing.
+// The parser's words are not passed on: they may quote a secret.
 func isCloudConfig(data domain.Secret) bool {
 	if len(data) == 0 {
 		return true
 	}
-	var doc map[string]any
-	return len(data) <= maxCloudInit && bytes.HasPrefix(data, []byte("#cloud-config\n")) && yaml.Unmarshal(data, &doc) == nil
+	if len(data) > maxCloudInit || !bytes.HasPrefix(data, []byte("#cloud-config\n")) {
+		return false
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more map[string]any
+	if err := d.Decode(&doc); err != nil {
+		return errors.Is(err, io.EOF) // only comments
+	}
+	return errors.Is(d.Decode(&more), io.EOF)
 }
 
 // place binds sealed first-boot data to its row.
@@ -219,11 +261,16 @@ func (s *Service) CreateSize(ctx context.Context, actor domain.Actor, in NewSize
 	if !domain.ValidName(in.Name) {
 		wrong.Add("name", apperr.ErrInvalidName)
 	}
-	for field, ok := range map[string]bool{
-		"cpu": in.CPU > 0, "memory_mib": in.MemoryMiB >= 128, "disk_gib": in.DiskGiB > 0 && in.DiskGiB <= in.MaxDiskGiB,
+	for _, n := range []struct {
+		field           string
+		value, min, max int
+		unit            string
+	}{
+		{"cpu", in.CPU, 1, maxCPU, "vCPU"}, {"memory_mib", in.MemoryMiB, minMemory, maxMemory, "MiB"},
+		{"disk_gib", in.DiskGiB, 1, in.MaxDiskGiB, "GiB"}, {"max_disk_gib", in.MaxDiskGiB, 1, maxDisk, "GiB"},
 	} {
-		if !ok {
-			wrong.Add(field, apperr.ErrOutOfRange)
+		if n.value < n.min || n.value > n.max {
+			wrong = append(wrong, apperr.Field(n.field, apperr.ErrOutOfRange).With("min", n.min).With("max", n.max).With("unit", n.unit))
 		}
 	}
 	if err := wrong.Err(); err != nil {

@@ -1,6 +1,8 @@
 package catalog_test
 
 import (
+	"strings"
+	"sync"
 	"testing"
 
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
@@ -68,5 +70,80 @@ func TestCatalogRefuses(t *testing.T) {
 	}
 	if _, err := s.CreateSize(ctx, admin(), catalog.NewSize{Name: "odd", CPU: 0, MemoryMiB: 1, DiskGiB: 5000}); len(apperr.Fields(err)) != 3 {
 		t.Errorf("out of range: %v", err)
+	}
+}
+
+// Versions that are made at once get numbers of their own, and one is active.
+func TestVersionsAtOnce(t *testing.T) {
+	s, ctx := service(t), t.Context()
+	in := catalog.NewTemplate{Name: "debian", DisplayName: "Debian", Image: "docker://example.com/debian:12"}
+	if _, err := s.CreateTemplate(ctx, admin(), in); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if _, err := s.CreateTemplate(ctx, admin(), in); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	list, err := s.Templates(ctx, admin())
+	if err != nil || len(list) != 21 || list[0].Version != 21 {
+		t.Fatalf("%d versions, %v", len(list), err)
+	}
+	for i, v := range list {
+		if (v.Status == "active") != (i == 0) {
+			t.Errorf("version %d is %s", v.Version, v.Status)
+		}
+	}
+}
+
+func TestBadTemplates(t *testing.T) {
+	s, ctx := service(t), t.Context()
+	for name, c := range map[string]struct {
+		change func(*catalog.NewTemplate)
+		field  string
+	}{
+		"NUL":               {func(n *catalog.NewTemplate) { n.DisplayName = "a\x00" }, "display_name"},
+		"long":              {func(n *catalog.NewTemplate) { n.Description = strings.Repeat("x", 201) }, "description"},
+		"disk":              {func(n *catalog.NewTemplate) { n.MinDiskGiB = 1 << 20 }, "min_disk_gib"},
+		"file":              {func(n *catalog.NewTemplate) { n.Image = "file:///etc/passwd" }, "image"},
+		"no host":           {func(n *catalog.NewTemplate) { n.Image = "https://" }, "image"},
+		"password in image": {func(n *catalog.NewTemplate) { n.Image = "https://me:secret@example.com/x.img" }, "image"},
+		"image with NUL":    {func(n *catalog.NewTemplate) { n.Image = "docker://example.com/a\x00" }, "image"},
+		"script":            {func(n *catalog.NewTemplate) { n.CloudInit = domain.Secret("#!/bin/sh\n") }, "cloud_init"},
+		"list":              {func(n *catalog.NewTemplate) { n.CloudInit = domain.Secret("#cloud-config\n- a\n") }, "cloud_init"},
+		"broken":            {func(n *catalog.NewTemplate) { n.CloudInit = domain.Secret("#cloud-config\na: [\n") }, "cloud_init"},
+		"twice":             {func(n *catalog.NewTemplate) { n.CloudInit = domain.Secret("#cloud-config\na: 1\na: 2\n") }, "cloud_init"},
+		"two documents":     {func(n *catalog.NewTemplate) { n.CloudInit = domain.Secret("#cloud-config\na: 1\n---\nb: 2\n") }, "cloud_init"},
+		"large": {func(n *catalog.NewTemplate) {
+			n.CloudInit = domain.Secret("#cloud-config\na: " + strings.Repeat("x", 64<<10))
+		}, "cloud_init"},
+	} {
+		in := catalog.NewTemplate{Name: "debian", DisplayName: "Debian", Image: "docker://example.com/debian:12"}
+		c.change(&in)
+		_, err := s.CreateTemplate(ctx, admin(), in)
+		if f := apperr.Fields(err); len(f) != 1 || f[0].Field() != c.field || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := s.DB.Ent.Template.Query().CountX(ctx); n != 0 {
+		t.Errorf("%d templates are left", n)
+	}
+}
+
+// Drafts are for admins only.
+func TestDrafts(t *testing.T) {
+	s, ctx := service(t), t.Context()
+	s.DB.Ent.Template.Create().SetName("d").SetVersion(1).SetDisplayName("D").SetImage("docker://x/y").SetCreatedBy("x").SaveX(ctx)
+	s.DB.Ent.InstanceSize.Create().SetName("d").SetCPU(1).SetMemoryMib(1).SetDiskGib(1).SetCreatedBy("x").SaveX(ctx)
+	for want, a := range []domain.Actor{{UserID: "y"}, admin()} {
+		ts, err1 := s.Templates(ctx, a)
+		zs, err2 := s.Sizes(ctx, a)
+		if len(ts) != want || len(zs) != want || err1 != nil || err2 != nil {
+			t.Errorf("%v: %d templates, %d sizes", a.Bindings, len(ts), len(zs))
+		}
 	}
 }

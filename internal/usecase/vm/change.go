@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -38,13 +37,11 @@ func (s *Service) delete(ctx context.Context, o *order) (result, error) {
 	if ref.UID == "" {
 		// The portal never learned of an object. One may exist all the same,
 		// when the answer to its creation was lost.
-		ours, err := s.DB.Ent.DomainEvent.Query().Where(
-			domainevent.AggregateType(Aggregate), domainevent.AggregateID(o.pay.VMID), domainevent.TypeEQ(domainevent.TypeVM_CREATE),
-		).Exist(ctx)
+		ours, err := madeBy(ctx, s.DB.Ent, o.pay.VMID, found.OperationID())
 		if err != nil {
 			return result{}, database.Classify(err)
 		}
-		if !ours || !s.madeBy(ctx, o.pay.VMID, found.OperationID()) {
+		if !ours {
 			return result{gone: true}, nil
 		}
 		ref.UID = found.UID

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"maps"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/ent"
@@ -52,13 +53,17 @@ func clusterProblem(c *ent.Cluster) domain.Problem {
 	return domain.Problem{Code: code, Params: map[string]any{"cluster": c.Name}}
 }
 
-// problemOf keeps code and parameters. The cause is for the log only.
-func problemOf(err error) domain.Problem {
+// problemOf keeps code and parameters, and names what the order is about. The
+// cause is for the log only.
+func problemOf(err error, o *order) domain.Problem {
 	e, ok := apperr.From(err)
 	if !ok {
 		return domain.Problem{Code: apperr.ErrInternal}
 	}
-	return clean(domain.Problem{Code: e.Code, Params: e.Params})
+	p := domain.Problem{Code: e.Code, Params: map[string]any{"vm": o.vm.Name, "namespace": o.vm.Namespace, "cluster": o.cluster.Name}}
+	maps.Copy(p.Params, e.Params)
+	p.Text, _ = e.Params["text"].(string) // the cluster's own words
+	return clean(p)
 }
 
 // Limits of texts from a cluster, in runes.

@@ -37,7 +37,7 @@ func (s *Service) create(ctx context.Context, o *order) (result, error) {
 	if o.event.Step == domainevent.StepCREATED && o.vm.UID != "" {
 		// An earlier run got this far. Asking again would make a second object
 		// if somebody has deleted the first.
-		made = &domain.VM{UID: o.vm.UID, ResourceVersion: o.vm.ResourceVersion, Status: domain.VMStatus{State: domain.VMState(o.vm.State)}}
+		made = &domain.VM{UID: o.vm.UID, ResourceVersion: o.vm.ResourceVersion}
 	} else {
 		if secret != nil {
 			if err := call(ctx, func(ctx context.Context) error { return s.Provider.EnsureCloudInit(ctx, cluster, *secret) }); err != nil {

@@ -208,7 +208,7 @@ func (s *Service) settle(ctx context.Context, o *order, r result, err error) (Ou
 	case errors.As(err, &w):
 		return s.postpone(ctx, o, w)
 	}
-	p := problemOf(err)
+	p := problemOf(err, o)
 	log := s.Logger.With("event", o.event.ID, "type", o.event.Type, "vm", o.vm.Name, "cluster", o.cluster.Name, "attempt", o.attempt, "error", err)
 	switch classify(err, domain.ClusterStatus(o.cluster.Status)) {
 	case classWait:

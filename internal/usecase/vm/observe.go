@@ -81,18 +81,18 @@ func (s *Service) observe(ctx context.Context, tx *ent.Tx, c *Counters, row *ent
 	if row.UID == "" {
 		// The watcher was faster than the worker's own note: the object is ours
 		// when one of the VM's orders has made it.
-		id, err := uuid.Parse(v.OperationID())
-		if err != nil {
-			return false, nil
-		}
-		ours, err := tx.DomainEvent.Query().Where(domainevent.ID(id), domainevent.AggregateType(Aggregate), domainevent.AggregateID(row.ID.String())).Exist(ctx)
+		ours, err := madeBy(ctx, tx.Client(), row.ID.String(), v.OperationID())
 		if err != nil || !ours {
 			return false, err
 		}
 	} else if row.UID != v.UID {
 		return false, nil
 	}
-	u := row.Update().SetUID(v.UID).SetObservedAt(v.Status.ObservedAt.UTC())
+	st := v.Status
+	if st.ObservedAt.IsZero() {
+		st.ObservedAt = time.Now()
+	}
+	u := row.Update().SetUID(v.UID).SetObservedAt(st.ObservedAt.UTC())
 	if o.Deleted {
 		order, err := OpenOrder(ctx, tx, row.ID)
 		if err != nil {
@@ -102,17 +102,19 @@ func (s *Service) observe(ctx context.Context, tx *ent.Tx, c *Counters, row *ent
 			return false, nil // the worker says when it is gone
 		}
 		become(u, c, row, domain.StateMissing)
-		return true, u.SetProblem(domain.Problem{Code: domain.ProblemMissing}).Exec(ctx)
+		return true, keep(ctx, row, u.SetProblem(domain.Problem{Code: domain.ProblemMissing}))
 	}
 	if row.ResourceVersion != "" && row.State != entvm.StateMissing && v.ResourceVersion != row.ResourceVersion && !newer(v.ResourceVersion, row.ResourceVersion) {
 		return false, nil // an old event that arrives late
 	}
-	st := v.Status
+	if !slices.Contains(domain.VMStates(), st.State) {
+		st.State = domain.StateUnknown // one that a newer KubeVirt has invented
+	}
+	st.IP, st.Node, st.GuestOS = domain.CleanText(st.IP, maxFact), domain.CleanText(st.Node, maxFact), domain.CleanText(st.GuestOS, maxFact)
 	p := clean(st.Problem)
 	changed = string(row.State) != string(st.State) || !same(p, row.Problem) || row.IPAddress != st.IP || row.NodeName != st.Node || row.GuestOs != st.GuestOS
 	become(u, c, row, st.State)
-	u.SetResourceVersion(v.ResourceVersion).
-		SetIPAddress(domain.CleanText(st.IP, maxFact)).SetNodeName(domain.CleanText(st.Node, maxFact)).SetGuestOs(domain.CleanText(st.GuestOS, maxFact))
+	u.SetResourceVersion(v.ResourceVersion).SetIPAddress(st.IP).SetNodeName(st.Node).SetGuestOs(st.GuestOS)
 	if st.StartedAt != nil {
 		u.SetStartedAt(st.StartedAt.UTC())
 	} else {
@@ -123,7 +125,17 @@ func (s *Service) observe(ctx context.Context, tx *ent.Tx, c *Counters, row *ent
 	} else {
 		u.SetProblem(p)
 	}
-	return changed, u.Exec(ctx)
+	return changed, keep(ctx, row, u)
+}
+
+// keep writes a row and takes the result over, so that the next observation of
+// the same batch is compared with this one.
+func keep(ctx context.Context, row *ent.VM, u *ent.VMUpdateOne) error {
+	now, err := u.Save(ctx)
+	if err == nil {
+		*row = *now
+	}
+	return err
 }
 
 // Synced takes in that a complete list was read (provider.Sink): a VM that two
@@ -133,9 +145,10 @@ func (s *Service) Synced(ctx context.Context, cluster string, names map[provider
 	if err != nil {
 		return err
 	}
-	shown := make(map[[2]string]bool, len(names))
+	// By UID: another object under the same name is not the VM.
+	shown := make(map[string]bool, len(names))
 	for r := range names {
-		shown[[2]string{r.Namespace, r.Name}] = true
+		shown[r.UID] = true
 	}
 	now := time.Now()
 	var gone []uuid.UUID
@@ -146,13 +159,13 @@ func (s *Service) Synced(ctx context.Context, cluster string, names map[provider
 	for after := uuid.Nil; ; {
 		rows, err := s.DB.Ent.VM.Query().
 			Where(entvm.ClusterID(clusterID), entvm.DeletedAtIsNil(), entvm.UIDNEQ(""), entvm.StateNEQ(entvm.StateMissing), entvm.IDGT(after)).
-			Select(entvm.FieldID, entvm.FieldNamespace, entvm.FieldName).
+			Select(entvm.FieldID, entvm.FieldUID).
 			Order(ent.Asc(entvm.FieldID)).Limit(1000).All(ctx)
 		if err != nil {
 			return database.Classify(err)
 		}
 		for _, r := range rows {
-			if shown[[2]string{r.Namespace, r.Name}] {
+			if shown[r.UID] {
 				continue
 			}
 			since, ok := before[r.ID]

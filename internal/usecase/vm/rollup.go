@@ -80,16 +80,15 @@ var endings = map[domain.TicketStatus]notify.Kind{
 	domain.TicketNeedsAttention: notify.TicketAttention,
 }
 
-// madeBy says whether operation is one of the orders that created the VM.
-func (s *Service) madeBy(ctx context.Context, vmID, operation string) bool {
+// madeBy says whether operation is an order that created the VM.
+func madeBy(ctx context.Context, c *ent.Client, vmID, operation string) (bool, error) {
 	id, err := uuid.Parse(operation)
 	if err != nil {
-		return false
+		return false, nil // not an id of ours
 	}
-	ok, err := s.DB.Ent.DomainEvent.Query().Where(
+	return c.DomainEvent.Query().Where(
 		domainevent.ID(id), domainevent.AggregateType(Aggregate), domainevent.AggregateID(vmID), domainevent.TypeEQ(domainevent.TypeVM_CREATE),
 	).Exist(ctx)
-	return err == nil && ok
 }
 
 // newer compares resource versions of one object. They are opaque by contract

@@ -1,0 +1,368 @@
+package handlers
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
+	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+	"kubevirt-shepherd.io/shepherd/views/ui"
+)
+
+// listApprovals answers GET /approvals: the queue.
+func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	after, err := cursor(q.Get("after"))
+	if err != nil {
+		return err
+	}
+	f := approval.QueueFilter{
+		View: approval.View(cmp.Or(q.Get("view"), string(approval.ViewOpen))), Query: q.Get("q"),
+		Environment: domain.Environment(q.Get("env")), Operation: domain.Operation(q.Get("kind")),
+	}
+	if f.Environment != "" && !f.Environment.Valid() {
+		return apperr.Field("env", apperr.ErrInvalidChoice)
+	}
+	if f.Operation != "" && !slices.Contains(domain.Operations(), f.Operation) {
+		return apperr.Field("kind", apperr.ErrInvalidChoice)
+	}
+	list, err := s.Approval.Queue(r.Context(), actor(r), f, approval.Page{After: after})
+	if err != nil {
+		return err
+	}
+	ages, err := s.Approval.Ages(r.Context(), actor(r))
+	if err != nil {
+		return err
+	}
+	v := views.QueueView{
+		Self: r.URL.RequestURI(), View: string(f.View), Query: f.Query, Kinds: kindOptions(f.Operation), Envs: anyEnvironment(f.Environment),
+		Waiting: ages.All, Over4: ages.Over4, Over7: ages.Over7, ShowStatus: f.View != approval.ViewOpen,
+		Filtered: f.Query != "" || f.Environment != "" || f.Operation != "", Pager: pager(r, "", cursorText(list.Next)),
+	}
+	for _, one := range []struct {
+		view  approval.View
+		label string
+		count int
+	}{{approval.ViewOpen, "Waiting", ages.All}, {approval.ViewMine, "Decided by me", -1}, {approval.ViewAll, "All", -1}} {
+		href := withQuery(without(r.URL, "after"), "view", string(one.view))
+		v.Views = append(v.Views, ui.Segment{Label: one.label, Href: href, Count: one.count, Current: f.View == one.view})
+	}
+	for _, t := range list.Items {
+		v.Rows = append(v.Rows, views.QueueRow{
+			Number: t.Number, Operation: t.Operation, What: t.Title, System: t.System, Service: t.Service, Size: t.Size,
+			Environment: t.Environment, Requester: t.Requester, Own: t.Own, Since: t.CreatedAt, Status: views.TicketState(t.Status),
+		})
+	}
+	sh, err := s.shell(r, "Approvals", "approvals")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, http.StatusOK, views.Queue(sh, v))
+}
+
+func kindOptions(chosen domain.Operation) []ui.Option {
+	options := []ui.Option{{Label: "Every kind", Selected: chosen == ""}}
+	for _, o := range domain.Operations() {
+		options = append(options, ui.Option{Value: string(o), Label: views.OperationLabel(o), Selected: o == chosen})
+	}
+	return options
+}
+
+func anyEnvironment(chosen domain.Environment) []ui.Option {
+	options := []ui.Option{{Label: "Test and prod", Selected: chosen == ""}}
+	for _, e := range domain.Environments() {
+		options = append(options, ui.Option{Value: string(e), Label: string(e), Selected: e == chosen})
+	}
+	return options
+}
+
+// decisionForm is a ticket as it is decided. Version and hash are those of the
+// ticket that was shown.
+type decisionForm struct {
+	Version  number `form:"version"`
+	SpecHash string `form:"spec_hash"`
+	Template string `form:"template" label:"Template"`
+	Size     string `form:"size" label:"Size"`
+	Count    number `form:"count" label:"Number of VMs"`
+	Disk     number `form:"disk" label:"Disk"`
+	Cluster  string `form:"cluster" label:"Cluster"`
+	Reason   string `form:"reason" label:"Reason"`
+	Do       string `form:"do"`
+	Undo     string `form:"undo"`
+}
+
+func (f decisionForm) decision() approval.Decision {
+	return approval.Decision{
+		Approve: f.Do == "approve", Version: f.Version.Value, SpecHash: f.SpecHash, Reason: f.Reason,
+		TemplateID: f.Template, SizeID: f.Size, Count: f.Count.Value, DiskGiB: f.Disk.Value, ClusterID: f.Cluster,
+	}
+}
+
+// unchanged is the form that approves what is asked. The cluster is chosen
+// when there is no choice.
+func unchanged(t approval.Ticket) decisionForm {
+	spec := t.Spec.Spec
+	f := decisionForm{
+		Version: whole(t.Version), SpecHash: t.SpecHash, Template: spec.TemplateID, Size: spec.SizeID,
+		Count: whole(spec.Count), Disk: whole(spec.DiskGiB), Cluster: t.ClusterID,
+	}
+	var fit []string
+	for _, c := range t.Clusters {
+		if c.Refusal == nil {
+			fit = append(fit, c.ID)
+		}
+	}
+	if f.Cluster == "" && len(fit) == 1 {
+		f.Cluster = fit[0]
+	}
+	return f
+}
+
+// showTicket answers GET /approvals/{ticket}.
+func (s *Server) showTicket(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.ticket(r)
+	if err != nil {
+		return err
+	}
+	form := restored(s, w, r, unchanged(t))
+	form.Version, form.SpecHash = whole(t.Version), t.SpecHash // what is signed is what is shown now
+	return s.ticketPage(w, r, t, form, nil)
+}
+
+func (s *Server) ticket(r *http.Request) (approval.Ticket, error) {
+	number, err := ticketNumber(r)
+	if err != nil {
+		return approval.Ticket{}, err
+	}
+	return s.Approval.Ticket(r.Context(), actor(r), number)
+}
+
+// checkTicket answers POST /approvals/{ticket}/check: the page with the fields
+// as typed. It decides nothing.
+func (s *Server) checkTicket(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[decisionForm](r)
+	if _, typed := err.(apperr.List); err != nil && !typed {
+		return err
+	}
+	t, ticketErr := s.ticket(r)
+	if ticketErr != nil {
+		return ticketErr
+	}
+	was := unchanged(t)
+	switch form.Undo {
+	case "template":
+		form.Template = was.Template
+	case "size":
+		form.Size = was.Size
+	case "count":
+		form.Count = was.Count
+	case "disk":
+		form.Disk = was.Disk
+	}
+	return s.ticketPage(w, r, t, form, err)
+}
+
+// decideTicket answers POST /approvals/{ticket}.
+func (s *Server) decideTicket(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[decisionForm](r)
+	t, ticketErr := s.ticket(r)
+	if ticketErr != nil {
+		return ticketErr
+	}
+	switch {
+	case err != nil:
+	case form.Do != "approve" && form.Do != "reject":
+		return s.ticketPage(w, r, t, form, nil) // Enter in a field decides nothing
+	default:
+		err = s.Approval.Decide(r.Context(), actor(r), t.Number, form.decision())
+	}
+	if err != nil {
+		if t, ticketErr = s.ticket(r); ticketErr != nil { // as it is now
+			return ticketErr
+		}
+		return s.ticketPage(w, r, t, form, err)
+	}
+	f := views.Flash{Kind: string(ui.OK), Title: domain.TicketName(t.Number) + " is approved", Text: "Shepherd carries it out.", Href: paths.Request(t.Number), Link: "Show request"}
+	if form.Do == "reject" {
+		f.Title, f.Text = domain.TicketName(t.Number)+" is rejected", t.Requester+" sees your reason."
+	}
+	s.flashLink(r, f)
+	return s.redirect(w, r, paths.Approvals)
+}
+
+// ticketPage draws a ticket: to decide it, with what is wrong, or as somebody
+// else decided it meanwhile.
+func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.Ticket, form decisionForm, err error) error {
+	waits := !t.Status.Decided()
+	if waits && !t.Own && t.Refusal != nil {
+		return t.Refusal
+	}
+	var conflict *views.ConflictView
+	if e, ok := apperr.From(err); ok && !waits && e.Kind() == apperr.Conflict {
+		m := message(r, apperr.ErrAlreadyDecided, with(e.Params, "ticket", domain.TicketName(t.Number)))
+		conflict, err = &views.ConflictView{What: strings.TrimSpace(m.What + " " + m.Why), Quote: t.DecisionReason}, nil
+	}
+	errs, status, err := rejected(r, form, err)
+	if err != nil {
+		return err
+	}
+	options, err := s.Approval.Options(r.Context(), actor(r))
+	if err != nil {
+		return err
+	}
+	v := s.ticketView(r, t, form, options)
+	v.Errors, v.Conflict = errs, conflict
+	switch {
+	case conflict != nil:
+		v.Mode, status = views.TicketConflict, http.StatusConflict
+	case !waits:
+		v.Mode = views.TicketDecided
+	case t.Own:
+		v.Mode = views.TicketOwn
+	default:
+		v.Mode = views.TicketOpen
+		v.Version, v.SpecHash = t.Version, t.SpecHash
+	}
+	sh, err := s.shell(r, domain.TicketName(t.Number), "approvals")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.Ticket(sh, v))
+}
+
+func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionForm, o approval.Options) views.TicketView {
+	v := views.TicketView{
+		Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment, System: t.System, Service: t.Service,
+		Requester: t.Requester, Since: t.CreatedAt, Status: views.TicketState(t.Status), Reason: t.Reason, Answer: form.Reason,
+		Policy: policyText(t.Policy, t.Operation, t.Environment, true), Decision: decisionView(t.Row), CanWithdraw: t.MayWithdraw,
+		RequesterFacts: []views.Fact{
+			{Label: "Last 90 days", Value: fmt.Sprintf("%d asked, %d approved", t.Facts.Asked, t.Facts.Approved)},
+			{Label: "VMs now", Value: strconv.Itoa(t.Facts.VMs)},
+		},
+	}
+	if t.Place > 0 {
+		v.Place = fmt.Sprintf("%d of %d", t.Place, t.Of)
+	}
+	if t.Prev > 0 {
+		v.PrevHref = paths.Approval(t.Prev)
+	}
+	if t.Next > 0 {
+		v.NextHref = paths.Approval(t.Next)
+	}
+	for _, p := range t.Deciders {
+		v.Deciders = append(v.Deciders, views.DeciderView{Name: p.Username, Why: "may approve in " + string(t.Environment)})
+	}
+	if t.Own {
+		v.Deciders = append(v.Deciders, views.DeciderView{Name: actor(r).Username, Why: "you asked for it", Locked: true})
+	}
+	if t.Operation != domain.OpCreate {
+		v.Target = targetView(r, t)
+		v.Checks = targetChecks(r, t)
+		return v
+	}
+	v.Spec = specFields(t, form, o)
+	v.NeedsCluster = true
+	fits := 0
+	for _, c := range t.Clusters {
+		if c.Refusal == nil {
+			fits++
+		}
+		v.Clusters = append(v.Clusters, views.ClusterChoice{
+			ID: c.ID, Name: c.Name, Text: candidateText(r, c), Fits: c.Refusal == nil, Selected: c.ID == form.Cluster,
+		})
+	}
+	if t.Status.Decided() {
+		v.NeedsCluster = t.Cluster != ""
+		v.Clusters = []views.ClusterChoice{{ID: t.ClusterID, Name: t.Cluster, Text: "chosen", Fits: true, Selected: true}}
+		return v
+	}
+	check := views.CheckView{State: domain.CheckOK, Title: fmt.Sprintf("%d of %s can take it", fits, ui.Plural(len(t.Clusters), "cluster", "clusters"))}
+	if fits == 0 {
+		check.State = domain.CheckFailed
+	}
+	v.Checks = append(v.Checks, check)
+	return v
+}
+
+// specFields are the fields of a creation: as asked, and as it will be.
+func specFields(t approval.Ticket, form decisionForm, o approval.Options) []views.SpecField {
+	asked := t.Asked.Spec
+	template := views.SpecField{Name: "template", Label: "Template", Asked: templateText(asked), Value: form.Template, Changed: form.Template != asked.TemplateID}
+	for _, x := range o.Templates {
+		template.Options = append(template.Options, ui.Option{
+			Value: x.ID, Label: fmt.Sprintf("%s, version %d", x.Name, x.Version), Selected: x.ID == form.Template,
+		})
+	}
+	template.Options = keepAsked(template.Options, asked.TemplateID, templateText(asked), form.Template)
+	size := views.SpecField{Name: "size", Label: "Size", Asked: sizeText(asked), Value: form.Size, Changed: form.Size != asked.SizeID}
+	for _, x := range o.Sizes {
+		size.Options = append(size.Options, ui.Option{
+			Value: x.ID, Label: sizeText(domain.ChangeableSpec{Size: x.Name, CPU: x.CPU, MemoryMiB: x.MemoryMiB}), Selected: x.ID == form.Size,
+		})
+	}
+	size.Options = keepAsked(size.Options, asked.SizeID, sizeText(asked), form.Size)
+	return []views.SpecField{
+		template, size,
+		{Name: "count", Label: "VMs", Asked: strconv.Itoa(asked.Count), Value: form.Count.Text, Changed: form.Count.Text != strconv.Itoa(asked.Count)},
+		{Name: "disk", Label: "Disk", Asked: ui.GiB(asked.DiskGiB * 1024), Value: form.Disk.Text, Unit: "GiB", Changed: form.Disk.Text != strconv.Itoa(asked.DiskGiB)},
+		{Label: "Namespace", Asked: t.Asked.Namespace},
+		{Label: "SSH keys", Asked: sshText(t.Asked.SSHKeys)},
+	}
+}
+
+// keepAsked shows what was asked for also when it is not offered any more.
+func keepAsked(options []ui.Option, id, label, chosen string) []ui.Option {
+	if slices.ContainsFunc(options, func(o ui.Option) bool { return o.Value == id }) {
+		return options
+	}
+	return append(options, ui.Option{Value: id, Label: label + " (not offered any more)", Selected: id == chosen})
+}
+
+// effects say what a yes does to an existing VM.
+var effects = map[domain.Operation]string{
+	domain.OpDelete:  "The VM and all its disks are deleted. That cannot be undone.",
+	domain.OpStart:   "The VM is started.",
+	domain.OpStop:    "The VM is shut down. Its disks are kept.",
+	domain.OpRestart: "The VM is shut down and started again.",
+}
+
+func targetView(r *http.Request, t approval.Ticket) *views.TargetView {
+	m := t.Target
+	if m == nil {
+		return nil
+	}
+	v := &views.TargetView{
+		ID: m.ID, Name: m.Name, Status: vmStatus(m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem),
+		Facts: []views.Fact{
+			{Label: "Cluster", Value: m.Cluster},
+			{Label: "Namespace", Value: m.Namespace, Mono: true},
+			{Label: "Size", Value: fmt.Sprintf("%s, %d vCPU, %s", m.Size, m.CPU, ui.GiB(m.MemoryMiB))},
+			{Label: "Disk", Value: ui.GiB(m.DiskGiB * 1024)},
+			{Label: "Template", Value: m.Template},
+			{Label: "IP address", Value: m.IP, Mono: true},
+			{Label: "Owner", Value: m.CreatedBy},
+		},
+	}
+	if !t.Status.Decided() {
+		v.Effect = effects[t.Operation]
+	}
+	return v
+}
+
+func targetChecks(r *http.Request, t approval.Ticket) []views.CheckView {
+	switch {
+	case t.Target == nil || t.Status.Decided():
+		return nil
+	case t.Target.Refusal != nil:
+		m := message(r, t.Target.Refusal.Code, t.Target.Refusal.Params)
+		return []views.CheckView{{State: domain.CheckFailed, Title: m.What}}
+	}
+	return []views.CheckView{{State: domain.CheckOK, Title: "Its state allows it"}}
+}

@@ -1,0 +1,162 @@
+package handlers
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
+	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+	"kubevirt-shepherd.io/shepherd/views/ui"
+)
+
+// auditNouns are the choices of the filter: all actions of a noun.
+var auditNouns = []struct{ value, label string }{
+	{"", "Every action"}, {"ticket.", "Requests and decisions"}, {"vm.", "VMs"}, {"service.", "Services"}, {"system.", "Systems"},
+	{"cluster.", "Clusters"}, {"namespace.", "Namespaces"}, {"user.", "People"}, {"session.", "Sign-ins"},
+}
+
+// auditResults say how an action went.
+var auditResults = map[string]ui.StatusView{
+	"done":    {Label: "Done", Role: ui.OK, Glyph: "done"},
+	"refused": {Label: "Refused", Role: ui.Warn, Glyph: "none"},
+	"failed":  {Label: "Failed", Role: ui.Bad, Glyph: "failed"},
+}
+
+// showAudit answers GET /audit.
+func (s *Server) showAudit(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	f := audit.Filter{Query: q.Get("q"), Actor: strings.TrimSpace(q.Get("who")), Action: q.Get("action")}
+	list, err := s.Audit.List(r.Context(), actor(r), f, listing.Page{After: q.Get("after")})
+	if err != nil {
+		return err
+	}
+	v := views.AuditView{
+		Query: f.Query, Who: f.Actor, Filtered: f != (audit.Filter{}), Pager: pager(r, "", list.Next),
+	}
+	if fragment(r) == "" {
+		// Entries are numbered without end and never go: the newest number is how
+		// many there are, but for tries that were rolled back.
+		newest, err := s.Audit.List(r.Context(), actor(r), audit.Filter{}, listing.Page{Limit: 1})
+		if err != nil {
+			return err
+		}
+		for _, e := range newest.Items {
+			v.Total = e.Number
+		}
+	}
+	for _, n := range auditNouns {
+		v.Actions = append(v.Actions, ui.Option{Value: n.value, Label: n.label, Selected: n.value == f.Action})
+	}
+	for _, e := range list.Items {
+		row := auditRow(e)
+		row.Open = q.Get("open") == strconv.Itoa(e.Number)
+		row.Toggle = withQuery(r.URL, "open", strconv.Itoa(e.Number))
+		if row.Open {
+			row.Toggle = withQuery(r.URL, "open", "")
+		}
+		v.Rows = append(v.Rows, row)
+	}
+	sh, err := s.shell(r, "Audit log", "audit")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, http.StatusOK, views.AuditLog(sh, v))
+}
+
+func auditRow(e audit.Row) views.AuditRow {
+	v := views.AuditRow{
+		Entry: e.Number, At: e.At, Who: e.Actor, Action: e.Action, On: e.ResourceName, OnHref: resourceHref(e), From: e.IP,
+		Result: auditResults[e.Result], Detail: e.Reason,
+	}
+	for _, key := range slices.Sorted(maps.Keys(e.Details)) {
+		value := detailText(e.Details[key])
+		v.Facts = append(v.Facts, views.Fact{Label: upperFirst(strings.ReplaceAll(key, "_", " ")), Value: value})
+		if v.Detail == "" {
+			v.Detail = value
+		}
+	}
+	if e.Reason != "" {
+		v.Facts = append(v.Facts, views.Fact{Label: "Reason", Value: e.Reason})
+	}
+	if e.ResourceID != "" {
+		v.Facts = append(v.Facts, views.Fact{Label: upperFirst(e.ResourceType), Value: e.ResourceID, Mono: true})
+	}
+	if e.RequestID != "" {
+		v.Facts = append(v.Facts, views.Fact{Label: "Request id", Value: e.RequestID, Mono: true})
+	}
+	return v
+}
+
+// detailText is a value of an entry as a person reads it.
+func detailText(v any) string {
+	if text, ok := v.(string); ok {
+		return text
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+// resourceHref is the page of what an entry is about. What is deleted answers
+// that it is gone.
+func resourceHref(e audit.Row) string {
+	if e.ResourceID == "" || strings.HasSuffix(e.Action, ".delete") && e.ResourceType != "vm" {
+		return ""
+	}
+	switch e.ResourceType {
+	case "system":
+		return paths.System(e.ResourceID)
+	case "service":
+		return paths.Service(e.ResourceID)
+	case "vm":
+		return paths.VM(e.ResourceID)
+	case "cluster":
+		return paths.Cluster(e.ResourceID)
+	case "ticket":
+		if n, err := strconv.Atoi(e.ResourceID); err == nil {
+			return paths.Request(n)
+		}
+	}
+	return ""
+}
+
+// auditVerbs tell what somebody did; the name of the thing follows.
+var auditVerbs = map[string]string{
+	"ticket.submit": "asked to", "ticket.approve": "approved", "ticket.reject": "rejected", "ticket.withdraw": "withdrew", "ticket.expire": "closed the late request",
+	"ticket.retry": "tried again", "ticket.decide": "tried to decide",
+	"vm.order": "ordered a change of", "system.create": "made the system", "system.update": "changed the system", "system.delete": "deleted the system",
+	"service.create": "made the service", "service.update": "changed the service", "service.delete": "deleted the service",
+	"cluster.create": "added the cluster", "cluster.status": "checked", "cluster.preflight": "looked at", "namespace.register": "registered the namespace",
+	"namespace.unregister": "unregistered the namespace", "session.sign_in": "signed in", "session.sign_out": "signed out",
+	"user.create": "made the account", "user.bind": "gave a role to", "user.set_password": "set the password of", "user.invite": "invited",
+}
+
+// activity is an entry in a few words, for the home pages.
+func activity(e audit.Row, self string) views.HomeActivity {
+	who := e.Actor
+	if who == self {
+		who = "You"
+	}
+	verb, on := cmp.Or(auditVerbs[e.Action], e.Action), e.ResourceName
+	if op, ok := e.Details["operation"].(string); ok && e.ResourceType == "ticket" {
+		what := lowerFirst(views.OperationLabel(domain.Operation(op))) + " " + detailText(e.Details["title"])
+		if on += ": " + what; e.Action == "ticket.submit" {
+			on = what + " (" + e.ResourceName + ")"
+		}
+	}
+	if e.ResourceType == "session" {
+		on = ""
+	}
+	return views.HomeActivity{At: e.At, Text: strings.TrimSpace(who + " " + verb + " " + on), Href: resourceHref(e)}
+}

@@ -1,0 +1,531 @@
+package handlers
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+	"kubevirt-shepherd.io/shepherd/views/ui"
+)
+
+// shownNames is how many future names a preview spells out.
+const shownNames = 5
+
+// requestForm asks for new VMs. What its answers must be, the use case says.
+type requestForm struct {
+	Service  string `form:"service" label:"Service"`
+	Template string `form:"template" label:"Template"`
+	Size     string `form:"size" label:"Size"`
+	Count    number `form:"count" label:"Number of VMs"`
+	Disk     number `form:"disk" label:"Disk"`
+	SSHKeys  string `form:"ssh_keys" label:"SSH public keys"`
+	Reason   string `form:"reason" label:"Reason"`
+}
+
+func (f requestForm) input() approval.Input {
+	return approval.Input{
+		ServiceID: f.Service, TemplateID: f.Template, SizeID: f.Size, Count: f.Count.Value, DiskGiB: f.Disk.Value,
+		SSHKeys: strings.Split(f.SSHKeys, "\n"), Reason: f.Reason,
+	}
+}
+
+// newRequest answers GET /requests/new.
+func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) error {
+	return s.requestForm(w, r, restored(s, w, r, requestForm{Service: r.URL.Query().Get("service"), Count: whole(1)}), nil)
+}
+
+// previewRequest answers POST /requests/preview: the form with what sending it
+// would start. It keeps nothing and complains about nothing.
+func (s *Server) previewRequest(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[requestForm](r)
+	if _, typed := err.(apperr.List); err != nil && !typed {
+		return err
+	}
+	return s.requestForm(w, r, form, nil)
+}
+
+// submitRequest answers POST /requests.
+func (s *Server) submitRequest(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[requestForm](r)
+	if err == nil {
+		var number int
+		number, err = s.Approval.SubmitCreate(r.Context(), actor(r), form.input())
+		if err == nil {
+			return s.redirect(w, r, paths.Request(number))
+		}
+	}
+	return s.requestForm(w, r, form, err)
+}
+
+// requestForm draws the form, new, to preview or refused.
+func (s *Server) requestForm(w http.ResponseWriter, r *http.Request, form requestForm, err error) error {
+	options, optionsErr := s.Approval.Options(r.Context(), actor(r))
+	if optionsErr != nil {
+		return optionsErr
+	}
+	if form.Disk.Text == "" && r.Method != post && len(options.Sizes) > 0 {
+		form.Disk = whole(options.Sizes[0].DiskGiB)
+	}
+	p, previewErr := s.Approval.Preview(r.Context(), actor(r), form.input())
+	if previewErr != nil {
+		return previewErr
+	}
+	if typed := apperr.Fields(err); len(typed) > 0 {
+		// What could not even be read hides nothing of the rest.
+		for _, e := range p.Errors {
+			if !slices.ContainsFunc(typed, func(t *apperr.AppError) bool { return t.Field() == e.Field() }) {
+				typed = append(typed, e)
+			}
+		}
+		err = typed
+	}
+	errs, status, err := rejected(r, form, err)
+	if err != nil {
+		return err
+	}
+	v := views.RequestFormView{
+		Values: views.RequestValues{
+			Service: form.Service, Template: form.Template, Size: form.Size, Count: form.Count.Text, Disk: form.Disk.Text,
+			SSHKeys: form.SSHKeys, Reason: form.Reason,
+		},
+		Errors: errs, Preview: previewView(r, form, p), MaxCount: approval.MaxCount,
+	}
+	if v.Services, err = s.serviceOptions(r, form.Service); err != nil {
+		return err
+	}
+	for _, t := range options.Templates {
+		v.Templates = append(v.Templates, views.PickView{Value: t.ID, Title: cmp.Or(t.DisplayName, t.Name), Text: t.Description, Note: t.Note})
+	}
+	for _, z := range options.Sizes {
+		v.Sizes = append(v.Sizes, views.PickView{
+			Value: z.ID, Title: z.Name, Text: fmt.Sprintf("%d vCPU, %s\n%s disk", z.CPU, ui.GiB(z.MemoryMiB), ui.GiB(z.DiskGiB*1024)),
+		})
+	}
+	sh, err := s.shell(r, "Request VM", "requests")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.RequestForm(sh, v))
+}
+
+func previewView(r *http.Request, form requestForm, p approval.Preview) views.RequestPreview {
+	v := views.RequestPreview{
+		Ready: p.Ready && !p.Denied, Environment: p.Environment, Namespace: p.Namespace, NeedsApproval: p.NeedsApproval,
+		Policy: policyText(p.Policy, domain.OpCreate, p.Environment, p.NeedsApproval), Deciders: usernames(p.Deciders),
+		Count: p.Count, Size: p.Size, CPU: p.CPU, MemoryMiB: p.MemoryMiB, DiskGiB: p.DiskGiB, Clusters: clusterFits(r, p.Clusters),
+	}
+	v.Names = p.Names[:min(len(p.Names), shownNames)]
+	v.MoreNames = len(p.Names) - len(v.Names)
+	switch {
+	case p.Denied:
+		v.Missing = message(r, apperr.ErrPolicyDenied, map[string]any{"policy": p.Policy}).Text()
+	case !p.Ready:
+		v.Missing = missing(r, form, p.Errors)
+	}
+	return v
+}
+
+// missing says what the form still needs before it can be judged.
+func missing(r *http.Request, form requestForm, wrong apperr.List) string {
+	label := labels(form)
+	var empty, bad []string
+	for _, e := range wrong {
+		switch name := label[e.Field()]; {
+		case e.Field() == "reason":
+		case e.Code == apperr.ErrRequired:
+			empty = append(empty, lowerFirst(name))
+		default:
+			bad = append(bad, name+": "+i18n.Field(lang(r), e.Code, name, readable(e.Params)))
+		}
+	}
+	if len(empty) > 0 {
+		return "Still to choose: " + strings.Join(empty, ", ") + ". Then this says who decides, what is created and where it fits."
+	}
+	return strings.Join(bad, " ")
+}
+
+// clusterFits says which clusters can take a request, and why others cannot.
+func clusterFits(r *http.Request, list []cluster.Candidate) []views.ClusterFit {
+	var fits []views.ClusterFit
+	for _, c := range list {
+		fits = append(fits, views.ClusterFit{Name: c.Name, Fits: c.Refusal == nil, Reason: candidateText(r, c)})
+	}
+	return fits
+}
+
+// candidateText is why a cluster can or cannot be chosen, beside its name.
+func candidateText(r *http.Request, c cluster.Candidate) string {
+	switch {
+	case c.Refusal == nil:
+		return "healthy, " + ui.Plural(c.VMs, "VM", "VMs")
+	case c.Refusal.Code == apperr.ErrEnvironmentMismatch:
+		return "takes " + string(c.Environment) + " VMs only"
+	case c.Refusal.Code == apperr.ErrNamespaceMissing:
+		return fmt.Sprintf("the namespace %v is not registered there", c.Refusal.Params["namespace"])
+	}
+	params := with(c.Refusal.Params, "cluster", nil) // the name stands beside it
+	return lowerFirst(strings.TrimSuffix(message(r, c.Refusal.Code, params).What, "."))
+}
+
+// policyText says in a sentence what a policy wants. The policies of the
+// product's matrix are told in words, others by their name.
+func policyText(name string, op domain.Operation, e domain.Environment, needs bool) string {
+	var text string
+	switch {
+	case needs && op.Power():
+		text = fmt.Sprintf("Switching a VM in %s needs one yes from somebody else.", e)
+	case needs && op == domain.OpDelete:
+		text = "Deleting a VM needs one yes from somebody else."
+	case needs:
+		text = "Every new VM needs one yes from somebody else."
+	default:
+		text = "The rules of this environment allow it at once."
+	}
+	if matrix := string(e) + "-" + strings.ToLower(string(op)); name == "" || name == matrix || name == "default" {
+		return text
+	}
+	return text + " Policy: " + name + "."
+}
+
+func usernames(people []approval.Person) []string {
+	names := make([]string, 0, len(people))
+	for _, p := range people {
+		names = append(names, p.Username)
+	}
+	return names
+}
+
+// requestStates are the segments of the list of requests.
+var requestStates = []struct {
+	value, label string
+	states       []domain.TicketStatus
+}{
+	{"", "All", nil},
+	{"waiting", "Waiting", []domain.TicketStatus{domain.TicketSubmitted, domain.TicketPending}},
+	{"working", "Under way", []domain.TicketStatus{domain.TicketApproved, domain.TicketExecuting}},
+	{"trouble", "Failed", []domain.TicketStatus{domain.TicketFailed, domain.TicketNeedsAttention}},
+	{"done", "Done", []domain.TicketStatus{domain.TicketCompleted}},
+	{"refused", "Not done", []domain.TicketStatus{domain.TicketRejected, domain.TicketCancelled, domain.TicketExpired}},
+}
+
+// listRequests answers GET /requests.
+func (s *Server) listRequests(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	after, err := cursor(q.Get("after"))
+	if err != nil {
+		return err
+	}
+	all := q.Get("whose") == "all"
+	f := approval.RequestFilter{Mine: !all}
+	v := views.RequestsView{
+		Self: r.URL.RequestURI(), All: all, Filtered: q.Get("state") != "",
+		Scopes: []ui.Segment{
+			{Label: "Mine", Href: withQuery(r.URL, "whose", ""), Count: -1, Current: !all},
+			{Label: "All that I see", Href: withQuery(r.URL, "whose", "all"), Count: -1, Current: all},
+		},
+	}
+	for _, st := range requestStates {
+		current := q.Get("state") == st.value
+		if current {
+			f.States = st.states
+		}
+		v.States = append(v.States, ui.Segment{Label: st.label, Href: withQuery(without(r.URL, "after"), "state", st.value), Count: -1, Current: current})
+	}
+	list, err := s.Approval.Requests(r.Context(), actor(r), f, approval.Page{After: after})
+	if err != nil {
+		return err
+	}
+	for _, t := range list.Items {
+		v.Rows = append(v.Rows, views.RequestRow{
+			Number: t.Number, Operation: t.Operation, What: t.Title, System: t.System, Service: t.Service, Size: t.Size,
+			Environment: t.Environment, Requester: t.Requester, State: t.Status, Status: views.TicketState(t.Status), SubmittedAt: t.CreatedAt,
+		})
+	}
+	v.Pager = pager(r, "", cursorText(list.Next))
+	sh, err := s.shell(r, "Requests", "requests")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, http.StatusOK, views.Requests(sh, v))
+}
+
+// cursor reads a cursor that is a number.
+func cursor(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 0 {
+		return 0, apperr.Field("after", apperr.ErrInvalidChoice)
+	}
+	return int(n), nil
+}
+
+func cursorText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// ticketNumber is the number of the address.
+func ticketNumber(r *http.Request) (int, error) { return number32(param(r, "ticket")) }
+
+// number32 reads a ticket's number; what is none names nothing.
+func number32(text string) (int, error) {
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n <= 0 {
+		return 0, apperr.New(apperr.ErrNotFound)
+	}
+	return int(n), nil
+}
+
+// showRequest answers GET /requests/{ticket}.
+func (s *Server) showRequest(w http.ResponseWriter, r *http.Request) error {
+	number, err := ticketNumber(r)
+	if err != nil {
+		return err
+	}
+	t, err := s.Approval.Request(r.Context(), actor(r), number)
+	if err != nil {
+		return err
+	}
+	sh, err := s.shell(r, domain.TicketName(number), "requests")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, http.StatusOK, views.RequestPage(sh, requestView(r, t)))
+}
+
+func requestView(r *http.Request, t approval.Request) views.RequestView {
+	running, failed := 0, 0
+	v := views.RequestView{
+		Self: paths.Request(t.Number), Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment,
+		System: t.System, Service: t.Service, ServiceHref: paths.Service(t.ServiceID), Requester: t.Requester, Own: t.Own,
+		SubmittedAt: t.CreatedAt, Spec: specLines(t), Approved: t.ClusterID != "",
+		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(t.Waited),
+	}
+	if t.Worked > 0 {
+		v.Worked = ui.Age(t.Worked)
+	}
+	for _, m := range t.VMs {
+		if m.State == domain.StateRunning {
+			running++
+		}
+		if m.Order == domain.EventFailed || m.NeedsAttention {
+			failed++
+		}
+		v.VMs = append(v.VMs, requestVM(r, m))
+	}
+	v.Status = views.TicketState(t.Status)
+	if t.Operation == domain.OpCreate {
+		v.Status = creation(t.Status, len(t.VMs), running, failed)
+	}
+	v.Problem = requestProblem(r, t)
+	for _, st := range t.Timeline {
+		v.Timeline = append(v.Timeline, timelineItem(r, t, st))
+	}
+	v.Decision = decisionView(t.Row)
+	return v
+}
+
+func decisionView(t approval.Row) *views.DecisionView {
+	if t.Approver == "" || t.DecidedAt == nil {
+		return nil
+	}
+	d := &views.DecisionView{By: decidedBy(t.Approver), Verb: "approved", Reason: t.DecisionReason, At: *t.DecidedAt}
+	if t.Status == domain.TicketRejected {
+		d.Verb = "rejected"
+	}
+	return d
+}
+
+// decidedBy names who decided: a person, or the policy that did.
+func decidedBy(approver string) string {
+	if name, ok := strings.CutPrefix(approver, "policy:"); ok {
+		return "Policy " + name
+	}
+	return approver
+}
+
+func requestVM(r *http.Request, m approval.Progress) views.RequestVM {
+	v := views.RequestVM{ID: m.ID, Name: m.Name, Status: vmStatus(m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem)}
+	if m.NeedsAttention {
+		v.Status = ui.StatusView{Label: v.Status.Label + ", needs attention", Role: ui.Warn, Glyph: "warn"}
+	}
+	return v
+}
+
+func specLines(t approval.Request) []views.SpecLine {
+	lines := []views.SpecLine{{Label: "Namespace", Asked: t.Namespace, Mono: true}}
+	if t.Operation == domain.OpCreate {
+		a, b := t.Asked.Spec, t.Spec.Spec
+		lines = append(lines,
+			views.SpecLine{Label: "Template", Asked: templateText(a), Approved: templateText(b)},
+			views.SpecLine{Label: "Size", Asked: sizeText(a), Approved: sizeText(b)},
+			views.SpecLine{Label: "VMs", Asked: strconv.Itoa(a.Count), Approved: strconv.Itoa(b.Count)},
+			views.SpecLine{Label: "Disk", Asked: ui.GiB(a.DiskGiB * 1024), Approved: ui.GiB(b.DiskGiB * 1024)},
+			views.SpecLine{Label: "SSH keys", Asked: sshText(t.Asked.SSHKeys)},
+		)
+	}
+	if t.Cluster != "" {
+		lines = append(lines, views.SpecLine{Label: "Cluster", Asked: t.Cluster})
+	}
+	return lines
+}
+
+func templateText(s domain.ChangeableSpec) string {
+	return fmt.Sprintf("%s, version %d", s.Template, s.Version)
+}
+
+func sizeText(s domain.ChangeableSpec) string {
+	return fmt.Sprintf("%s, %d vCPU, %s", s.Size, s.CPU, ui.GiB(s.MemoryMiB))
+}
+
+// sshText names the keys by their comments; a key says nothing to a reader.
+func sshText(keys []string) string {
+	var names []string
+	for _, k := range keys {
+		name := "without a name"
+		if f := strings.Fields(k); len(f) > 2 {
+			name = strings.Join(f[2:], " ")
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// requestProblem is why an approved request did not end well.
+func requestProblem(r *http.Request, t approval.Request) *views.RequestProblem {
+	if !t.Status.Retryable() {
+		return nil
+	}
+	p := t.Problem
+	for _, m := range t.VMs {
+		if p.IsZero() && !m.Problem.IsZero() {
+			p = m.Problem
+		}
+	}
+	if p.IsZero() {
+		p = domain.Problem{Code: apperr.ErrOperationStuck, Params: map[string]any{"ticket": domain.TicketName(t.Number)}}
+	}
+	m := message(r, p.Code, p.Params)
+	v := &views.RequestProblem{What: m.What, Why: m.Why, Technical: p.Text, CanRetry: t.CanRetry}
+	if m.Next != "" {
+		v.Next = append(v.Next, m.Next)
+	}
+	return v
+}
+
+func timelineItem(r *http.Request, t approval.Request, st approval.Step) ui.TimelineItem {
+	item := ui.TimelineItem{State: "ok", At: st.At, By: st.By, Text: st.Reason}
+	if st.At == nil {
+		item.State = "todo"
+	}
+	switch st.Kind {
+	case approval.StepSubmitted:
+		item.Title, item.Icon = "Asked", "file-pen-line"
+	case approval.StepPolicy:
+		item.State, item.Title, item.Text = "wait", "Needs one approval", policyText(st.Policy, t.Operation, t.Environment, true)
+	case approval.StepDecision:
+		decisionItem(&item, t, st)
+	case approval.StepWork:
+		item.Title = workTitle(t)
+		if t.Status == domain.TicketApproved || t.Status == domain.TicketExecuting {
+			item.State = "busy"
+		}
+	case approval.StepEnd:
+		item.Title = "Done"
+		switch st.State {
+		case domain.TicketFailed, domain.TicketNeedsAttention:
+			item.State, item.Title, item.Text = "bad", views.TicketState(st.State).Label, problemText(r, t.Problem)
+		}
+	}
+	return item
+}
+
+func decisionItem(item *ui.TimelineItem, t approval.Request, st approval.Step) {
+	item.By = decidedBy(st.By)
+	switch st.State {
+	case domain.TicketRejected:
+		item.State, item.Title = "bad", "Rejected"
+	case domain.TicketCancelled:
+		item.State, item.Title, item.Icon = "todo", "Withdrawn", "undo-2"
+	case domain.TicketExpired:
+		item.State, item.Title, item.Icon = "todo", "Expired", "clock"
+	case "":
+		item.State, item.Title, item.By = "todo", "Decision", ""
+		if names := usernames(t.Deciders); len(names) > 0 {
+			item.Text = strings.Join(names, " or ") + " can decide"
+		}
+	default:
+		item.Title = "Approved"
+		if n := len(st.Changes); n > 0 {
+			item.Title = "Approved with " + ui.Plural(n, "change", "changes")
+			var what []string
+			for _, c := range st.Changes {
+				what = append(what, fmt.Sprintf("%s %s instead of %s", c.Field, c.Approved, c.Asked))
+			}
+			item.Text = strings.Join(append([]string{strings.Join(what, ", ")}, nonEmpty(st.Reason)...), ". ")
+		}
+	}
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+func workTitle(t approval.Request) string {
+	switch t.Operation {
+	case domain.OpCreate:
+		if n := len(t.VMs); n > 1 {
+			return fmt.Sprintf("Shepherd creates %d VMs", n)
+		}
+		return "Shepherd creates the VM"
+	case domain.OpDelete:
+		return "Shepherd deletes the VM"
+	}
+	return "Shepherd carries it out"
+}
+
+// withdrawRequest answers POST /requests/{ticket}/withdraw.
+func (s *Server) withdrawRequest(w http.ResponseWriter, r *http.Request) error {
+	number, err := ticketNumber(r)
+	if err != nil {
+		return err
+	}
+	if err := s.Approval.Withdraw(r.Context(), actor(r), number); err != nil {
+		return err
+	}
+	s.flash(r, ui.OK, domain.TicketName(number)+" is withdrawn", "Nothing was changed.")
+	return s.redirect(w, r, paths.Request(number))
+}
+
+// retryRequest answers POST /requests/{ticket}/retry.
+func (s *Server) retryRequest(w http.ResponseWriter, r *http.Request) error {
+	number, err := ticketNumber(r)
+	if err != nil {
+		return err
+	}
+	if err := s.Approval.Retry(r.Context(), actor(r), number); err != nil {
+		return err
+	}
+	s.flash(r, ui.Busy, "Shepherd tries again", "The approval still holds.")
+	return s.redirect(w, r, paths.Request(number))
+}

@@ -1,0 +1,317 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/handlers"
+	"kubevirt-shepherd.io/shepherd/internal/auth"
+	"kubevirt-shepherd.io/shepherd/internal/crypto"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/jobs"
+	"kubevirt-shepherd.io/shepherd/internal/live"
+	"kubevirt-shepherd.io/shepherd/internal/notify"
+	"kubevirt-shepherd.io/shepherd/internal/policy"
+	"kubevirt-shepherd.io/shepherd/internal/provider/kubevirt"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
+	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+)
+
+// How often the chores are done.
+const (
+	checkEvery   = 15 * time.Second // health of every cluster
+	sweepEvery   = 30 * time.Second // orders that lost their job
+	expireEvery  = 5 * time.Minute  // requests that nobody decided
+	cleanupEvery = time.Hour        // ended sessions, drafts of clusters
+)
+
+// Deadlines of a connection. Pages are small and uploads 64 KiB; the stream of
+// events lifts its write deadline itself.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	drainTimeout      = 20 * time.Second
+)
+
+// App is the whole portal.
+type App struct {
+	Config   Config
+	Logger   *slog.Logger
+	DB       *database.DB
+	Accounts *account.Service
+	Systems  *system.Service
+	Services *service.Service
+	Catalog  *catalog.Service
+	Clusters *cluster.Service
+	Approval *approval.Service
+	VMs      *vm.Service
+
+	// Demo is set by the demo before Run, to show how far its clusters are.
+	Demo func() *views.ProgressView
+	// Listening, when set, is told the address that the portal listens on.
+	Listening func(net.Addr)
+
+	private  *database.Private
+	provider *kubevirt.Provider
+	hub      *live.Hub
+	runner   *jobs.Runner
+	sessions *scs.SessionManager
+	store    auth.Sessions
+	metrics  *prometheus.Registry
+}
+
+// New builds the portal and brings the database up to date. Close takes it down.
+func New(ctx context.Context, c Config, logger *slog.Logger) (a *App, err error) {
+	a = &App{Config: c, Logger: logger}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if err := a.openDatabase(ctx); err != nil {
+		return nil, err
+	}
+	keys, err := a.openKeys()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range c.AllowCIDRs {
+		logger.Warn("clusters in special addresses are allowed", "cidr", p)
+	}
+
+	queue, err := jobs.NewInserter(a.DB)
+	if err != nil {
+		return nil, err
+	}
+	notifier := notify.All{notify.Inbox{}, notify.Log{Logger: logger}}
+	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}
+	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
+	a.Systems = &system.Service{DB: a.DB}
+	a.Services = &service.Service{DB: a.DB}
+	a.provider = kubevirt.New(kubevirt.NewKubeconfigProvider(&cluster.Credentials{DB: a.DB, Keys: keys}), kubevirt.Options{
+		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs, Logger: logger, UserAgent: "kubevirt-shepherd/" + c.Version,
+	})
+	a.VMs = &vm.Service{
+		DB: a.DB, Provider: a.provider, Notify: notifier, CloudInit: a.Catalog.OpenCloudInit, Requeue: queue.Enqueue,
+		Worker: uuid.NewString(), Logger: logger,
+	}
+	a.Clusters = &cluster.Service{
+		DB: a.DB, Keys: keys, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,
+	}
+	a.Approval = &approval.Service{
+		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.approvers,
+	}
+	a.hub = live.New(a.DB, logger)
+	a.store = auth.Sessions{Client: a.DB.Ent}
+	a.sessions = handlers.NewSessions(a.store, c.Secure())
+	a.metrics = prometheus.NewRegistry()
+	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	a.runner, err = jobs.New(a.DB, logger, c.Workers, a.VMs.Execute, []jobs.Chore{
+		{Name: "check-clusters", Every: checkEvery, Run: a.Clusters.CheckAll},
+		{Name: "sweep-orders", Every: sweepEvery, Run: a.VMs.Sweep},
+		{Name: "expire-tickets", Every: expireEvery, Run: func(ctx context.Context) error {
+			_, err := a.Approval.Expire(ctx)
+			return err
+		}},
+		{Name: "clean-up", Every: cleanupEvery, Run: func(ctx context.Context) error {
+			_, err1 := a.store.DeleteExpired(ctx)
+			_, err2 := a.Clusters.SweepDrafts(ctx)
+			return errors.Join(err1, err2)
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, a.Approval.EnsureDefaults(ctx)
+}
+
+func (a *App) openDatabase(ctx context.Context) error {
+	url := a.Config.DatabaseURL
+	if url == "" {
+		if err := a.Config.makeDataDir(); err != nil {
+			return err
+		}
+		p, err := database.StartPrivate(ctx, a.Config.path("postgres"))
+		if err != nil {
+			return err
+		}
+		a.private, url = p, p.URL
+	}
+	if err := database.Migrate(ctx, url); err != nil {
+		return err
+	}
+	db, err := database.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	a.DB = db
+	return nil
+}
+
+// openKeys loads the key encryption keys. Beside a private database, which is
+// no place for a real installation's secrets, a key file is made.
+func (a *App) openKeys() (*crypto.Keyring, error) {
+	file := a.Config.KEKFile
+	if file == "" && a.Config.KEK == "" && a.private != nil {
+		file = a.Config.path("keys")
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			if err := crypto.WriteNew(file); err != nil {
+				return nil, err
+			}
+		}
+	}
+	keys, err := crypto.Load(file, a.Config.KEK)
+	if err != nil {
+		return nil, fmt.Errorf("key encryption keys (SHEPHERD_KEK_FILE; make one with `shepherd keys new FILE`): %w", err)
+	}
+	return keys, nil
+}
+
+// approvers turns people into what the approval use case shows of them.
+func (a *App) approvers(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]approval.Person, error) {
+	people, err := a.Accounts.Approvers(ctx, c, e, except)
+	list := make([]approval.Person, 0, len(people))
+	for _, p := range people {
+		list = append(list, approval.Person(p))
+	}
+	return list, err
+}
+
+// Handler answers the portal's requests.
+func (a *App) Handler() *handlers.Server {
+	return handlers.New(handlers.Config{
+		Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
+		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, DB: a.DB,
+		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
+		Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
+	})
+}
+
+func (a *App) ready(ctx context.Context) error { return a.DB.Ping(ctx) }
+
+// Run serves until ctx ends, then stops in order: no new requests, streams
+// closed, pages and jobs finished.
+func (a *App) Run(ctx context.Context) error {
+	server := a.Handler()
+	portal := &http.Server{
+		Handler: server.Router(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.Logger.Handler(), slog.LevelWarn),
+	}
+	listener, err := net.Listen("tcp", a.Config.Addr)
+	if err != nil {
+		return err
+	}
+	admin := &http.Server{Handler: server.AdminHandler(), ReadHeaderTimeout: readHeaderTimeout}
+	var adminListener net.Listener
+	if a.Config.AdminAddr != "" {
+		if adminListener, err = net.Listen("tcp", a.Config.AdminAddr); err != nil {
+			_ = listener.Close()
+			return fmt.Errorf("SHEPHERD_ADMIN_ADDR: %w", err)
+		}
+	}
+	if a.Listening != nil {
+		a.Listening(listener.Addr())
+	}
+	a.Logger.Info("serving", "url", a.Config.PublicURL(), "address", listener.Addr().String(), "version", a.Config.Version)
+
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 5)
+	parts := 0
+	start := func(run func() error) {
+		parts++
+		go func() { ended <- run() }()
+	}
+	start(func() error { a.hub.Run(work); return nil })
+	start(func() error { a.Clusters.Run(work); return nil })
+	start(func() error { return a.runner.Run(work) })
+	start(func() error {
+		if a.Config.TLSCert != "" {
+			return closed(portal.ServeTLS(listener, a.Config.TLSCert, a.Config.TLSKey))
+		}
+		return closed(portal.Serve(listener))
+	})
+	if adminListener != nil {
+		start(func() error { return closed(admin.Serve(adminListener)) })
+	}
+
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-ended:
+		parts--
+		if failed == nil {
+			failed = errors.New("a part of the portal stopped by itself")
+		}
+	}
+	a.Logger.Info("stopping")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	a.hub.Close() // ends the streams, which would hold the server
+	failed = errors.Join(failed, portal.Shutdown(drain), admin.Shutdown(drain))
+	stop()
+	for range parts {
+		failed = errors.Join(failed, <-ended)
+	}
+	return failed
+}
+
+func closed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close gives back what New took.
+func (a *App) Close() {
+	if a.provider != nil {
+		a.provider.Close()
+	}
+	if a.DB != nil {
+		a.DB.Close()
+	}
+	if a.private != nil {
+		a.private.Stop()
+	}
+}
+
+// CreateAdmin makes an administrator without a password and answers with the
+// one-time link to set it.
+func CreateAdmin(ctx context.Context, c Config, logger *slog.Logger, username string) (link string, err error) {
+	a, err := New(ctx, c, logger)
+	if err != nil {
+		return "", err
+	}
+	defer a.Close()
+	token, err := a.Accounts.CreateSetup(ctx, username, domain.RoleAdmin)
+	if err != nil {
+		return "", err
+	}
+	return c.PublicURL() + paths.Setup(token), nil
+}

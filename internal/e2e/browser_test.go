@@ -1,0 +1,175 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// page is one person at a browser of their own.
+type page struct {
+	t    *testing.T
+	ctx  context.Context
+	url  string // of the portal
+	name string
+	js   bool
+}
+
+func chromium(t *testing.T) string {
+	t.Helper()
+	if p := os.Getenv("SHEPHERD_CHROMIUM"); p != "" {
+		return p
+	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			return p
+		}
+	}
+	t.Fatal("no Chromium found: install it, or set SHEPHERD_CHROMIUM")
+	return ""
+}
+
+// browse opens a browser. Anything that the page complains about, such as a
+// breach of the content security policy, fails the test.
+func browse(t *testing.T, url, name string, js bool) *page {
+	t.Helper()
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.NoSandbox,
+		chromedp.WindowSize(1440, 1000), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true))
+	alloc, cancel1 := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, cancel2 := chromedp.NewContext(alloc)
+	t.Cleanup(func() { cancel2(); cancel1() })
+	p := &page{t: t, ctx: ctx, url: url, name: name, js: js}
+	p.do("open", chromedp.Navigate("about:blank"))
+	var mu sync.Mutex
+	if err := chromedp.Listen(ctx, func(ev any) {
+		text := ""
+		switch e := ev.(type) {
+		case *log.EventEntryAdded:
+			text = string(e.Entry.Source) + ": " + e.Entry.Text
+		case *runtime.EventExceptionThrown:
+			text = "exception: " + e.ExceptionDetails.Text
+		}
+		if strings.HasPrefix(text, "exception") || strings.Contains(text, "Content Security") {
+			mu.Lock()
+			defer mu.Unlock()
+			t.Errorf("%s's browser: %s", name, text)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromedp.Call(ctx, log.Enable, cdp.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+	if !js {
+		if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+// do runs actions within a time limit and shows the page when they fail.
+func (p *page) do(what string, as ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 20*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, as...); err != nil {
+		p.shot("failed")
+		p.t.Fatalf("%s: %s: %v\n%s", p.name, what, err, p.text("body"))
+	}
+}
+
+func (p *page) open(path string) {
+	p.t.Helper()
+	p.do("open "+path, chromedp.Navigate(p.url+path), chromedp.WaitReady("body"))
+}
+
+// fill types into fields, by id or selector.
+func (p *page) fill(fields ...[2]string) {
+	p.t.Helper()
+	for _, f := range fields {
+		p.do("fill "+f[0], chromedp.WaitVisible(f[0]), chromedp.SetValue(f[0], f[1]))
+	}
+}
+
+// press clicks what starts something and waits for sel on the page after it.
+func (p *page) press(what, sel string) {
+	p.t.Helper()
+	p.do("press "+what, chromedp.WaitVisible(what), chromedp.Click(what), chromedp.WaitReady(sel))
+}
+
+// text is what a part of the page says; "" when it is not there.
+func (p *page) text(sel string) string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
+	defer cancel()
+	s, err := chromedp.Run(ctx, chromedp.Text(sel))
+	if err != nil {
+		return ""
+	}
+	return s
+}
+
+// address is where the browser is, without the host.
+func (p *page) address() string {
+	p.t.Helper()
+	s, err := chromedp.Run(p.ctx, chromedp.Location())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return strings.TrimPrefix(s, p.url)
+}
+
+// sees waits until a part of the page says something: by itself where there is
+// JavaScript, by reloading where there is none.
+func (p *page) sees(sel, text string, limit time.Duration) {
+	p.t.Helper()
+	for end := time.Now().Add(limit); ; {
+		if strings.Contains(p.text(sel), text) {
+			return
+		}
+		if time.Now().After(end) {
+			p.shot("failed")
+			p.t.Fatalf("%s: %s does not say %q after %v, but:\n%s", p.name, sel, text, limit, p.text("body"))
+		}
+		time.Sleep(250 * time.Millisecond)
+		if !p.js {
+			p.do("reload", chromedp.Reload(), chromedp.WaitReady("body"))
+		}
+	}
+}
+
+// signIn begins a session.
+func (p *page) signIn(name, password string) {
+	p.t.Helper()
+	p.open("/login")
+	p.fill([2]string{"#username", name}, [2]string{"#password", password})
+	p.press("form[action='/login'] button", "#main")
+}
+
+// shot keeps a picture when SHEPHERD_E2E_SHOTS names a directory.
+func (p *page) shot(name string) {
+	dir := os.Getenv("SHEPHERD_E2E_SHOTS")
+	if dir == "" {
+		return
+	}
+	b, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(90))
+	if err != nil {
+		return
+	}
+	file := strings.NewReplacer("/", "-", " ", "-").Replace(p.t.Name() + "-" + p.name + "-" + name + ".png")
+	_ = os.WriteFile(filepath.Join(dir, file), b, 0o644)
+}

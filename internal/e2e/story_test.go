@@ -1,0 +1,307 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"kubevirt-shepherd.io/shepherd/internal/cast"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/testbed"
+)
+
+func TestStory(t *testing.T) {
+	for _, js := range []bool{true, false} {
+		name := "without JavaScript"
+		if js {
+			name = "with JavaScript"
+		}
+		t.Run(name, func(t *testing.T) { story(t, js) })
+	}
+}
+
+// story is the issue's list, step by step. The service's name differs between
+// the runs, which share the control planes.
+func story(t *testing.T, js bool) {
+	p := start(t, dataDir(t))
+	service := "cache"
+	if !js {
+		service = "plain"
+	}
+	// 1. Sign in.
+	admin := browse(t, p.url, "admin", js)
+	admin.open("/clusters")
+	if got := admin.address(); got != "/login?next=%2Fclusters" {
+		t.Fatalf("a stranger is sent to %s", got)
+	}
+	admin.signIn(cast.Admin.Username, "wrong-password-1")
+	admin.sees("body", "account name or password", 5*time.Second)
+	admin.signIn(cast.Admin.Username, cast.Admin.Password)
+
+	// 2. The admin adds both clusters.
+	for _, c := range []struct {
+		tb  *testbed.Cluster
+		env domain.Environment
+	}{{planes.east, domain.Test}, {planes.west, domain.Prod}} {
+		addCluster(t, admin, c.tb, c.env)
+	}
+	admin.shot("clusters")
+
+	// 3. Namespaces; the developer's system and service.
+	for _, ns := range []struct {
+		cluster, name string
+		env           domain.Environment
+	}{{"east", "shop-test", domain.Test}, {"west", "shop-prod", domain.Prod}} {
+		admin.open("/namespaces/new")
+		admin.choose("#cluster", ns.cluster)
+		admin.fill([2]string{"#name", ns.name})
+		admin.do("environment", chromedp.SetValue("#environment", string(ns.env)))
+		admin.press("form[action='/namespaces'] button.btn-primary", "table")
+		admin.sees("#main", ns.name, 5*time.Second)
+	}
+	dev := browse(t, p.url, "developer", js)
+	dev.signIn(cast.Developer.Username, cast.Developer.Password)
+	dev.open("/systems/new")
+	dev.fill([2]string{"#name", "shop"}, [2]string{"#docs", "# Shop\n\nThe **web** shop."})
+	dev.choose("#namespace", "shop-test")
+	dev.press("form[action='/systems'] button.btn-primary", "#detail")
+	system := dev.address()
+	dev.sees("#main", "shop", 5*time.Second)
+	dev.open(system + "/services/new")
+	dev.fill([2]string{"#name", service})
+	dev.press("#main form[method=post] button.btn-primary", "#vms")
+	servicePath := dev.address()
+
+	// 4. The developer asks for two VMs.
+	dev.open("/requests/new?service=" + filepath.Base(servicePath))
+	dev.press("input[name=template]", "body")
+	dev.press("input[name=size]", "body")
+	dev.fill([2]string{"#count", "2"}, [2]string{"#disk", "20"}, [2]string{"#ssh_keys", "not a key"}, [2]string{"#reason", "Cache for the end-to-end test of the portal."})
+	dev.press("form[action='/requests'] button.btn-primary", "#errors")
+	if got := dev.value("#reason"); !strings.HasPrefix(got, "Cache for") {
+		t.Errorf("a rejected form loses its input: %q", got)
+	}
+	dev.fill([2]string{"#ssh_keys", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPoJ5rl1kkMFwbvGmAPoUN2TOa0D9T9wl5FBqR4gQjXz dana@laptop"})
+	dev.press("form[action='/requests'] button.btn-primary", "#timeline")
+	ticket := ticketNumber(t, dev)
+	dev.sees("#timeline", "Waiting for a decision", 10*time.Second)
+	if n := len(objects(t, planes.east, "shop-test", service)); n != 0 {
+		t.Fatalf("%d objects before anybody has said yes", n)
+	}
+
+	// 5. The requester cannot decide; the approver can.
+	dev.open(fmt.Sprintf("/approvals/%d", ticket))
+	if dev.exists("#approve") {
+		t.Error("the requester gets a button to approve")
+	}
+	boss := browse(t, p.url, "approver", js)
+	boss.signIn(cast.Approver.Username, cast.Approver.Password)
+	boss.open("/approvals")
+	boss.sees("#queue", domain.TicketName(ticket), 10*time.Second)
+	boss.open(fmt.Sprintf("/approvals/%d", ticket))
+	boss.sees("#ticket-form", "west", 10*time.Second) // listed, with the reason why it cannot
+	boss.shot("ticket")
+	boss.press("input[name=cluster]:not([disabled])", "#approve")
+	dev.open(fmt.Sprintf("/requests/%d", ticket))
+	boss.press("#approve", "#main")
+
+	// 6, 7. The worker creates, the watcher follows, open pages see it.
+	dev.sees("#timeline", "Done", 60*time.Second)
+	dev.shot("request-done")
+	var seen []object
+	eventually(t, 60*time.Second, "both VMs run", func() bool {
+		seen = objects(t, planes.east, "shop-test", service)
+		running := 0
+		for _, o := range seen {
+			if o.Status.PrintableStatus == "Running" {
+				running++
+			}
+		}
+		return len(seen) == 2 && running == 2
+	})
+	dev.open(servicePath)
+	vmName := "shop-" + service + "-01"
+	dev.sees("#vms", vmName, 10*time.Second)
+	dev.press(fmt.Sprintf("//div[@id='vms']//a[normalize-space()=%q]", vmName), "#vm-head")
+	vmPath := dev.address()
+	dev.sees("#vm-head", "Running", 60*time.Second)
+	dev.shot("vm-running")
+
+	// 9. kubectl shows the same VM, with our labels.
+	for _, o := range seen {
+		l := o.Metadata.Labels
+		if l[domain.LabelManagedBy] != domain.ManagedBy || l[domain.LabelSystem] != "shop" || l[domain.LabelService] != service ||
+			l[domain.LabelTicket] != domain.TicketName(ticket) || l[domain.LabelInstance] == "" || o.Metadata.Annotations[domain.AnnotationOperation] == "" {
+			t.Errorf("labels of %s: %v", o.Metadata.Name, l)
+		}
+	}
+
+	// 8. Stop and start, which need no approval in test; then delete, which does.
+	dev.power("STOP")
+	dev.sees("#vm-head", "Stopped", 60*time.Second)
+	dev.open(vmPath)
+	dev.power("START")
+	dev.sees("#vm-head", "Running", 90*time.Second)
+	dev.open(vmPath + "/delete")
+	dev.fill([2]string{"#typed", vmName}, [2]string{"#reason", "The test is over, nobody needs it."})
+	dev.press("#main form[method=post] button.btn-danger", "#timeline")
+	deletion := ticketNumber(t, dev)
+	boss.open(fmt.Sprintf("/approvals/%d", deletion))
+	boss.press("#approve", "#main")
+	dev.sees("#timeline", "Done", 60*time.Second)
+	eventually(t, 30*time.Second, "the object is gone", func() bool { return len(objects(t, planes.east, "shop-test", service)) == 1 })
+
+	// Sign out by POST; the session is over.
+	dev.open("/")
+	dev.press("form[action='/logout'] button", "#username")
+	dev.open(vmPath)
+	if !strings.HasPrefix(dev.address(), "/login") {
+		t.Errorf("after signing out %s is shown", dev.address())
+	}
+}
+
+// addCluster pastes a kubeconfig, reads the pre-flight and confirms.
+func addCluster(t *testing.T, admin *page, tb *testbed.Cluster, env domain.Environment) {
+	t.Helper()
+	admin.open("/clusters/new")
+	admin.fill([2]string{"#text", kubeconfig(t, tb, env)})
+	admin.press("form[action='/clusters/new'] button.btn-primary", "#checks")
+	admin.fill([2]string{"#name", tb.Name})
+	admin.do("environment", chromedp.SetValue("#environment", string(env)))
+	admin.press("#check-again", "#checks")
+	admin.sees("#checks", "KubeVirt", 15*time.Second)
+	admin.shot("preflight-" + tb.Name)
+	admin.press("#add", "#clusters-list")
+	admin.sees("#clusters-list", tb.Name, 15*time.Second)
+	admin.sees("#clusters-list", "Healthy", 60*time.Second)
+}
+
+// A portal that is killed at the worst moments makes each VM once.
+func TestKilledPortal(t *testing.T) {
+	for _, point := range []string{"before-create", "after-post"} {
+		t.Run(point, func(t *testing.T) {
+			data := dataDir(t)
+			mark := filepath.Join(data, "mark")
+			service := strings.ReplaceAll(point, "-", "")
+			p := start(t, data, "SHEPHERD_FAILPOINT="+point, "SHEPHERD_FAILPOINT_MARK="+mark)
+			admin := browse(t, p.url, "admin", false)
+			admin.signIn(cast.Admin.Username, cast.Admin.Password)
+			addCluster(t, admin, planes.east, domain.Test)
+			admin.open("/namespaces/new")
+			admin.choose("#cluster", "east")
+			admin.fill([2]string{"#name", "platform-test"})
+			admin.do("environment", chromedp.SetValue("#environment", "test"))
+			admin.press("form[action='/namespaces'] button.btn-primary", "table")
+
+			dev := browse(t, p.url, "developer", false)
+			dev.signIn(cast.Developer.Username, cast.Developer.Password)
+			dev.open("/systems/new")
+			dev.fill([2]string{"#name", "crash"})
+			dev.choose("#namespace", "platform-test")
+			dev.press("form[action='/systems'] button.btn-primary", "#detail")
+			dev.open(dev.address() + "/services/new")
+			dev.fill([2]string{"#name", service})
+			dev.press("#main form[method=post] button.btn-primary", "#vms")
+			dev.open("/requests/new?service=" + filepath.Base(dev.address()))
+			dev.press("input[name=template]", "body")
+			dev.press("input[name=size]", "body")
+			dev.fill([2]string{"#count", "1"}, [2]string{"#disk", "20"}, [2]string{"#reason", "One VM through a crash of the portal."})
+			dev.press("form[action='/requests'] button.btn-primary", "#timeline")
+			ticket := ticketNumber(t, dev)
+			boss := browse(t, p.url, "approver", false)
+			boss.signIn(cast.Approver.Username, cast.Approver.Password)
+			boss.open(fmt.Sprintf("/approvals/%d", ticket))
+			boss.press("input[name=cluster]:not([disabled])", "#approve")
+			boss.do("approve", chromedp.Click("#approve"))
+
+			select {
+			case <-p.done:
+			case <-time.After(60 * time.Second):
+				t.Fatal("the portal was not killed at the failpoint")
+			}
+			if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
+				t.Fatalf("ended with %v, want SIGKILL", p.cmd.ProcessState)
+			}
+			if _, err := os.Stat(mark); err != nil {
+				t.Fatal(err)
+			}
+			want := 0
+			if point == "after-post" {
+				want = 1
+			}
+			if n := len(objects(t, planes.east, "platform-test", service)); n != want {
+				t.Fatalf("%d objects after the kill at %s, want %d", n, point, want)
+			}
+
+			p = start(t, data, "SHEPHERD_FAILPOINT="+point, "SHEPHERD_FAILPOINT_MARK="+mark)
+			dev.url = p.url
+			dev.open(fmt.Sprintf("/requests/%d", ticket))
+			// A job that lost its worker is rescued after a minute (package jobs).
+			dev.sees("#timeline", "Done", 150*time.Second)
+			if n := len(objects(t, planes.east, "platform-test", service)); n != 1 {
+				t.Errorf("%d objects, want exactly one", n)
+			}
+		})
+	}
+}
+
+var ticketPath = regexp.MustCompile(`^/requests/(\d+)`)
+
+func ticketNumber(t *testing.T, p *page) int {
+	t.Helper()
+	m := ticketPath.FindStringSubmatch(p.address())
+	if m == nil {
+		t.Fatalf("%s is at %s, not at a request", p.name, p.address())
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
+
+// choose picks the option of a select whose text has a word in it.
+func (p *page) choose(sel, word string) {
+	p.t.Helper()
+	ctx := p.ctx
+	p.do("wait for "+sel, chromedp.WaitVisible(sel))
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[string](fmt.Sprintf(
+		`(Array.from(document.querySelector(%q).options).find(o => o.text.includes(%q)) || {}).value || ""`, sel, word)))
+	if err != nil || value == "" {
+		p.t.Fatalf("%s: no option with %q in %s: %v", p.name, word, sel, err)
+	}
+	p.do("choose "+word, chromedp.SetValue(sel, value))
+}
+
+// value is what stands in a field.
+func (p *page) value(sel string) string {
+	p.t.Helper()
+	v, err := chromedp.Run(p.ctx, chromedp.Value(sel))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return v
+}
+
+func (p *page) exists(sel string) bool {
+	p.t.Helper()
+	n, err := chromedp.Run(p.ctx, chromedp.Evaluate[int](fmt.Sprintf(`document.querySelectorAll(%q).length`, sel)))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return n > 0
+}
+
+// power opens the menu and presses an entry.
+func (p *page) power(op string) {
+	p.t.Helper()
+	p.press("#vm-head details.menu summary", "#vm-head details[open]")
+	p.press(fmt.Sprintf("#vm-head button[name=do][value=%s]", op), "#vm-head")
+}

@@ -1,0 +1,404 @@
+// Package account holds the people: their accounts, their roles, signing in,
+// and the actor that every other use case asks for.
+package account
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
+	"kubevirt-shepherd.io/shepherd/ent/system"
+	"kubevirt-shepherd.io/shepherd/ent/user"
+	"kubevirt-shepherd.io/shepherd/internal/auth"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+)
+
+// Service holds the rules of accounts. Both fields must be set.
+type Service struct {
+	DB    *database.DB
+	Local *auth.Local // checks and hashes passwords
+}
+
+// Person is somebody with an account.
+type Person struct{ ID, Username, DisplayName string }
+
+func person(u *ent.User) Person { return Person{u.ID.String(), u.Username, u.DisplayName} }
+
+// maxDisplayName is the longest display name, in runes.
+const maxDisplayName = 80
+
+// reserved are names that the audit log gives to nobody's account.
+var reserved = []string{domain.Shepherd().Username, "anonymous"}
+
+// isShepherd says whether the actor is the platform itself. A person never is:
+// the name is reserved, and a person has an id.
+func isShepherd(a domain.Actor) bool {
+	return a.UserID == "" && a.Username == domain.Shepherd().Username
+}
+
+// Actor reads who a user is and what he may do now. SIGNED_OUT when the account
+// is gone or disabled. ip and requestID go into the audit log.
+func (s *Service) Actor(ctx context.Context, userID, ip, requestID string) (domain.Actor, error) {
+	a, err := actor(ctx, s.DB.Ent, userID)
+	a.IP, a.RequestID = ip, requestID
+	return a, database.Classify(err)
+}
+
+// ActorTx is Actor inside a transaction, for a last look before a decision.
+func (s *Service) ActorTx(ctx context.Context, tx *ent.Tx, userID string) (domain.Actor, error) {
+	return actor(ctx, tx.Client(), userID)
+}
+
+func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, error) {
+	id, err := uuid.Parse(userID)
+	if err != nil {
+		return domain.Actor{}, apperr.New(apperr.ErrSignedOut)
+	}
+	u, err := c.User.Query().Where(user.ID(id), user.Disabled(false)).WithBindings().Only(ctx)
+	if ent.IsNotFound(err) {
+		return domain.Actor{}, apperr.New(apperr.ErrSignedOut)
+	}
+	if err != nil {
+		return domain.Actor{}, err
+	}
+	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName}
+	for _, b := range u.Edges.Bindings {
+		binding := domain.Binding{Role: domain.Role(b.Role)}
+		if b.SystemID != nil {
+			binding.SystemID = b.SystemID.String()
+		}
+		if b.Environment != nil {
+			binding.Environment = domain.Environment(*b.Environment)
+		}
+		a.Bindings = append(a.Bindings, binding)
+	}
+	return a, nil
+}
+
+// Person finds somebody by id; NOT_FOUND. Names are no secret among users:
+// tickets and the audit log show them.
+func (s *Service) Person(ctx context.Context, id string) (Person, error) {
+	key, err := uuid.Parse(id)
+	if err != nil {
+		return Person{}, apperr.New(apperr.ErrNotFound)
+	}
+	return s.find(ctx, s.DB.Ent.User.Query().Where(user.ID(key)))
+}
+
+// PersonByUsername finds somebody by user name; NOT_FOUND.
+func (s *Service) PersonByUsername(ctx context.Context, username string) (Person, error) {
+	if !domain.ValidName(username) {
+		return Person{}, apperr.New(apperr.ErrNotFound)
+	}
+	return s.find(ctx, s.DB.Ent.User.Query().Where(user.Username(username)))
+}
+
+func (s *Service) find(ctx context.Context, q *ent.UserQuery) (Person, error) {
+	u, err := q.Only(ctx)
+	if ent.IsNotFound(err) {
+		return Person{}, apperr.New(apperr.ErrNotFound)
+	}
+	if err != nil {
+		return Person{}, database.Classify(err)
+	}
+	return person(u), nil
+}
+
+// Approvers lists who can decide tickets of an environment, by user name and
+// without one user, the requester. It says in SQL what Actor.ApprovesIn says. It
+// reads through c, which may be a transaction's client, and is not paged: all of
+// them are told of a request.
+func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]Person, error) {
+	requester, _ := uuid.Parse(except) // no user has the zero id
+	rows, err := c.User.Query().Where(
+		user.Disabled(false), user.IDNEQ(requester),
+		user.HasBindingsWith(
+			rolebinding.RoleIn(rolebinding.RoleApprover, rolebinding.RoleAdmin),
+			rolebinding.Or(rolebinding.EnvironmentIsNil(), rolebinding.EnvironmentEQ(rolebinding.Environment(e))),
+		),
+	).Order(ent.Asc(user.FieldUsername)).All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	people := make([]Person, 0, len(rows))
+	for _, u := range rows {
+		people = append(people, person(u))
+	}
+	return people, nil
+}
+
+// NewUser is an account to make. Without a password nobody can sign in until a
+// setup link is used.
+type NewUser struct {
+	Username, DisplayName, Password string
+	Bindings                        []domain.Binding
+}
+
+// CreateUser makes an account with its roles. Admins only.
+func (s *Service) CreateUser(ctx context.Context, actor domain.Actor, in NewUser) (id string, err error) {
+	if !actor.IsAdmin() {
+		return "", apperr.New(apperr.ErrForbidden)
+	}
+	return s.create(ctx, actor, in)
+}
+
+// EnsureUser makes an account unless the name has one, and answers with its id.
+// An account that exists is left as it is. It asks nobody's rights: it is for
+// the demo, tests and the command line.
+func (s *Service) EnsureUser(ctx context.Context, in NewUser) (id string, created bool, err error) {
+	for range 2 { // a second time when somebody else made it meanwhile
+		p, err := s.PersonByUsername(ctx, in.Username)
+		if apperr.CodeOf(err) != apperr.ErrNotFound {
+			return p.ID, false, err
+		}
+		id, err = s.create(ctx, domain.Shepherd(), in)
+		if apperr.CodeOf(err) != apperr.ErrNameTaken {
+			return id, err == nil, err
+		}
+	}
+	return "", false, apperr.Field("username", apperr.ErrNameTaken).With("name", in.Username)
+}
+
+func (s *Service) create(ctx context.Context, actor domain.Actor, in NewUser) (id string, err error) {
+	var wrong apperr.List
+	in.DisplayName = strings.TrimSpace(in.DisplayName)
+	checkUsername(&wrong, in.Username)
+	switch {
+	case !utf8.ValidString(in.DisplayName) || strings.ContainsFunc(in.DisplayName, unicode.IsControl):
+		wrong.Add("display_name", apperr.ErrInvalidText)
+	case utf8.RuneCountInString(in.DisplayName) > maxDisplayName:
+		wrong = append(wrong, apperr.Field("display_name", apperr.ErrTooLong).With("max", maxDisplayName))
+	}
+	if in.Password != "" {
+		wrong = append(wrong, apperr.Fields(auth.CheckPassword(in.Password))...)
+	}
+	for _, b := range in.Bindings {
+		wrong = append(wrong, checkBinding(b)...)
+	}
+	if err := wrong.Err(); err != nil {
+		return "", err
+	}
+	hash := ""
+	if in.Password != "" {
+		if hash, err = s.Local.Hash(ctx, in.Password); err != nil {
+			return "", err
+		}
+	}
+	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		u, err := insert(ctx, tx, actor, in.Username, in.DisplayName, hash)
+		if err != nil {
+			return err
+		}
+		for _, b := range in.Bindings {
+			if err := bind(ctx, tx, actor, u, b); err != nil {
+				return err
+			}
+		}
+		id = u.ID.String()
+		return nil
+	})
+	return id, err
+}
+
+func checkUsername(wrong *apperr.List, name string) {
+	switch {
+	case name == "":
+		wrong.Add("username", apperr.ErrRequired)
+	case !domain.ValidName(name):
+		wrong.Add("username", apperr.ErrInvalidName)
+	case slices.Contains(reserved, name):
+		*wrong = append(*wrong, apperr.Field("username", apperr.ErrNameTaken).With("name", name))
+	}
+}
+
+func insert(ctx context.Context, tx *ent.Tx, actor domain.Actor, username, displayName, hash string) (*ent.User, error) {
+	u, err := tx.User.Create().SetUsername(username).SetDisplayName(displayName).SetPasswordHash(hash).Save(ctx)
+	if database.Violates(err, "users_username_key") {
+		return nil, apperr.Field("username", apperr.ErrNameTaken).With("name", username)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return u, audit.Write(ctx, tx, actor, audit.Entry{
+		Action: "user.create", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
+	})
+}
+
+// Bind gives a user a role; one that he has already is no error. Roles of a
+// system are given by its owners, all others by admins.
+func (s *Service) Bind(ctx context.Context, actor domain.Actor, userID string, b domain.Binding) error {
+	if wrong := checkBinding(b); len(wrong) > 0 {
+		return wrong
+	}
+	if err := s.mayBind(ctx, actor, b); err != nil {
+		return err
+	}
+	id, err := uuid.Parse(userID)
+	if err != nil {
+		return apperr.Field("user", apperr.ErrInvalidChoice)
+	}
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		// The unique index does not see two bindings as equal where a column is
+		// NULL, so one who binds at a time looks himself.
+		u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
+		if ent.IsNotFound(err) {
+			return apperr.Field("user", apperr.ErrInvalidChoice)
+		}
+		if err != nil {
+			return err
+		}
+		return bind(ctx, tx, actor, u, b)
+	})
+}
+
+// checkBinding says whether a role can be held where it is given. An admin or
+// auditor of one environment only does not exist: both see and do everything.
+func checkBinding(b domain.Binding) apperr.List {
+	var wrong apperr.List
+	ofSystem := slices.Contains([]domain.Role{domain.RoleOwner, domain.RoleMaintainer, domain.RoleViewer}, b.Role)
+	if !slices.Contains(domain.Roles(), b.Role) {
+		wrong.Add("role", apperr.ErrInvalidChoice)
+		return wrong
+	}
+	switch _, err := uuid.Parse(b.SystemID); {
+	case ofSystem && b.SystemID == "":
+		wrong.Add("system", apperr.ErrRequired)
+	case b.SystemID != "" && (!ofSystem || err != nil):
+		wrong.Add("system", apperr.ErrInvalidChoice)
+	}
+	if b.Environment != "" && (b.Role != domain.RoleApprover || !b.Environment.Valid()) {
+		wrong.Add("environment", apperr.ErrInvalidChoice)
+	}
+	return wrong
+}
+
+func (s *Service) mayBind(ctx context.Context, actor domain.Actor, b domain.Binding) error {
+	if isShepherd(actor) || actor.IsAdmin() {
+		return nil
+	}
+	if b.SystemID == "" {
+		return apperr.New(apperr.ErrForbidden)
+	}
+	row, err := s.DB.Ent.System.Get(ctx, uuid.MustParse(b.SystemID)) // checkBinding has parsed it
+	switch {
+	case ent.IsNotFound(err), err == nil && !actor.SeesSystem(b.SystemID, domain.Environment(row.Environment)):
+		return apperr.New(apperr.ErrNotFound)
+	case err != nil:
+		return database.Classify(err)
+	case !actor.OwnsSystem(b.SystemID):
+		return apperr.New(apperr.ErrForbidden)
+	}
+	return nil
+}
+
+// bind needs u to be locked or new.
+func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, u *ent.User, b domain.Binding) error {
+	same := tx.RoleBinding.Query().Where(rolebinding.UserID(u.ID), rolebinding.RoleEQ(rolebinding.Role(b.Role)))
+	row := tx.RoleBinding.Create().SetUserID(u.ID).SetRole(rolebinding.Role(b.Role)).SetCreatedBy(actor.Username)
+	entry := audit.Entry{
+		Action: "user.bind", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
+		SystemID: b.SystemID, Details: map[string]any{"role": string(b.Role)},
+	}
+	if b.SystemID == "" {
+		same.Where(rolebinding.SystemIDIsNil())
+	} else {
+		id := uuid.MustParse(b.SystemID)
+		of, err := tx.System.Query().Where(system.ID(id)).ForShare().Only(ctx)
+		if ent.IsNotFound(err) {
+			return apperr.Field("system", apperr.ErrInvalidChoice)
+		}
+		if err != nil {
+			return err
+		}
+		same.Where(rolebinding.SystemID(id))
+		row.SetSystemID(id)
+		entry.Details["system"] = of.Name
+	}
+	if b.Environment == "" {
+		same.Where(rolebinding.EnvironmentIsNil())
+	} else {
+		same.Where(rolebinding.EnvironmentEQ(rolebinding.Environment(b.Environment)))
+		row.SetEnvironment(rolebinding.Environment(b.Environment))
+		entry.Details["environment"] = string(b.Environment)
+	}
+	if there, err := same.Exist(ctx); err != nil || there {
+		return err
+	}
+	if err := row.Exec(ctx); err != nil {
+		return err
+	}
+	return audit.Write(ctx, tx, actor, entry)
+}
+
+// SignIn finds out who shows the credentials, and writes down that somebody
+// came in or was refused. BAD_CREDENTIALS says no and no more.
+func (s *Service) SignIn(ctx context.Context, username, password, ip, requestID string) (userID string, err error) {
+	userID, err = s.Local.Authenticate(ctx, auth.Credentials{Username: username, Password: password})
+	if err == nil {
+		err = s.welcome(ctx, userID, ip, requestID)
+	}
+	if apperr.CodeOf(err) == apperr.ErrBadCredentials {
+		return "", errors.Join(err, s.refused(ctx, username, ip, requestID))
+	}
+	if err != nil {
+		return "", err
+	}
+	return userID, nil
+}
+
+func (s *Service) welcome(ctx context.Context, userID, ip, requestID string) error {
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		a, err := actor(ctx, tx.Client(), userID)
+		if apperr.CodeOf(err) == apperr.ErrSignedOut { // disabled a moment ago
+			return apperr.New(apperr.ErrBadCredentials)
+		}
+		if err != nil {
+			return err
+		}
+		a.IP, a.RequestID = ip, requestID
+		now, err := s.DB.Now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		id := uuid.MustParse(a.UserID)
+		if err := tx.User.UpdateOneID(id).SetLastSignInAt(now).Exec(ctx); err != nil {
+			return err
+		}
+		return audit.Write(ctx, tx, a, session("session.sign_in", a))
+	})
+}
+
+// refused names the account only if there is one: what was typed may be a
+// password in the wrong field.
+func (s *Service) refused(ctx context.Context, username, ip, requestID string) error {
+	entry := session("session.sign_in", domain.Actor{})
+	entry.Refused = true
+	p, err := s.PersonByUsername(ctx, strings.ToLower(strings.TrimSpace(username)))
+	if err == nil {
+		entry.ResourceID, entry.ResourceName = p.ID, p.Username
+	}
+	return database.Classify(audit.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
+}
+
+// SignOut writes down that somebody left. Ending the session is up to whoever
+// keeps it.
+func (s *Service) SignOut(ctx context.Context, actor domain.Actor) error {
+	if actor.UserID == "" {
+		return nil
+	}
+	return database.Classify(audit.Record(ctx, s.DB.Ent, actor, session("session.sign_out", actor)))
+}
+
+func session(action string, a domain.Actor) audit.Entry {
+	return audit.Entry{Action: action, ResourceType: "session", ResourceID: a.UserID, ResourceName: a.Username}
+}

@@ -1,0 +1,264 @@
+package approval
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"entgo.io/ent/dialect/sql"
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+)
+
+// Row is a ticket in a list.
+type Row struct {
+	Number             int
+	Operation          domain.Operation
+	Title              string // 2 × redis, or the name of a VM
+	SystemID, System   string
+	ServiceID, Service string
+	VMID               string // of an operation on an existing VM
+	Size               string
+	Environment        domain.Environment
+	Status             domain.TicketStatus
+	Requester          string
+	Own                bool // the actor asked
+	CreatedAt          time.Time
+	Approver           string // user name, or policy:<name>
+	DecidedAt          *time.Time
+	FinishedAt         *time.Time
+	ExpiresAt          time.Time
+	DecisionReason     string
+	Problem            domain.Problem
+}
+
+func rowOf(actor domain.Actor, t *ent.ApprovalTicket) Row {
+	r := Row{
+		Number: t.ID, Operation: domain.Operation(t.Operation), Title: t.Title, SystemID: t.SystemID.String(), System: t.SystemName,
+		ServiceID: t.ServiceID.String(), Service: t.ServiceName, Size: t.Size, Environment: domain.Environment(t.Environment),
+		Status: domain.TicketStatus(t.Status), Requester: t.Requester, Own: owns(actor, t), CreatedAt: t.CreatedAt,
+		Approver: t.Approver, DecidedAt: t.DecidedAt, FinishedAt: t.FinishedAt, ExpiresAt: t.ExpiresAt,
+		DecisionReason: t.DecisionReason, Problem: t.Problem,
+	}
+	if t.VMID != nil {
+		r.VMID = t.VMID.String()
+	}
+	return r
+}
+
+// View is a part of the queue.
+type View string
+
+// The views of the queue.
+const (
+	ViewOpen View = "open" // waiting, the oldest first
+	ViewMine View = "mine" // decided by the actor, the newest first
+	ViewAll  View = "all"  // the newest first
+)
+
+// QueueFilter narrows the queue. The zero value is everything that waits.
+type QueueFilter struct {
+	View        View
+	Environment domain.Environment // "": each that the actor decides in
+	Operation   domain.Operation   // "": all
+	Query       string             // part of a title, requester, system or service; or a ticket's number
+}
+
+// Queue lists the tickets of the environments that the actor decides in, those
+// that the actor asked for included. FORBIDDEN for who decides nowhere.
+func (s *Service) Queue(ctx context.Context, actor domain.Actor, f QueueFilter, page Page) (Listing[Row], error) {
+	envs := environments(actor)
+	if len(envs) == 0 {
+		return Listing[Row]{}, apperr.New(apperr.ErrForbidden)
+	}
+	q := s.DB.Ent.ApprovalTicket.Query().Where(approvalticket.EnvironmentIn(envs...))
+	oldest := false
+	switch f.View {
+	case ViewMine:
+		me, err := uuid.Parse(actor.UserID)
+		if err != nil {
+			return Listing[Row]{}, apperr.New(apperr.ErrForbidden)
+		}
+		q.Where(approvalticket.ApproverID(me))
+	case ViewAll:
+	default:
+		q.Where(approvalticket.StatusIn(pending()...))
+		oldest = true
+	}
+	if f.Environment != "" {
+		q.Where(approvalticket.EnvironmentEQ(approvalticket.Environment(f.Environment)))
+	}
+	if f.Operation != "" {
+		q.Where(approvalticket.OperationEQ(approvalticket.Operation(f.Operation)))
+	}
+	if p := matches(f.Query); p != nil {
+		q.Where(p)
+	}
+	return listing(ctx, q, actor, page, oldest)
+}
+
+// maxQuery caps the text of a search, in runes.
+const maxQuery = 100
+
+func matches(text string) predicate.ApprovalTicket {
+	text = domain.CleanText(strings.TrimSpace(text), maxQuery)
+	if text == "" {
+		return nil
+	}
+	parts := []predicate.ApprovalTicket{
+		approvalticket.TitleContainsFold(text), approvalticket.RequesterContainsFold(text),
+		approvalticket.SystemNameContainsFold(text), approvalticket.ServiceNameContainsFold(text),
+	}
+	if n, err := strconv.ParseInt(strings.TrimPrefix(strings.ToUpper(text), "TKT-"), 10, 32); err == nil {
+		parts = append(parts, approvalticket.ID(int(n)))
+	}
+	return approvalticket.Or(parts...)
+}
+
+// environments lists where the actor decides.
+func environments(actor domain.Actor) []approvalticket.Environment {
+	var envs []approvalticket.Environment
+	for _, e := range domain.Environments() {
+		if actor.ApprovesIn(e) {
+			envs = append(envs, approvalticket.Environment(e))
+		}
+	}
+	return envs
+}
+
+func listing(ctx context.Context, q *ent.ApprovalTicketQuery, actor domain.Actor, page Page, oldest bool) (out Listing[Row], err error) {
+	order := approvalticket.ByID(sql.OrderDesc())
+	if oldest {
+		order = approvalticket.ByID()
+	}
+	switch {
+	case page.After > 0 && oldest:
+		q.Where(approvalticket.IDGT(page.After))
+	case page.After > 0:
+		q.Where(approvalticket.IDLT(page.After))
+	}
+	rows, err := q.Order(order).Limit(page.limit() + 1).All(ctx)
+	if err != nil {
+		return out, database.Classify(err)
+	}
+	if len(rows) > page.limit() {
+		rows = rows[:page.limit()]
+		out.Next = rows[len(rows)-1].ID
+	}
+	for _, t := range rows {
+		out.Items = append(out.Items, rowOf(actor, t))
+	}
+	return out, nil
+}
+
+// RequestFilter narrows the list of requests.
+type RequestFilter struct {
+	Mine   bool                  // only those of the actor
+	States []domain.TicketStatus // none: all
+}
+
+// Requests lists the requests that the actor may see, the newest first.
+func (s *Service) Requests(ctx context.Context, actor domain.Actor, f RequestFilter, page Page) (Listing[Row], error) {
+	q := s.DB.Ent.ApprovalTicket.Query()
+	me, err := uuid.Parse(actor.UserID)
+	if err != nil {
+		return Listing[Row]{}, apperr.New(apperr.ErrForbidden)
+	}
+	switch mine := approvalticket.RequesterID(me); {
+	case f.Mine:
+		q.Where(mine)
+	case !actor.SeesAll():
+		seen := []predicate.ApprovalTicket{mine}
+		for _, e := range domain.Environments() {
+			if actor.SeesEnvironment(e) {
+				seen = append(seen, approvalticket.EnvironmentEQ(approvalticket.Environment(e)))
+			}
+		}
+		var systems []uuid.UUID
+		for _, id := range actor.Systems() {
+			if key, err := uuid.Parse(id); err == nil {
+				systems = append(systems, key)
+			}
+		}
+		if len(systems) > 0 {
+			seen = append(seen, approvalticket.SystemIDIn(systems...))
+		}
+		q.Where(approvalticket.Or(seen...))
+	}
+	if len(f.States) > 0 {
+		states := make([]approvalticket.Status, len(f.States))
+		for i, st := range f.States {
+			states[i] = approvalticket.Status(st)
+		}
+		q.Where(approvalticket.StatusIn(states...))
+	}
+	return listing(ctx, q, actor, page, false)
+}
+
+// PendingCount is how many tickets wait for the actor's decision. Those that
+// the actor asked for are somebody else's to decide.
+func (s *Service) PendingCount(ctx context.Context, actor domain.Actor) (int, error) {
+	envs := environments(actor)
+	me, err := uuid.Parse(actor.UserID)
+	if len(envs) == 0 || err != nil {
+		return 0, nil
+	}
+	n, err := s.DB.Ent.ApprovalTicket.Query().
+		Where(approvalticket.StatusIn(pending()...), approvalticket.EnvironmentIn(envs...), approvalticket.RequesterIDNEQ(me)).Count(ctx)
+	return n, database.Classify(err)
+}
+
+// OpenCount is how many of the actor's own requests still wait for a person or
+// for work.
+func (s *Service) OpenCount(ctx context.Context, actor domain.Actor) (int, error) {
+	me, err := uuid.Parse(actor.UserID)
+	if err != nil {
+		return 0, nil
+	}
+	var open []approvalticket.Status
+	for _, st := range domain.TicketStatuses() {
+		if st.Open() {
+			open = append(open, approvalticket.Status(st))
+		}
+	}
+	n, err := s.DB.Ent.ApprovalTicket.Query().Where(approvalticket.RequesterID(me), approvalticket.StatusIn(open...)).Count(ctx)
+	return n, database.Classify(err)
+}
+
+// The ages from which a waiting ticket is late, and very late.
+const (
+	late     = 4 * 24 * time.Hour
+	veryLate = 7 * 24 * time.Hour
+)
+
+// Ages counts what waits in the environments that the actor decides in.
+type Ages struct {
+	All   int
+	Over4 int // of them, waiting 4 to 7 days
+	Over7 int // of them, waiting 7 days or more
+}
+
+// Ages counts the waiting tickets by age.
+func (s *Service) Ages(ctx context.Context, actor domain.Actor) (a Ages, err error) {
+	envs := environments(actor)
+	if len(envs) == 0 {
+		return a, nil
+	}
+	now := time.Now()
+	waiting := s.DB.Ent.ApprovalTicket.Query().Where(approvalticket.StatusIn(pending()...), approvalticket.EnvironmentIn(envs...))
+	if a.All, err = waiting.Clone().Count(ctx); err != nil {
+		return a, database.Classify(err)
+	}
+	if a.Over7, err = waiting.Clone().Where(approvalticket.CreatedAtLTE(now.Add(-veryLate))).Count(ctx); err != nil {
+		return a, database.Classify(err)
+	}
+	a.Over4, err = waiting.Where(approvalticket.CreatedAtLTE(now.Add(-late)), approvalticket.CreatedAtGT(now.Add(-veryLate))).Count(ctx)
+	return a, database.Classify(err)
+}

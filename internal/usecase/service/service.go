@@ -1,0 +1,345 @@
+// Package service holds the applications of a system, which own the VMs: who
+// may make them, what their VMs are called, and when one may go.
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
+	"kubevirt-shepherd.io/shepherd/ent/service"
+	"kubevirt-shepherd.io/shepherd/ent/system"
+	"kubevirt-shepherd.io/shepherd/ent/vm"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
+	systems "kubevirt-shepherd.io/shepherd/internal/usecase/system"
+)
+
+// Service holds the rules of services.
+type Service struct{ DB *database.DB }
+
+// View is a service as pages show it.
+type View struct {
+	ID, Name             string
+	SystemID, System     string
+	Namespace            string
+	Environment          domain.Environment
+	Documentation        string // Markdown
+	CreatedBy            string // user name
+	CreatedAt, UpdatedAt time.Time
+	NextInstance         int // of the next VM; only rises
+	VMs, Bad             int // all VMs, and those that need somebody
+}
+
+// NextNames previews the names of the next n VMs.
+func (v View) NextNames(n int) []string {
+	return domain.NextVMNames(v.System, v.Name, v.NextInstance, n)
+}
+
+// view needs the edge to the system.
+func view(r *ent.Service) View {
+	s := r.Edges.System
+	return View{
+		ID: r.ID.String(), Name: r.Name, SystemID: s.ID.String(), System: s.Name, Namespace: s.Namespace, Environment: domain.Environment(s.Environment),
+		Documentation: r.Documentation, CreatedBy: r.CreatedBy, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+		NextInstance: r.NextInstanceIndex, VMs: r.VMCount, Bad: r.BadCount,
+	}
+}
+
+// Input is a new service as it was typed.
+type Input struct{ SystemID, Name, Documentation string }
+
+const (
+	previewed     = 3  // names of a preview
+	shownChildren = 10 // names that a refusal to delete tells
+)
+
+// Create makes a service. Owners and maintainers of the system only. NAME_TAKEN
+// when the system has one of the name; VM_NAMES_COLLIDE when another service of
+// the namespace gives its VMs the same names; VM_NAME_TOO_LONG when they would
+// not fit.
+func (s *Service) Create(ctx context.Context, actor domain.Actor, in Input) (id string, err error) {
+	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		// Held, so that the system is not deleted meanwhile.
+		sys, err := operated(actor, in.SystemID, func(key uuid.UUID) (*ent.System, error) {
+			return tx.System.Query().Where(system.ID(key)).ForShare().Only(ctx)
+		})
+		if err != nil {
+			return err
+		}
+		var wrong apperr.List
+		if e := checkName(sys.Name, in.Name); e != nil {
+			wrong = append(wrong, e)
+		}
+		if e := systems.CheckDocumentation(in.Documentation); e != nil {
+			wrong = append(wrong, e)
+		}
+		if err := wrong.Err(); err != nil {
+			return err
+		}
+		row, err := tx.Service.Create().SetSystemID(sys.ID).SetName(in.Name).SetNamespace(sys.Namespace).
+			SetVMPrefix(domain.VMPrefix(sys.Name, in.Name)).SetDocumentation(in.Documentation).SetCreatedBy(actor.Username).Save(ctx)
+		if err != nil {
+			return err
+		}
+		id = row.ID.String()
+		return changed(ctx, tx, actor, "service.create", row)
+	})
+	if database.Violates(err, "service_namespace_vm_prefix") || database.Violates(err, "service_system_id_name") {
+		// A second service of one name violates both: what is there says which.
+		sys, e := s.DB.Ent.System.Get(ctx, uuid.MustParse(in.SystemID))
+		if e != nil {
+			return "", database.Classify(e)
+		}
+		if e := s.free(ctx, sys, in.Name); e != nil {
+			return "", e
+		}
+		return "", collides(sys.Name, in.Name) // it is gone again
+	}
+	return id, err
+}
+
+// PreviewNames says what the first VMs of a service would be called, or why it
+// cannot be made: all that Create would find wrong with its name.
+func (s *Service) PreviewNames(ctx context.Context, actor domain.Actor, systemID, name string) ([]string, error) {
+	sys, err := operated(actor, systemID, func(key uuid.UUID) (*ent.System, error) { return s.DB.Ent.System.Get(ctx, key) })
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	if e := checkName(sys.Name, name); e != nil {
+		return nil, e
+	}
+	if err := s.free(ctx, sys, name); err != nil {
+		return nil, err
+	}
+	return domain.NextVMNames(sys.Name, name, 1, previewed), nil
+}
+
+// free says whether a name can be had: NAME_TAKEN or VM_NAMES_COLLIDE if not.
+func (s *Service) free(ctx context.Context, sys *ent.System, name string) error {
+	other, err := s.DB.Ent.Service.Query().
+		Where(service.Namespace(sys.Namespace), service.VMPrefix(domain.VMPrefix(sys.Name, name))).Only(ctx)
+	switch {
+	case ent.IsNotFound(err):
+		return nil
+	case err != nil:
+		return database.Classify(err)
+	case other.SystemID == sys.ID:
+		return apperr.Field("name", apperr.ErrNameTaken).With("name", name)
+	}
+	return collides(sys.Name, name)
+}
+
+// collides does not say whose names they are: the actor may not know of it.
+func collides(system, name string) error {
+	return apperr.Field("name", apperr.ErrNameCollides).With("name", domain.VMName(system, name, 1))
+}
+
+func checkName(system, name string) *apperr.AppError {
+	switch over := len(domain.VMPrefix(system, name)) - domain.MaxPrefix; {
+	case name == "":
+		return apperr.Field("name", apperr.ErrRequired)
+	case !domain.ValidName(name):
+		return apperr.Field("name", apperr.ErrInvalidName)
+	case over > 0:
+		return apperr.Field("name", apperr.ErrNameTooLong).With("count", over)
+	}
+	return nil
+}
+
+// changed writes the audit row and tells the pages.
+func changed(ctx context.Context, tx *ent.Tx, actor domain.Actor, action string, r *ent.Service) error {
+	err := audit.Write(ctx, tx, actor, audit.Entry{
+		Action: action, ResourceType: "service", ResourceID: r.ID.String(), ResourceName: r.VMPrefix, SystemID: r.SystemID.String(),
+	})
+	if err != nil {
+		return err
+	}
+	return database.Notify(ctx, tx, "tree", "service-"+r.ID.String())
+}
+
+// operated reads a system in which the actor may make services: NOT_FOUND, or
+// FORBIDDEN when he only sees it.
+func operated(actor domain.Actor, id string, read func(uuid.UUID) (*ent.System, error)) (*ent.System, error) {
+	key, err := listing.Key(id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := read(key)
+	switch {
+	case ent.IsNotFound(err), err == nil && !actor.SeesSystem(r.ID.String(), domain.Environment(r.Environment)):
+		return nil, apperr.New(apperr.ErrNotFound)
+	case err == nil && !actor.OperatesSystem(r.ID.String()):
+		return nil, apperr.New(apperr.ErrForbidden)
+	}
+	return r, err
+}
+
+// Get reads one service; NOT_FOUND when there is none or the actor may not know
+// of it.
+func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (View, error) {
+	r, err := s.get(ctx, actor, id)
+	if err != nil {
+		return View{}, err
+	}
+	return view(r), nil
+}
+
+func (s *Service) get(ctx context.Context, actor domain.Actor, id string) (*ent.Service, error) {
+	key, err := listing.Key(id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.DB.Ent.Service.Query().Where(service.ID(key)).WithSystem(lean).Only(ctx)
+	if ent.IsNotFound(err) || err == nil && !sees(actor, r) {
+		return nil, apperr.New(apperr.ErrNotFound)
+	}
+	return r, database.Classify(err)
+}
+
+// sees needs the edge to the system.
+func sees(actor domain.Actor, r *ent.Service) bool {
+	return actor.SeesSystem(r.SystemID.String(), domain.Environment(r.Edges.System.Environment))
+}
+
+// lean reads of a system what a service shows of it, not its documentation.
+func lean(q *ent.SystemQuery) {
+	q.Select(system.FieldID, system.FieldName, system.FieldNamespace, system.FieldEnvironment)
+}
+
+// Filter selects services.
+type Filter struct {
+	SystemID string // "" = of all systems that the actor sees
+	Operable bool   // only those that the actor may ask for VMs in
+}
+
+// List gives services by name, without documentation. NOT_FOUND when the actor
+// may not know of the filter's system.
+func (s *Service) List(ctx context.Context, actor domain.Actor, f Filter, page listing.Page) (listing.Of[View], error) {
+	var none listing.Of[View]
+	name, id, err := page.Name()
+	if err != nil {
+		return none, err
+	}
+	q := s.DB.Ent.Service.Query().
+		Where(listing.Services(actor), service.Or(service.NameGT(name), service.And(service.Name(name), service.IDGT(id))))
+	if f.SystemID != "" {
+		key, err := listing.Key(f.SystemID)
+		if err != nil {
+			return none, err
+		}
+		there, err := s.DB.Ent.System.Query().Where(system.ID(key), listing.Systems(actor)).Exist(ctx)
+		if err != nil {
+			return none, database.Classify(err)
+		}
+		if !there {
+			return none, apperr.New(apperr.ErrNotFound)
+		}
+		q.Where(service.SystemID(key))
+	}
+	if f.Operable && !actor.IsAdmin() {
+		var mine []uuid.UUID
+		for _, id := range actor.Systems() {
+			if key, err := uuid.Parse(id); err == nil && actor.OperatesSystem(id) {
+				mine = append(mine, key)
+			}
+		}
+		q.Where(service.SystemIDIn(mine...))
+	}
+	rows, err := q.WithSystem(lean).Order(service.ByName(), service.ByID()).Limit(page.Size()+1).
+		Select(service.FieldID, service.FieldSystemID, service.FieldName, service.FieldCreatedBy, service.FieldCreatedAt, service.FieldUpdatedAt,
+			service.FieldNextInstanceIndex, service.FieldVMCount, service.FieldBadCount).All(ctx)
+	if err != nil {
+		return none, database.Classify(err)
+	}
+	return listing.Make(page, rows, view, func(r *ent.Service) string { return listing.ByName(r.Name, r.ID) }), nil
+}
+
+// UpdateDocumentation replaces the Markdown text. Owners and maintainers only.
+func (s *Service) UpdateDocumentation(ctx context.Context, actor domain.Actor, id, text string) error {
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		r, err := locked(ctx, tx, actor, id)
+		if err != nil {
+			return err
+		}
+		if e := systems.CheckDocumentation(text); e != nil {
+			return e
+		}
+		if err := tx.Service.UpdateOne(r).SetDocumentation(text).Exec(ctx); err != nil {
+			return err
+		}
+		return changed(ctx, tx, actor, "service.update", r)
+	})
+}
+
+// locked reads a service that the actor may change and holds it: NOT_FOUND or
+// FORBIDDEN.
+func locked(ctx context.Context, tx *ent.Tx, actor domain.Actor, id string) (*ent.Service, error) {
+	key, err := listing.Key(id)
+	if err != nil {
+		return nil, err
+	}
+	r, err := tx.Service.Query().Where(service.ID(key)).WithSystem(lean).ForUpdate().Only(ctx)
+	switch {
+	case ent.IsNotFound(err), err == nil && !sees(actor, r):
+		return nil, apperr.New(apperr.ErrNotFound)
+	case err == nil && !actor.OperatesSystem(r.SystemID.String()):
+		return nil, apperr.New(apperr.ErrForbidden)
+	}
+	return r, err
+}
+
+// Delete removes a service that never had a VM. Its name must be typed:
+// NAME_MISMATCH. HAS_CHILDREN names the VMs that it has, HAS_PENDING_REQUESTS
+// the requests that are still open. HAS_HISTORY when all its VMs are deleted:
+// the service keeps the number of its next VM, and a new service of the name
+// would give out the old numbers again, which must never happen. Owners and
+// maintainers only.
+func (s *Service) Delete(ctx context.Context, actor domain.Actor, id, typed string) error {
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		r, err := locked(ctx, tx, actor, id)
+		if err != nil {
+			return err
+		}
+		if typed != r.Name {
+			return apperr.Field("name", apperr.ErrNameMismatch).With("expected", r.Name)
+		}
+		living := tx.VM.Query().Where(vm.ServiceID(r.ID), vm.DeletedAtIsNil())
+		n, err := living.Clone().Count(ctx)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			names, err := living.Order(vm.ByInstance()).Limit(shownChildren).Select(vm.FieldName).Strings(ctx)
+			if err != nil {
+				return err
+			}
+			if n > len(names) {
+				names = append(names, "…")
+			}
+			return apperr.New(apperr.ErrHasChildren).With("name", r.Name).With("children", names).With("count", n)
+		}
+		open, err := tx.ApprovalTicket.Query().Where(approvalticket.ServiceID(r.ID), listing.OpenTickets()).
+			Order(approvalticket.ByID()).IDs(ctx)
+		if err != nil {
+			return err
+		}
+		if len(open) > 0 {
+			return apperr.New(apperr.ErrHasPending).With("name", r.Name).With("ticket", domain.TicketName(open[0])).With("count", len(open))
+		}
+		// The number says it also where the rows of the VMs were archived.
+		if r.NextInstanceIndex > 1 {
+			return apperr.New(apperr.ErrHasHistory).With("name", r.Name)
+		}
+		if err := tx.Service.DeleteOne(r).Exec(ctx); err != nil {
+			return err
+		}
+		return changed(ctx, tx, actor, "service.delete", r)
+	})
+}
