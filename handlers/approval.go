@@ -57,7 +57,7 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
 	for _, t := range list.Items {
 		v.Rows = append(v.Rows, views.QueueRow{
 			Number: t.Number, Operation: t.Operation, What: t.Title, System: t.System, Service: t.Service, Size: t.Size,
-			Environment: t.Environment, Requester: t.Requester, Own: t.Own, Since: t.CreatedAt, Status: views.TicketState(t.Status),
+			Environment: t.Environment, Requester: t.Requester, Own: t.Own, Since: t.CreatedAt, Status: views.TicketState(t.Status), Fits: fits(t.Fit),
 		})
 	}
 	sh, err := s.shell(r, "Approvals", "approvals")
@@ -65,6 +65,17 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.page(w, r, http.StatusOK, views.Queue(sh, v))
+}
+
+// fits says in a word whether a cluster can take what is asked.
+func fits(f *approval.Fit) ui.StatusView {
+	switch {
+	case f == nil:
+		return ui.StatusView{}
+	case f.Clusters == 0:
+		return ui.StatusView{Role: ui.Bad, Glyph: "failed", Label: "No cluster"}
+	}
+	return ui.StatusView{Role: ui.OK, Glyph: "done", Label: ui.Plural(f.Clusters, "cluster", "clusters")}
 }
 
 func kindOptions(chosen domain.Operation) []ui.Option {

@@ -142,6 +142,11 @@ var auditVerbs = map[string]string{
 	"user.create": "made the account", "user.bind": "gave a role to", "user.set_password": "set the password of", "user.invite": "invited",
 }
 
+// orderVerbs tell what was ordered of a VM without a decision.
+var orderVerbs = map[domain.Operation]string{
+	domain.OpStart: "started", domain.OpStop: "stopped", domain.OpRestart: "restarted", domain.OpDelete: "deleted",
+}
+
 // activity is an entry in a few words, for the home pages.
 func activity(e audit.Row, self string) views.HomeActivity {
 	who := e.Actor
@@ -155,8 +160,11 @@ func activity(e audit.Row, self string) views.HomeActivity {
 			on = what + " (" + e.ResourceName + ")"
 		}
 	}
-	if e.ResourceType == "session" {
+	switch {
+	case e.ResourceType == "session":
 		on = ""
+	case e.Action == "vm.order":
+		verb = cmp.Or(orderVerbs[domain.Operation(detailText(e.Details["operation"]))], verb)
 	}
 	return views.HomeActivity{At: e.At, Text: strings.TrimSpace(who + " " + verb + " " + on), Href: resourceHref(e)}
 }

@@ -19,7 +19,11 @@ func goodKubeconfig() []byte {
 
 func (b *browser) upload(file []byte, fields ...string) *page {
 	b.t.Helper()
-	contentType, body := upload(b.t, "east.kubeconfig", file, fields...)
+	name := "east.kubeconfig"
+	if file == nil {
+		name = "" // as browsers send a file field that was left empty
+	}
+	contentType, body := upload(b.t, name, file, fields...)
 	return b.do(http.MethodPost, "/clusters/new", contentType, body)
 }
 

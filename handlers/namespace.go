@@ -15,7 +15,11 @@ import (
 const maxRows = 500
 
 func namespaceRow(n cluster.Namespace) views.NamespaceRow {
-	return views.NamespaceRow{ID: n.ID, Name: n.Name, ClusterID: n.ClusterID, Cluster: n.ClusterName, Environment: n.Environment}
+	row := views.NamespaceRow{ID: n.ID, Name: n.Name, ClusterID: n.ClusterID, Cluster: n.ClusterName, Environment: n.Environment}
+	for _, y := range n.Systems {
+		row.Systems = append(row.Systems, views.NavSystem{Name: y.Name, Href: paths.System(y.ID)})
+	}
+	return row
 }
 
 // namespacesByCluster groups the registered namespaces, for pages about clusters.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/app"
 	"kubevirt-shepherd.io/shepherd/internal/bench"
@@ -34,6 +35,7 @@ var commands = []command{
 	{"demo", "", "run the portal with a cast of people and two KubeVirt control planes (DEMO_CLUSTERS=none: without)", runDemo},
 	{"migrate", "", "bring the database up to date and stop", migrate},
 	{"admin create", "NAME", "make an administrator and print the one-time link to set a password", adminCreate},
+	{"token", "[-ttl 1h] NAME", "print a bearer token for the account of a program", token},
 	{"keys new", "FILE", "write a new key encryption key", keysNew},
 	{"bench approve", "[-n N]", "approve -> VM object, beside a raw create loop, on a testbed", bench.Approve},
 	{"bench page", "[-vms N]", "list and tree page on 10,000 VMs, beside the bare SELECTs", bench.Page},
@@ -150,6 +152,27 @@ func adminCreate(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Printf("Open this link within an hour to set the password of %s. It works once.\n\n    %s\n\n", args[0], link)
+	return nil
+}
+
+func token(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("token", flag.ContinueOnError)
+	ttl := flags.Duration("ttl", time.Hour, "how long it lives, at most 24h")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return errors.New("usage: shepherd token [-ttl 1h] NAME")
+	}
+	c, log, err := config()
+	if err != nil {
+		return err
+	}
+	t, err := app.IssueToken(ctx, c, log, flags.Arg(0), *ttl)
+	if err != nil {
+		return err
+	}
+	fmt.Println(t)
 	return nil
 }
 

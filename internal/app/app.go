@@ -28,6 +28,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/provider/kubevirt"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
@@ -81,6 +82,7 @@ type App struct {
 	runner   *jobs.Runner
 	sessions *scs.SessionManager
 	store    auth.Sessions
+	tokens   auth.JWT
 	metrics  *prometheus.Registry
 }
 
@@ -109,6 +111,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (a *App, err error)
 	}
 	notifier := notify.All{notify.Inbox{}, notify.Log{Logger: logger}}
 	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}
+	a.tokens = auth.JWT{Key: keys.Derive("tokens of programs")}
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
 	a.Systems = &system.Service{DB: a.DB}
 	a.Services = &service.Service{DB: a.DB}
@@ -147,7 +150,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (a *App, err error)
 	if err != nil {
 		return nil, err
 	}
-	return a, a.Approval.EnsureDefaults(ctx)
+	return a, policy.EnsureDefaults(ctx, a.DB.Ent)
 }
 
 func (a *App) openDatabase(ctx context.Context) error {
@@ -206,8 +209,9 @@ func (a *App) approvers(ctx context.Context, c *ent.Client, e domain.Environment
 func (a *App) Handler() *handlers.Server {
 	return handlers.New(handlers.Config{
 		Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
-		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, DB: a.DB,
-		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
+		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: &audit.Log{DB: a.DB},
+		Tokens: a.tokens,
+		Hub:    a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
 	})
 }
@@ -299,6 +303,20 @@ func (a *App) Close() {
 	if a.private != nil {
 		a.private.Stop()
 	}
+}
+
+// IssueToken makes a bearer token for the account of a program.
+func IssueToken(ctx context.Context, c Config, logger *slog.Logger, username string, ttl time.Duration) (string, error) {
+	a, err := New(ctx, c, logger)
+	if err != nil {
+		return "", err
+	}
+	defer a.Close()
+	p, err := a.Accounts.PersonByUsername(ctx, username)
+	if err != nil {
+		return "", err
+	}
+	return a.tokens.Issue(p.ID, ttl)
 }
 
 // CreateAdmin makes an administrator without a password and answers with the

@@ -16,7 +16,7 @@ import (
 var floors = []struct{ pkg, may string }{
 	{"internal/pkg/errors", ""},
 	{"internal/domain", ""},
-	{"internal/crypto", "internal/pkg/errors"},
+	{"internal/crypto", "internal/domain internal/pkg/errors"},
 	{"internal/i18n", "internal/domain internal/pkg/errors internal/kubeconfig"},
 	{"internal/kubeconfig/", "internal/domain internal/pkg/errors internal/kubeconfig"},
 	{"migrations", ""},
@@ -34,11 +34,12 @@ var floors = []struct{ pkg, may string }{
 	{"internal/notify", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/auth", "ent/ internal/database internal/domain internal/pkg/errors"},
 	{"internal/live", "internal/database"},
+	{"internal/usecase/listing", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/usecase/audit", base},
 	{"internal/usecase/account", base + " internal/auth"},
 	{"internal/usecase/catalog", base + " internal/crypto"},
 	{"internal/usecase/system", base},
-	{"internal/usecase/service", base},
+	{"internal/usecase/service", base + " internal/usecase/system"},
 	{"internal/usecase/inbox", base + " internal/notify"},
 	{"internal/usecase/search", base},
 	{"internal/usecase/cluster", base + " internal/crypto internal/kubeconfig internal/provider"},
@@ -50,7 +51,7 @@ var floors = []struct{ pkg, may string }{
 	{"views", "views/ui views/paths static internal/domain"},
 	{"handlers", "views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
-		"internal/usecase/inbox internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/vm"},
+		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/vm"},
 	{"internal/app", "*"},
 	{"internal/apptest", "*"},
 	{"internal/cast", "*"},
@@ -63,7 +64,7 @@ var floors = []struct{ pkg, may string }{
 }
 
 // base is what every use case may stand on.
-const base = "ent/ internal/database internal/domain internal/pkg/errors internal/usecase/audit"
+const base = "ent/ internal/database internal/domain internal/pkg/errors internal/usecase/audit internal/usecase/listing"
 
 // composers see everything and are seen by nobody but each other and cmd.
 var composers = []string{"internal/app", "internal/apptest", "internal/cast", "internal/demo", "internal/bench"}

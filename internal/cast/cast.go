@@ -220,7 +220,7 @@ func Story(ctx context.Context, a *app.App, e domain.Environment, clusterID stri
 				return err
 			}
 			if err := a.Approval.Decide(ctx, boss, ticket, approval.Decision{
-				Approve: r.decide == "approve", Version: t.Version, SpecHash: t.SpecHash, Template: templateIDs[r.template], Size: sizeIDs[r.size],
+				Approve: r.decide == "approve", Version: t.Version, SpecHash: t.SpecHash, TemplateID: templateIDs[r.template], SizeID: sizeIDs[r.size],
 				Count: r.count, DiskGiB: r.disk, ClusterID: clusterID, Reason: r.answer,
 			}); err != nil {
 				return fmt.Errorf("decision on %s: %w", domain.TicketName(ticket), err)

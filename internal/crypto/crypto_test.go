@@ -287,3 +287,20 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+// A derived key is the same in every process, differs by purpose and by active
+// key, and is not the key itself.
+func TestDerive(t *testing.T) {
+	a, b := line("a", 1), line("b", 2)
+	one := ring(t, a, b).Derive("one")
+	if len(one) != keySize || !bytes.Equal(one, ring(t, a).Derive("one")) {
+		t.Errorf("%d bytes, or not the same again", len(one))
+	}
+	for name, other := range map[string][]byte{
+		"other purpose": ring(t, a).Derive("two"), "other active key": ring(t, b, a).Derive("one"), "the key": bytes.Repeat([]byte{1}, keySize),
+	} {
+		if bytes.Equal(one, other) {
+			t.Errorf("the same as %s", name)
+		}
+	}
+}

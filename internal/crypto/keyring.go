@@ -5,6 +5,7 @@
 package crypto
 
 import (
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -19,6 +20,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 const (
@@ -174,6 +177,16 @@ func (k *Keyring) Active() string { return k.ids[0] }
 
 // IDs lists all keys, the active one first.
 func (k *Keyring) IDs() []string { return slices.Clone(k.ids) }
+
+// Derive makes a key of 32 bytes for one purpose from the active key. It tells
+// nothing about that key, and changes when another one becomes active.
+func (k *Keyring) Derive(purpose string) domain.Secret {
+	key, err := hkdf.Key(sha256.New, k.keys[k.Active()]()[:], nil, purpose, keySize)
+	if err != nil { // only for a length that cannot be
+		panic(err)
+	}
+	return key
+}
 
 // Fingerprint identifies a key without giving anything away about it: two
 // machines or a backup can be compared by it. It is "" for an unknown id.

@@ -52,7 +52,10 @@ func browse(t *testing.T, url, name string, js bool) *page {
 	ctx, cancel2 := chromedp.NewContext(alloc)
 	t.Cleanup(func() { cancel2(); cancel1() })
 	p := &page{t: t, ctx: ctx, url: url, name: name, js: js}
-	p.do("open", chromedp.Navigate("about:blank"))
+	// The browser lives as long as the context of the first action.
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
+		t.Fatal(err)
+	}
 	var mu sync.Mutex
 	if err := chromedp.Listen(ctx, func(ev any) {
 		text := ""
@@ -105,10 +108,32 @@ func (p *page) fill(fields ...[2]string) {
 	}
 }
 
-// press clicks what starts something and waits for sel on the page after it.
+// press clicks what leads to another page and waits for sel on it.
 func (p *page) press(what, sel string) {
 	p.t.Helper()
-	p.do("press "+what, chromedp.WaitVisible(what), chromedp.Click(what), chromedp.WaitReady(sel))
+	p.mark()
+	p.click(what)
+	for end := time.Now().Add(20 * time.Second); p.exists("html[data-before]"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.shot("failed")
+			p.t.Fatalf("%s: %s leads nowhere:\n%s", p.name, what, p.text("body"))
+		}
+	}
+	p.do("wait for "+sel+" after "+what, chromedp.WaitReady(sel))
+}
+
+// mark tells the page that is shown from the one that will be.
+func (p *page) mark() {
+	p.t.Helper()
+	if _, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.documentElement.dataset.before = "1"`)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// click clicks what may change a part of the page.
+func (p *page) click(what string) {
+	p.t.Helper()
+	p.do("click "+what, chromedp.WaitVisible(what), chromedp.Click(what))
 }
 
 // text is what a part of the page says; "" when it is not there.
@@ -152,12 +177,12 @@ func (p *page) sees(sel, text string, limit time.Duration) {
 	}
 }
 
-// signIn begins a session.
-func (p *page) signIn(name, password string) {
+// signIn tries to begin a session; sel is what the answer has.
+func (p *page) signIn(name, password, sel string) {
 	p.t.Helper()
 	p.open("/login")
 	p.fill([2]string{"#username", name}, [2]string{"#password", password})
-	p.press("form[action='/login'] button", "#main")
+	p.press("form[action='/login'] button", sel)
 }
 
 // shot keeps a picture when SHEPHERD_E2E_SHOTS names a directory.

@@ -44,9 +44,8 @@ func story(t *testing.T, js bool) {
 	if got := admin.address(); got != "/login?next=%2Fclusters" {
 		t.Fatalf("a stranger is sent to %s", got)
 	}
-	admin.signIn(cast.Admin.Username, "wrong-password-1")
-	admin.sees("body", "account name or password", 5*time.Second)
-	admin.signIn(cast.Admin.Username, cast.Admin.Password)
+	admin.signIn(cast.Admin.Username, "wrong-password-1", "#login-error")
+	admin.signIn(cast.Admin.Username, cast.Admin.Password, "#main")
 
 	// 2. The admin adds both clusters.
 	for _, c := range []struct {
@@ -70,7 +69,7 @@ func story(t *testing.T, js bool) {
 		admin.sees("#main", ns.name, 5*time.Second)
 	}
 	dev := browse(t, p.url, "developer", js)
-	dev.signIn(cast.Developer.Username, cast.Developer.Password)
+	dev.signIn(cast.Developer.Username, cast.Developer.Password, "#main")
 	dev.open("/systems/new")
 	dev.fill([2]string{"#name", "shop"}, [2]string{"#docs", "# Shop\n\nThe **web** shop."})
 	dev.choose("#namespace", "shop-test")
@@ -84,8 +83,8 @@ func story(t *testing.T, js bool) {
 
 	// 4. The developer asks for two VMs.
 	dev.open("/requests/new?service=" + filepath.Base(servicePath))
-	dev.press("input[name=template]", "body")
-	dev.press("input[name=size]", "body")
+	dev.click("input[name=template]")
+	dev.click("input[name=size]")
 	dev.fill([2]string{"#count", "2"}, [2]string{"#disk", "20"}, [2]string{"#ssh_keys", "not a key"}, [2]string{"#reason", "Cache for the end-to-end test of the portal."})
 	dev.press("form[action='/requests'] button.btn-primary", "#errors")
 	if got := dev.value("#reason"); !strings.HasPrefix(got, "Cache for") {
@@ -94,7 +93,7 @@ func story(t *testing.T, js bool) {
 	dev.fill([2]string{"#ssh_keys", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPoJ5rl1kkMFwbvGmAPoUN2TOa0D9T9wl5FBqR4gQjXz dana@laptop"})
 	dev.press("form[action='/requests'] button.btn-primary", "#timeline")
 	ticket := ticketNumber(t, dev)
-	dev.sees("#timeline", "Waiting for a decision", 10*time.Second)
+	dev.sees("#request-status", "Waiting for a decision", 10*time.Second)
 	if n := len(objects(t, planes.east, "shop-test", service)); n != 0 {
 		t.Fatalf("%d objects before anybody has said yes", n)
 	}
@@ -105,18 +104,18 @@ func story(t *testing.T, js bool) {
 		t.Error("the requester gets a button to approve")
 	}
 	boss := browse(t, p.url, "approver", js)
-	boss.signIn(cast.Approver.Username, cast.Approver.Password)
+	boss.signIn(cast.Approver.Username, cast.Approver.Password, "#main")
 	boss.open("/approvals")
 	boss.sees("#queue", domain.TicketName(ticket), 10*time.Second)
 	boss.open(fmt.Sprintf("/approvals/%d", ticket))
 	boss.sees("#ticket-form", "west", 10*time.Second) // listed, with the reason why it cannot
 	boss.shot("ticket")
-	boss.press("input[name=cluster]:not([disabled])", "#approve")
+	boss.click("input[name=cluster]:not([disabled])")
 	dev.open(fmt.Sprintf("/requests/%d", ticket))
 	boss.press("#approve", "#main")
 
 	// 6, 7. The worker creates, the watcher follows, open pages see it.
-	dev.sees("#timeline", "Done", 60*time.Second)
+	dev.sees("#request-status", "Done", 60*time.Second)
 	dev.shot("request-done")
 	var seen []object
 	eventually(t, 60*time.Second, "both VMs run", func() bool {
@@ -158,11 +157,12 @@ func story(t *testing.T, js bool) {
 	deletion := ticketNumber(t, dev)
 	boss.open(fmt.Sprintf("/approvals/%d", deletion))
 	boss.press("#approve", "#main")
-	dev.sees("#timeline", "Done", 60*time.Second)
+	dev.sees("#request-status", "Done", 60*time.Second)
 	eventually(t, 30*time.Second, "the object is gone", func() bool { return len(objects(t, planes.east, "shop-test", service)) == 1 })
 
 	// Sign out by POST; the session is over.
 	dev.open("/")
+	dev.click("details:has(form[action='/logout']) > summary")
 	dev.press("form[action='/logout'] button", "#username")
 	dev.open(vmPath)
 	if !strings.HasPrefix(dev.address(), "/login") {
@@ -178,7 +178,11 @@ func addCluster(t *testing.T, admin *page, tb *testbed.Cluster, env domain.Envir
 	admin.press("form[action='/clusters/new'] button.btn-primary", "#checks")
 	admin.fill([2]string{"#name", tb.Name})
 	admin.do("environment", chromedp.SetValue("#environment", string(env)))
-	admin.press("#check-again", "#checks")
+	if admin.js {
+		admin.click("#check-again")
+	} else {
+		admin.press("#check-again", "#checks")
+	}
 	admin.sees("#checks", "KubeVirt", 15*time.Second)
 	admin.shot("preflight-" + tb.Name)
 	admin.press("#add", "#clusters-list")
@@ -195,7 +199,7 @@ func TestKilledPortal(t *testing.T) {
 			service := strings.ReplaceAll(point, "-", "")
 			p := start(t, data, "SHEPHERD_FAILPOINT="+point, "SHEPHERD_FAILPOINT_MARK="+mark)
 			admin := browse(t, p.url, "admin", false)
-			admin.signIn(cast.Admin.Username, cast.Admin.Password)
+			admin.signIn(cast.Admin.Username, cast.Admin.Password, "#main")
 			addCluster(t, admin, planes.east, domain.Test)
 			admin.open("/namespaces/new")
 			admin.choose("#cluster", "east")
@@ -204,7 +208,7 @@ func TestKilledPortal(t *testing.T) {
 			admin.press("form[action='/namespaces'] button.btn-primary", "table")
 
 			dev := browse(t, p.url, "developer", false)
-			dev.signIn(cast.Developer.Username, cast.Developer.Password)
+			dev.signIn(cast.Developer.Username, cast.Developer.Password, "#main")
 			dev.open("/systems/new")
 			dev.fill([2]string{"#name", "crash"})
 			dev.choose("#namespace", "platform-test")
@@ -213,16 +217,16 @@ func TestKilledPortal(t *testing.T) {
 			dev.fill([2]string{"#name", service})
 			dev.press("#main form[method=post] button.btn-primary", "#vms")
 			dev.open("/requests/new?service=" + filepath.Base(dev.address()))
-			dev.press("input[name=template]", "body")
-			dev.press("input[name=size]", "body")
+			dev.click("input[name=template]")
+			dev.click("input[name=size]")
 			dev.fill([2]string{"#count", "1"}, [2]string{"#disk", "20"}, [2]string{"#reason", "One VM through a crash of the portal."})
 			dev.press("form[action='/requests'] button.btn-primary", "#timeline")
 			ticket := ticketNumber(t, dev)
 			boss := browse(t, p.url, "approver", false)
-			boss.signIn(cast.Approver.Username, cast.Approver.Password)
+			boss.signIn(cast.Approver.Username, cast.Approver.Password, "#main")
 			boss.open(fmt.Sprintf("/approvals/%d", ticket))
-			boss.press("input[name=cluster]:not([disabled])", "#approve")
-			boss.do("approve", chromedp.Click("#approve"))
+			boss.click("input[name=cluster]:not([disabled])")
+			boss.click("#approve")
 
 			select {
 			case <-p.done:
@@ -247,7 +251,7 @@ func TestKilledPortal(t *testing.T) {
 			dev.url = p.url
 			dev.open(fmt.Sprintf("/requests/%d", ticket))
 			// A job that lost its worker is rescued after a minute (package jobs).
-			dev.sees("#timeline", "Done", 150*time.Second)
+			dev.sees("#request-status", "Done", 150*time.Second)
 			if n := len(objects(t, planes.east, "platform-test", service)); n != 1 {
 				t.Errorf("%d objects, want exactly one", n)
 			}
@@ -302,6 +306,6 @@ func (p *page) exists(sel string) bool {
 // power opens the menu and presses an entry.
 func (p *page) power(op string) {
 	p.t.Helper()
-	p.press("#vm-head details.menu summary", "#vm-head details[open]")
+	p.click("#vm-head details.menu summary")
 	p.press(fmt.Sprintf("#vm-head button[name=do][value=%s]", op), "#vm-head")
 }

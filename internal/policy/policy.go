@@ -63,9 +63,10 @@ func (Internal) Evaluate(ctx context.Context, c *ent.Client, r Request) (Verdict
 	}, nil
 }
 
-// EnsureDefaults writes the matrix of the product as policies, once.
-func EnsureDefaults(ctx context.Context, tx *ent.Tx) error {
-	if n, err := tx.ApprovalPolicy.Query().Count(ctx); err != nil || n > 0 {
+// EnsureDefaults writes the matrix of the product as policies, once. Replicas
+// may do it together.
+func EnsureDefaults(ctx context.Context, c *ent.Client) error {
+	if n, err := c.ApprovalPolicy.Query().Count(ctx); err != nil || n > 0 {
 		return err
 	}
 	var rows []*ent.ApprovalPolicyCreate
@@ -75,12 +76,12 @@ func EnsureDefaults(ctx context.Context, tx *ent.Tx) error {
 			if domain.NeedsApprovalByDefault(o, e) {
 				effect = approvalpolicy.EffectREQUIRE_APPROVAL
 			}
-			rows = append(rows, tx.ApprovalPolicy.Create().
+			rows = append(rows, c.ApprovalPolicy.Create().
 				SetName(string(e)+"-"+strings.ToLower(string(o))).
 				SetOperation(approvalpolicy.Operation(o)).
 				SetEnvironment(approvalpolicy.Environment(e)).
 				SetEffect(effect))
 		}
 	}
-	return tx.ApprovalPolicy.CreateBulk(rows...).Exec(ctx)
+	return c.ApprovalPolicy.CreateBulk(rows...).OnConflictColumns(approvalpolicy.FieldName).Ignore().Exec(ctx)
 }

@@ -12,9 +12,11 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
+	"kubevirt-shepherd.io/shepherd/ent/service"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 )
 
 // Row is a ticket in a list.
@@ -37,7 +39,11 @@ type Row struct {
 	ExpiresAt          time.Time
 	DecisionReason     string
 	Problem            domain.Problem
+	Fit                *Fit // of new VMs that wait for a decision, in the queue
 }
+
+// Fit is how many of all clusters can take a VM now.
+type Fit struct{ Clusters, Of int }
 
 func rowOf(actor domain.Actor, t *ent.ApprovalTicket) Row {
 	r := Row{
@@ -101,7 +107,51 @@ func (s *Service) Queue(ctx context.Context, actor domain.Actor, f QueueFilter, 
 	if p := matches(f.Query); p != nil {
 		q.Where(p)
 	}
-	return listing(ctx, q, actor, page, oldest)
+	list, err := listing(ctx, q, actor, page, oldest)
+	if err != nil || f.View == ViewMine || f.View == ViewAll {
+		return list, err
+	}
+	return list, s.fit(ctx, list.Items)
+}
+
+// fit counts the clusters that can take the new VMs of each waiting ticket now.
+func (s *Service) fit(ctx context.Context, rows []Row) error {
+	var services []uuid.UUID
+	for _, r := range rows {
+		if r.Operation == domain.OpCreate {
+			services = append(services, uuid.MustParse(r.ServiceID))
+		}
+	}
+	found, err := s.DB.Ent.Service.Query().Where(service.IDIn(services...)).WithSystem().All(ctx)
+	if err != nil {
+		return database.Classify(err)
+	}
+	byService, byNamespace := map[string]string{}, map[string]Fit{}
+	for _, v := range found {
+		y := v.Edges.System
+		byService[v.ID.String()] = y.Namespace
+		if _, done := byNamespace[y.Namespace]; done {
+			continue // a name has one environment on all clusters
+		}
+		list, err := cluster.Candidates(ctx, s.DB.Ent, y.Namespace, domain.Environment(y.Environment))
+		if err != nil {
+			return err
+		}
+		fit := Fit{Of: len(list)}
+		for _, c := range list {
+			if c.Refusal == nil {
+				fit.Clusters++
+			}
+		}
+		byNamespace[y.Namespace] = fit
+	}
+	for i := range rows {
+		if ns, ok := byService[rows[i].ServiceID]; ok && rows[i].Operation == domain.OpCreate {
+			fit := byNamespace[ns]
+			rows[i].Fit = &fit
+		}
+	}
+	return nil
 }
 
 // maxQuery caps the text of a search, in runes.

@@ -23,7 +23,11 @@ type Namespace struct {
 	ClusterID, ClusterName string
 	CreatedBy              string
 	CreatedAt              time.Time
+	Systems                []System // that use the name, by name; those the actor sees
 }
+
+// System is a system that uses a namespace.
+type System struct{ ID, Name string }
 
 // Namespaces gives the registered namespaces by name.
 func (s *Service) Namespaces(ctx context.Context, actor domain.Actor, page Page) (Listing[Namespace], error) {
@@ -43,10 +47,36 @@ func (s *Service) Namespaces(ctx context.Context, actor domain.Actor, page Page)
 		last := rows[len(rows)-1]
 		out.Next = cursor(last.Name, last.ID)
 	}
+	systems, err := s.systems(ctx, actor, rows)
+	if err != nil {
+		return Listing[Namespace]{}, err
+	}
 	for _, row := range rows {
-		out.Items = append(out.Items, namespaceView(row))
+		n := namespaceView(row)
+		n.Systems = systems[row.Name]
+		out.Items = append(out.Items, n)
 	}
 	return out, nil
+}
+
+// systems gives the systems of some namespaces, by the namespace's name.
+func (s *Service) systems(ctx context.Context, actor domain.Actor, rows []*ent.Namespace) (map[string][]System, error) {
+	names := make([]string, 0, len(rows))
+	for _, row := range rows {
+		names = append(names, row.Name)
+	}
+	found, err := s.DB.Ent.System.Query().Where(system.NamespaceIn(names...)).
+		Select(system.FieldName, system.FieldNamespace, system.FieldEnvironment).Order(system.ByName()).All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	all := map[string][]System{}
+	for _, y := range found {
+		if actor.SeesSystem(y.ID.String(), domain.Environment(y.Environment)) {
+			all[y.Namespace] = append(all[y.Namespace], System{y.ID.String(), y.Name})
+		}
+	}
+	return all, nil
 }
 
 // GetNamespace gives one registered namespace.
@@ -62,7 +92,13 @@ func (s *Service) GetNamespace(ctx context.Context, actor domain.Actor, id strin
 	if err != nil {
 		return Namespace{}, orNotFound(err)
 	}
-	return namespaceView(row), nil
+	systems, err := s.systems(ctx, actor, []*ent.Namespace{row})
+	if err != nil {
+		return Namespace{}, err
+	}
+	n := namespaceView(row)
+	n.Systems = systems[row.Name]
+	return n, nil
 }
 
 // namespaceView needs the edge to the cluster.
