@@ -75,14 +75,10 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request) error {
 func auditRow(e audit.Row) views.AuditRow {
 	v := views.AuditRow{
 		Entry: e.Number, At: e.At, Who: e.Actor, Action: e.Action, On: e.ResourceName, OnHref: resourceHref(e), From: e.IP,
-		Result: auditResults[e.Result], Detail: e.Reason,
+		Result: auditResults[e.Result], Detail: cmp.Or(e.Reason, auditDetail(e.Details)),
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.Details)) {
-		value := detailText(e.Details[key])
-		v.Facts = append(v.Facts, views.Fact{Label: upperFirst(strings.ReplaceAll(key, "_", " ")), Value: value})
-		if v.Detail == "" {
-			v.Detail = value
-		}
+		v.Facts = append(v.Facts, views.Fact{Label: upperFirst(strings.ReplaceAll(key, "_", " ")), Value: detailText(e.Details[key])})
 	}
 	if e.Reason != "" {
 		v.Facts = append(v.Facts, views.Fact{Label: "Reason", Value: e.Reason})
@@ -94,6 +90,23 @@ func auditRow(e audit.Row) views.AuditRow {
 		v.Facts = append(v.Facts, views.Fact{Label: "Request id", Value: e.RequestID, Mono: true})
 	}
 	return v
+}
+
+// auditDetails are the facts that the line of an entry shows, and how. The
+// others, such as ids and fingerprints, are for who opens it.
+var auditDetails = []struct{ key, format string }{
+	{"title", "%s"}, {"operation", "%s"}, {"ticket", "TKT-%s"}, {"code", "%s"}, {"role", "%s"}, {"server", "%s"}, {"cluster", "%s"}, {"namespace", "%s"},
+	{"environment", "%s"}, {"image", "%s"}, {"version", "version %s"}, {"cpu", "%s vCPU"}, {"memory_mib", "%s MiB"},
+}
+
+func auditDetail(details map[string]any) string {
+	var parts []string
+	for _, d := range auditDetails {
+		if v, ok := details[d.key]; ok {
+			parts = append(parts, fmt.Sprintf(d.format, detailText(v)))
+		}
+	}
+	return strings.Join(parts, " · ")
 }
 
 // detailText is a value of an entry as a person reads it.

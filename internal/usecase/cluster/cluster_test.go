@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -284,7 +285,7 @@ func TestPages(t *testing.T) {
 		for _, n := range l.Items {
 			seen[n.ClusterName] = true
 			one, err := st.GetNamespace(t.Context(), st.admin, n.ID)
-			if err != nil || one != n {
+			if err != nil || !reflect.DeepEqual(one, n) {
 				t.Errorf("%+v, %v; want %+v", one, err, n)
 			}
 		}

@@ -8,8 +8,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/service"
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
@@ -59,7 +62,8 @@ const (
 	maxQuery = 100 // bytes; nothing that exists is longer
 )
 
-// Find searches VMs by the start of their name or their whole address, services
+// Find searches VMs by the start of their own or their service's name, or their
+// whole address, services
 // and systems by the start of their name, and tickets by number, with TKT- or
 // without. Text that cannot be a name finds nothing.
 func (s *Service) Find(ctx context.Context, actor domain.Actor, query string) (Results, error) {
@@ -72,19 +76,6 @@ func (s *Service) Find(ctx context.Context, actor domain.Actor, query string) (R
 }
 
 func (s *Service) find(ctx context.Context, actor domain.Actor, query string) (r Results, err error) {
-	match := vm.NameHasPrefix(query)
-	if ip, err := netip.ParseAddr(query); err == nil {
-		match = vm.IPAddress(ip.String())
-	}
-	vms, err := s.DB.Ent.VM.Query().Where(vm.DeletedAtIsNil(), match, listing.VMs(actor)).
-		Order(vm.ByName(), vm.ByID()).Limit(perKind + 1).All(ctx)
-	if err != nil {
-		return r, err
-	}
-	for _, v := range first(vms, &r.More) {
-		r.VMs = append(r.VMs, VM{v.ID.String(), v.Name, v.IPAddress, domain.Environment(v.Environment), domain.VMState(v.State)})
-	}
-
 	services, err := s.DB.Ent.Service.Query().
 		Where(service.Or(service.NameHasPrefix(query), service.VMPrefixHasPrefix(query)), listing.Services(actor)).
 		WithSystem(func(q *ent.SystemQuery) { q.Select(system.FieldID, system.FieldEnvironment) }).
@@ -95,6 +86,10 @@ func (s *Service) find(ctx context.Context, actor domain.Actor, query string) (r
 	}
 	for _, v := range first(services, &r.More) {
 		r.Services = append(r.Services, Parent{v.ID.String(), v.VMPrefix, v.Namespace, domain.Environment(v.Edges.System.Environment), v.VMCount})
+	}
+
+	if r.VMs, err = s.vms(ctx, actor, query, services, &r.More); err != nil {
+		return r, err
 	}
 
 	systems, err := s.DB.Ent.System.Query().Where(system.NameHasPrefix(query), listing.Systems(actor)).
@@ -120,6 +115,47 @@ func (s *Service) find(ctx context.Context, actor domain.Actor, query string) (r
 	}
 	r.Tickets = []Ticket{{t.ID, t.Title, t.Requester, domain.Environment(t.Environment), domain.TicketStatus(t.Status)}}
 	return r, nil
+}
+
+// vms finds by the start of the name, then by that of the service's name, with
+// or without the number: redis-01 finds shop-redis-01. An address is searched
+// as a whole.
+func (s *Service) vms(ctx context.Context, actor domain.Actor, query string, services []*ent.Service, more *bool) (found []VM, err error) {
+	var matches []predicate.VM
+	if ip, err := netip.ParseAddr(query); err == nil {
+		matches = append(matches, vm.IPAddress(ip.String()))
+	} else {
+		matches = append(matches, vm.NameHasPrefix(query))
+		var ids []uuid.UUID
+		for _, v := range services {
+			ids = append(ids, v.ID)
+		}
+		matches = append(matches, vm.ServiceIDIn(ids...))
+		if i := strings.LastIndexByte(query, '-'); i > 0 {
+			if n, err := strconv.ParseInt(query[i+1:], 10, 32); err == nil {
+				matches = append(matches, vm.And(vm.HasServiceWith(service.Name(query[:i])), vm.Instance(int(n))))
+			}
+		}
+	}
+	seen := map[uuid.UUID]bool{}
+	for _, match := range matches {
+		rows, err := s.DB.Ent.VM.Query().Where(vm.DeletedAtIsNil(), match, listing.VMs(actor)).
+			Order(vm.ByName(), vm.ByID()).Limit(perKind + 1).All(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range rows {
+			switch {
+			case seen[v.ID]:
+			case len(found) == perKind:
+				*more = true
+			default:
+				seen[v.ID] = true
+				found = append(found, VM{v.ID.String(), v.Name, v.IPAddress, domain.Environment(v.Environment), domain.VMState(v.State)})
+			}
+		}
+	}
+	return found, nil
 }
 
 // first cuts what was read to be shown.
