@@ -176,6 +176,14 @@ func (a *App) openDatabase(ctx context.Context) error {
 	return nil
 }
 
+// DatabaseURL is where the portal keeps its data, also when the server is private.
+func (a *App) DatabaseURL() string {
+	if a.private != nil {
+		return a.private.URL
+	}
+	return a.Config.DatabaseURL
+}
+
 // openKeys loads the key encryption keys. Beside a private database, which is
 // no place for a real installation's secrets, a key file is made.
 func (a *App) openKeys() (*crypto.Keyring, error) {

@@ -71,9 +71,9 @@ var composers = []string{"internal/app", "internal/apptest", "internal/cast", "i
 
 // homes says which of our packages may import a foreign one.
 var homes = []struct{ prefix, may string }{
-	{"k8s.io/", "internal/provider/kubevirt"},
-	{"kubevirt.io/", "internal/provider/kubevirt"},
-	{"sigs.k8s.io/", "internal/provider/kubevirt"},
+	{"k8s.io/", "internal/provider/kubevirt internal/bench"},
+	{"kubevirt.io/", "internal/provider/kubevirt internal/bench"},
+	{"sigs.k8s.io/", "internal/provider/kubevirt internal/bench"},
 	{"github.com/jackc/pgx", "internal/database internal/databasetest internal/bench"},
 	{"github.com/pressly/goose", "internal/database"},
 	{"ariga.io/atlas", "internal/database internal/database/gen ent/"},

@@ -63,3 +63,10 @@ func scratch(ctx context.Context) (a *app.App, dir string, done func(), err erro
 	}
 	return a, dir, done, nil
 }
+
+func verdict(met bool) string {
+	if met {
+		return "met"
+	}
+	return "missed"
+}

@@ -132,8 +132,8 @@ func Places(ctx context.Context, a *app.App, clusterID string, e domain.Environm
 	return nil
 }
 
-// key is a public key of nobody: its private half was never kept.
-const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPoJ5rl1kkMFwbvGmAPoUN2TOa0D9T9wl5FBqR4gQjXz dana@laptop"
+// PublicKey is an SSH key of nobody: its private half was never kept.
+const PublicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPoJ5rl1kkMFwbvGmAPoUN2TOa0D9T9wl5FBqR4gQjXz dana@laptop"
 
 // request is one request of the story, and what becomes of it.
 type request struct {
@@ -207,7 +207,7 @@ func Story(ctx context.Context, a *app.App, e domain.Environment, clusterID stri
 		for _, r := range sys.requests {
 			ticket, err := a.Approval.SubmitCreate(ctx, dev, approval.Input{
 				ServiceID: services[r.service], TemplateID: templateIDs[r.template], SizeID: sizeIDs[r.size],
-				Count: r.count, DiskGiB: r.disk, SSHKeys: []string{key}, Reason: r.reason,
+				Count: r.count, DiskGiB: r.disk, SSHKeys: []string{PublicKey}, Reason: r.reason,
 			})
 			if err != nil {
 				return fmt.Errorf("request for %s: %w", r.service, err)
