@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"entgo.io/ent"
-	"entgo.io/ent/dialect"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/mixin"
 	"github.com/google/uuid"
@@ -65,9 +64,6 @@ func only(ops ent.Op) ent.Hook {
 		})
 	}
 }
-
-// postgres names a column type, for fields that need another than ent's default.
-func postgres(t string) map[string]string { return map[string]string{dialect.Postgres: t} }
 
 // strs turns typed constants into the values of an enum.
 func strs[T ~string](list []T) []string {

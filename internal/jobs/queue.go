@@ -32,7 +32,9 @@ type Inserter struct{ client *river.Client[*sql.Tx] }
 
 // NewInserter makes an inserter; it runs nothing.
 func NewInserter(db *database.DB) (*Inserter, error) {
-	c, err := river.NewClient(db.River(), &river.Config{})
+	// A client wakes the workers at most once per cooldown; what it inserts in
+	// between waits for the next poll.
+	c, err := river.NewClient(db.River(), &river.Config{FetchCooldown: fetchCooldown})
 	if err != nil {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}

@@ -79,7 +79,7 @@ func run(w io.Writer) error {
 // licence names what the files at the top of a module say, by SPDX id.
 func licence(dir string) string {
 	var ids []string
-	for _, glob := range []string{"LICEN[SC]E*", "COPYING*", "License*"} {
+	for _, glob := range []string{"LICEN[SC]E*", "COPYING*", "[Ll]icense*"} {
 		files, _ := filepath.Glob(filepath.Join(dir, glob))
 		for _, f := range files {
 			text, err := os.ReadFile(f)

@@ -343,7 +343,7 @@ func TestView(t *testing.T) {
 		t.Errorf("after a replacement: deleted %q, seen %+v", rec.Deleted("n", "x"), rec.VM("n", "x"))
 	}
 	v.dropVM(k, vm("u1")) // late news about the old one
-	if rec = flushed(v); v.vms[k].uid != "u2" {
+	if flushed(v); v.vms[k].uid != "u2" {
 		t.Error("the new VM was dropped")
 	}
 }
