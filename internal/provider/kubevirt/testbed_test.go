@@ -1,8 +1,10 @@
+//go:build e2e
+
 package kubevirt
 
 import (
 	"context"
-	"net/netip"
+	"errors"
 	"os"
 	"sync"
 	"testing"
@@ -12,15 +14,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
-	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/testbed"
 )
 
-// bed is the test bed that all tests of this package share, or why there is none.
+// bed is the test bed that all tests of this package share.
 var bed = sync.OnceValues(func() (*testbed.Cluster, error) {
 	dir := os.Getenv("SHEPHERD_TESTBED")
 	if dir == "" {
-		return nil, nil
+		return nil, errors.New("SHEPHERD_TESTBED names no directory with the testbed's binaries: run `make test`")
 	}
 	state, err := os.MkdirTemp("", "shepherd-testbed-")
 	if err != nil {
@@ -34,66 +35,21 @@ var bed = sync.OnceValues(func() (*testbed.Cluster, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if os.Getenv("SHEPHERD_TESTBED") != "" {
-		if c, err := bed(); err == nil {
-			c.Stop()
-			os.RemoveAll(c.State)
-		}
+	if c, err := bed(); err == nil {
+		c.Stop()
+		_ = os.RemoveAll(c.State)
 	}
 	os.Exit(code)
 }
 
-// cluster gives the running test bed. Without one the test says so and is
-// skipped; make test always has one.
+// cluster gives the running test bed.
 func cluster(t *testing.T) *testbed.Cluster {
 	t.Helper()
 	c, err := bed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c == nil {
-		t.Log("NOT TESTED against a control plane: SHEPHERD_TESTBED does not name the directory of the binaries testbed and testbed-virt-api")
-		t.Skip("SHEPHERD_TESTBED is not set")
-	}
 	return c
-}
-
-var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-
-// store is a provider.CredentialStore in memory.
-type store struct {
-	mu          sync.Mutex
-	credentials map[string]domain.Credential
-	generation  int
-}
-
-func newStore() *store { return &store{credentials: map[string]domain.Credential{}} }
-
-func (s *store) set(cluster string, c domain.Credential) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.credentials[cluster] = c
-	s.generation++
-}
-
-func (s *store) Credential(_ context.Context, cluster string) (domain.Credential, int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.credentials[cluster]
-	if !ok {
-		return c, 0, apperr.New(apperr.ErrNotFound)
-	}
-	return c, s.generation, nil
-}
-
-// testProvider is a provider that may connect to loopback, with one cluster "c1".
-func testProvider(t *testing.T, cred domain.Credential) (*Provider, *store) {
-	t.Helper()
-	st := newStore()
-	st.set("c1", cred)
-	p := New(NewKubeconfigProvider(st), Options{AllowCIDRs: loopback})
-	t.Cleanup(p.Close)
-	return p, st
 }
 
 func admin(t *testing.T) domain.Credential {
@@ -125,19 +81,4 @@ func namespace(t *testing.T) string {
 		}
 	})
 	return ns.Name
-}
-
-func spec(ns, vm string) domain.VMSpec {
-	return domain.VMSpec{
-		Name: vm, Namespace: ns, Labels: domain.VMLabels("shop", "web", 1, 42),
-		Annotations: map[string]string{domain.AnnotationOperation: "0192f0c1-7b7e-7000-8000-000000000001"},
-		CPU:         1, MemoryMiB: 512, DiskGiB: 1, Image: "docker://quay.io/containerdisks/fedora:41",
-	}
-}
-
-func wantCode(t *testing.T, what string, err error, code string) {
-	t.Helper()
-	if e, ok := apperr.From(err); !ok || e.Code != code {
-		t.Errorf("%s: got %v, want %s", what, err, code)
-	}
 }

@@ -157,9 +157,6 @@ func TestWatchRenews(t *testing.T) {
 // Without the database nobody can know who holds a lease, so the watcher stops
 // when its own is over, and not much later.
 func TestWatchWithoutDatabase(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes as long as a lease")
-	}
 	t.Parallel()
 	st := newStage(t)
 	st.stored("east", domain.Test)
