@@ -21,8 +21,11 @@ func (s *Server) showExplorer(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := views.ExplorerView{Tree: tree}
 	if fragment(r) != "tree" {
-		if v.Attention, err = s.attention(r); err != nil {
-			return err
+		// The whole page knows from the tree whether there is anything to read.
+		if tree.Attention > 0 || fragment(r) != "" {
+			if v.Attention, err = s.attention(r); err != nil {
+				return err
+			}
 		}
 		if v.Namespaces, err = s.namespaceCount(r); err != nil {
 			return err

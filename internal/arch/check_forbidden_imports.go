@@ -53,7 +53,6 @@ var floors = []struct{ pkg, may string }{
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
 		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/vm"},
 	{"internal/app", "*"},
-	{"internal/apptest", "*"},
 	{"internal/cast", "*"},
 	{"internal/demo", "*"},
 	{"internal/bench", "*"},
@@ -67,7 +66,7 @@ var floors = []struct{ pkg, may string }{
 const base = "ent/ internal/database internal/domain internal/pkg/errors internal/usecase/audit internal/usecase/listing"
 
 // composers see everything and are seen by nobody but each other and cmd.
-var composers = []string{"internal/app", "internal/apptest", "internal/cast", "internal/demo", "internal/bench"}
+var composers = []string{"internal/app", "internal/cast", "internal/demo", "internal/bench"}
 
 // homes says which of our packages may import a foreign one.
 var homes = []struct{ prefix, may string }{
@@ -83,7 +82,7 @@ var homes = []struct{ prefix, may string }{
 	{"github.com/alexedwards/scs", "handlers internal/app internal/auth"},
 	{"github.com/go-playground/validator", "handlers"},
 	{"github.com/a-h/templ", "views views/ui handlers"},
-	{"net/http", "handlers internal/app internal/apptest internal/provider/kubevirt internal/demo internal/bench cmd/"},
+	{"net/http", "handlers internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
 }
 
 // CheckForbiddenImports finds imports that break the floors, and SQL written

@@ -35,13 +35,14 @@ var (
 // All lists the people.
 func All() []Person { return []Person{Developer, Approver, Admin, Auditor} }
 
-// Templates and sizes. The image of "unlucky" does not exist: its VMs show
+// Templates and sizes. The testbed's simulated guests say that they are Fedora
+// 41, so that is what the story uses. The image of "unlucky" does not exist: its VMs show
 // what a failure looks like. "huge" fits on no node of the testbed.
 var (
 	templates = []catalog.NewTemplate{
 		{Name: "debian-12", DisplayName: "Debian 12", Description: "Plain server", Image: "docker://quay.io/containerdisks/debian:12"},
 		{Name: "ubuntu-2404", DisplayName: "Ubuntu 24.04", Description: "Plain server", Image: "docker://quay.io/containerdisks/ubuntu:24.04"},
-		{Name: "fedora-42", DisplayName: "Fedora 42", Description: "Plain server", Image: "docker://quay.io/containerdisks/fedora:42",
+		{Name: "fedora-41", DisplayName: "Fedora 41", Description: "Plain server", Image: "docker://quay.io/containerdisks/fedora:41",
 			CloudInit: domain.Secret("#cloud-config\npackage_update: true\npackages: [qemu-guest-agent]\n")},
 		{Name: "unlucky", DisplayName: "Unlucky", Description: "Its image does not exist: see what a failure looks like", Image: "docker://quay.io/containerdisks/does-not-exist:1"},
 	}
@@ -154,18 +155,18 @@ var story = map[domain.Environment][]struct {
 		"shop", "shop-test", "# Shop, test\n\nWhere the web shop is tried out before it goes to **prod**.",
 		map[string]string{"redis": "Session cache.", "storefront": "The pages that customers see."},
 		[]request{
-			{"redis", "debian-12", "small", 2, 20, "Cache for the load tests of the winter sale.", "approve", ""},
-			{"storefront", "ubuntu-2404", "medium", 1, 30, "Try the new checkout before the sale.", "approve", ""},
+			{"redis", "fedora-41", "small", 2, 20, "Cache for the load tests of the winter sale.", "approve", ""},
+			{"storefront", "fedora-41", "medium", 1, 30, "Try the new checkout before the sale.", "approve", ""},
 			{"storefront", "unlucky", "small", 1, 20, "Try the image that the vendor has announced.", "approve", "I doubt that it exists, but try."},
-			{"storefront", "fedora-42", "large", 2, 50, "Two more nodes for the load test on Friday.", "", ""},
+			{"storefront", "ubuntu-2404", "large", 2, 50, "Two more nodes for the load test on Friday.", "", ""},
 		},
 	}},
 	domain.Prod: {{
 		"shop", "shop-prod", "# Shop\n\nThe web shop. On call: see the wiki.",
 		map[string]string{"redis": "Session cache.", "postgres": "Orders and customers."},
 		[]request{
-			{"redis", "debian-12", "medium", 1, 30, "Cache for the winter sale, agreed with the platform team.", "approve", ""},
-			{"postgres", "debian-12", "huge", 1, 100, "The big one for the year-end reports.", "approve", "Let us see whether it fits."},
+			{"redis", "fedora-41", "medium", 1, 30, "Cache for the winter sale, agreed with the platform team.", "approve", ""},
+			{"postgres", "fedora-41", "huge", 1, 100, "The big one for the year-end reports.", "approve", "Let us see whether it fits."},
 			{"redis", "ubuntu-2404", "large", 3, 50, "Three more because more is better.", "reject", "One is enough for this hit rate. Ask again with the numbers."},
 			{"postgres", "debian-12", "large", 1, 50, "A replica for the reports, so that they do not slow down the shop.", "", ""},
 		},

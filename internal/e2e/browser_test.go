@@ -28,6 +28,9 @@ type page struct {
 	js   bool
 }
 
+// limit is how long anything on a page may take.
+const limit = 20 * time.Second
+
 func chromium(t *testing.T) string {
 	t.Helper()
 	if p := os.Getenv("SHEPHERD_CHROMIUM"); p != "" {
@@ -87,7 +90,7 @@ func browse(t *testing.T, url, name string, js bool) *page {
 // do runs actions within a time limit and shows the page when they fail.
 func (p *page) do(what string, as ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
 	defer cancel()
 	if err := chromedp.Do(ctx, as...); err != nil {
 		p.shot("failed")
@@ -113,7 +116,7 @@ func (p *page) press(what, sel string) {
 	p.t.Helper()
 	p.mark()
 	p.click(what)
-	for end := time.Now().Add(20 * time.Second); p.exists("html[data-before]"); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(limit); p.exists("html[data-before]"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.shot("failed")
 			p.t.Fatalf("%s: %s leads nowhere:\n%s", p.name, what, p.text("body"))
@@ -130,10 +133,22 @@ func (p *page) mark() {
 	}
 }
 
-// click clicks what may change a part of the page.
+// click clicks what may change a part of the page. A part that is replaced in
+// the very moment is looked for again, as a person would.
 func (p *page) click(what string) {
 	p.t.Helper()
-	p.do("click "+what, chromedp.WaitVisible(what), chromedp.Click(what))
+	for try := 0; ; try++ {
+		ctx, cancel := context.WithTimeout(p.ctx, limit)
+		err := chromedp.Do(ctx, chromedp.WaitVisible(what), chromedp.Click(what))
+		cancel()
+		if err == nil {
+			return
+		}
+		if try == 3 || !strings.Contains(err.Error(), "node") {
+			p.shot("failed")
+			p.t.Fatalf("%s: click %s: %v\n%s", p.name, what, err, p.text("body"))
+		}
+	}
 }
 
 // text is what a part of the page says; "" when it is not there.
@@ -160,15 +175,15 @@ func (p *page) address() string {
 
 // sees waits until a part of the page says something: by itself where there is
 // JavaScript, by reloading where there is none.
-func (p *page) sees(sel, text string, limit time.Duration) {
+func (p *page) sees(sel, text string, within time.Duration) {
 	p.t.Helper()
-	for end := time.Now().Add(limit); ; {
+	for end := time.Now().Add(within); ; {
 		if strings.Contains(p.text(sel), text) {
 			return
 		}
 		if time.Now().After(end) {
 			p.shot("failed")
-			p.t.Fatalf("%s: %s does not say %q after %v, but:\n%s", p.name, sel, text, limit, p.text("body"))
+			p.t.Fatalf("%s: %s does not say %q after %v, but:\n%s", p.name, sel, text, within, p.text("body"))
 		}
 		time.Sleep(250 * time.Millisecond)
 		if !p.js {

@@ -301,6 +301,12 @@ func amounts(wrong *apperr.List, t *ent.Template, z *ent.InstanceSize, count, di
 func (s *Service) SubmitCreate(ctx context.Context, actor domain.Actor, in Input) (number int, err error) {
 	var key string
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		// Held, so that the service is not deleted before the request is written.
+		if id, err := uuid.Parse(in.ServiceID); err == nil {
+			if _, err := tx.Service.Query().Where(service.ID(id)).ForUpdate().IDs(ctx); err != nil {
+				return err
+			}
+		}
 		d, err := s.draft(ctx, tx.Client(), actor, in)
 		if err != nil {
 			return err

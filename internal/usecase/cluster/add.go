@@ -46,7 +46,7 @@ func (in *Input) check() error {
 	case !utf8.ValidString(in.Place) || domain.CleanText(in.Place, n) != in.Place:
 		bad.Add("place", apperr.ErrInvalidText)
 	case n > maxPlace:
-		bad = append(bad, apperr.Field("place", apperr.ErrTooLong).With("limit", maxPlace))
+		bad = append(bad, apperr.Field("place", apperr.ErrTooLong).With("max", maxPlace))
 	}
 	return bad.Err()
 }
