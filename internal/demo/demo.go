@@ -84,12 +84,21 @@ func Run(ctx context.Context, c app.Config, which string, out io.Writer) error {
 		}
 		return &views.ProgressView{Title: title, Text: text, Percent: percent}
 	}
-	a.Listening = func(net.Addr) { welcome(out, c, logFile.Name()) }
+	up := make(chan struct{})
+	a.Listening = func(net.Addr) {
+		welcome(out, c, logFile.Name())
+		close(up)
+	}
 
 	work, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	if which != "none" {
 		wg.Go(func() {
+			select { // the portal first
+			case <-up:
+			case <-work.Done():
+				return
+			}
 			if err := join(work, a, c, p); err != nil && work.Err() == nil {
 				p.step("The demo's clusters did not start", err.Error())
 			}
@@ -147,7 +156,6 @@ func join(ctx context.Context, a *app.App, c app.Config, p *Progress) error {
 				mu.Lock()
 				defer mu.Unlock()
 				ready++
-				p.set(ready*100/len(clusters), cl.name+" has joined")
 				p.say("Cluster %q (%s) has joined.", cl.name, cl.environment)
 				if ready == len(clusters) {
 					p.step("", "")

@@ -212,7 +212,8 @@ func (s *Service) vms(ctx context.Context, sv *ent.Service, q TreeQuery, selecte
 	if strings.HasPrefix(q.Query, sv.VMPrefix) {
 		show.Where(vm.NameHasPrefix(q.Query))
 	}
-	rows, err := show.Order(vm.ByInstance()).Limit(treeVMs + 1).All(ctx)
+	rows, err := show.Order(vm.ByInstance()).Limit(treeVMs+1).
+		Select(vm.FieldID, vm.FieldName, vm.FieldInstance, vm.FieldState, vm.FieldHealth, vm.FieldProblem, vm.FieldObservedAt).All(ctx)
 	if err != nil {
 		return nil, false, err
 	}
