@@ -151,6 +151,12 @@ func (p *page) click(what string) {
 	}
 }
 
+// keys presses keys where the focus is.
+func (p *page) keys(keys string) {
+	p.t.Helper()
+	p.do("keys", chromedp.KeyEvent(keys))
+}
+
 // text is what a part of the page says; "" when it is not there.
 func (p *page) text(sel string) string {
 	p.t.Helper()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"kubevirt-shepherd.io/shepherd/internal/cast"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -136,6 +137,10 @@ func story(t *testing.T, js bool) {
 	dev.sees("#vm-head", "Running", 60*time.Second)
 	dev.shot("vm-running")
 
+	if js {
+		keyboard(dev, service, vmName)
+	}
+
 	// 9. kubectl shows the same VM, with our labels.
 	for _, o := range seen {
 		l := o.Metadata.Labels
@@ -167,6 +172,25 @@ func story(t *testing.T, js bool) {
 	dev.open(vmPath)
 	if !strings.HasPrefix(dev.address(), "/login") {
 		t.Errorf("after signing out %s is shown", dev.address())
+	}
+}
+
+// keyboard goes from the explorer to a VM and to the search without a mouse.
+func keyboard(p *page, service, vmName string) {
+	p.t.Helper()
+	p.open("/explorer")
+	p.do("focus the tree", chromedp.Focus("#tree tr[role=row][tabindex='0']"))
+	p.keys(kb.ArrowRight)
+	p.sees("#tree", service, 5*time.Second)
+	p.keys(kb.ArrowDown)
+	p.keys(kb.ArrowRight)
+	p.sees("#tree", service+"-01", 5*time.Second)
+	p.keys(kb.ArrowDown)
+	p.keys(kb.Enter)
+	p.sees("#vm-head", vmName, 10*time.Second)
+	p.keys("/")
+	if !p.exists("#search:focus") {
+		p.t.Error("the key / does not lead to the search")
 	}
 }
 
