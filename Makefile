@@ -24,7 +24,7 @@ demo: postgres ## the portal with two real KubeVirt control planes (DEMO_CLUSTER
 .PHONY: dev
 dev: postgres node_modules ## the demo with live reload of Go, templ and CSS
 	@npm run --silent watch & trap 'kill %1' EXIT; \
-	go tool templ generate --path views --watch --proxy=http://localhost:8080 --open-browser=false \
+	go tool templ generate --watch --proxy=http://localhost:8080 --open-browser=false \
 		--cmd="go run ./cmd/shepherd demo"
 
 .PHONY: build

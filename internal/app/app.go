@@ -87,8 +87,8 @@ type App struct {
 }
 
 // New builds the portal and brings the database up to date. Close takes it down.
-func New(ctx context.Context, c Config, logger *slog.Logger) (a *App, err error) {
-	a = &App{Config: c, Logger: logger}
+func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error) {
+	a := &App{Config: c, Logger: logger}
 	defer func() {
 		if err != nil {
 			a.Close()
