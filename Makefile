@@ -23,7 +23,7 @@ demo: postgres ## the portal with two real KubeVirt control planes (DEMO_CLUSTER
 
 .PHONY: dev
 dev: postgres node_modules ## the demo with live reload of Go, templ and CSS
-	@npm run --silent watch & trap 'kill %1' EXIT; \
+	@npm run --silent watch & trap "kill $$! 2>/dev/null || true" EXIT; \
 	go tool templ generate --watch --proxy=http://localhost:8080 --open-browser=false \
 		--cmd="go run ./cmd/shepherd demo"
 
@@ -51,7 +51,7 @@ check: node_modules ## lint, vet, format, generated code fresh, rules of the hou
 fresh: node_modules
 	@sum() { git ls-files -co --exclude-standard 'views/*_templ.go' 'views/**/*_templ.go' static views/ui | sort -u | xargs sha256sum | sha256sum; }; \
 	before=$$(sum); \
-	go tool templ generate -path views >/dev/null 2>&1 && npm run --silent build >/dev/null && \
+	go tool templ generate >/dev/null 2>&1 && npm run --silent build >/dev/null && \
 	after=$$(sum); \
 	[ "$$before" = "$$after" ] && echo "generated code: fresh" || { echo "generated code was stale: commit what 'make generate' made"; exit 1; }
 
@@ -60,7 +60,7 @@ fresh: node_modules
 .PHONY: generate
 generate: node_modules ## ent, templ and CSS from their sources
 	go generate ./ent
-	go tool templ generate -path views
+	go tool templ generate
 	npm run build
 
 .PHONY: migration
