@@ -54,6 +54,7 @@ const (
 	ManagedBy           = "kubevirt-shepherd"
 	AnnotationOperation = LabelPrefix + "operation-id" // the id of the event that created the object
 	AnnotationSpecHash  = LabelPrefix + "spec-hash"
+	AnnotationOwner     = LabelPrefix + "owner" // user name of who asked for the VM; no label, which could not hold every name
 	FieldManager        = "kubevirt-shepherd"
 	ManagedSelector     = LabelManagedBy + "=" + ManagedBy
 )

@@ -141,12 +141,15 @@ func story(t *testing.T, js bool) {
 		keyboard(dev, service, vmName)
 	}
 
-	// 9. kubectl shows the same VM, with our labels.
+	// 9. kubectl shows the same VM, with our labels and its owner.
 	for _, o := range seen {
 		l := o.Metadata.Labels
 		if l[domain.LabelManagedBy] != domain.ManagedBy || l[domain.LabelSystem] != "shop" || l[domain.LabelService] != service ||
 			l[domain.LabelTicket] != domain.TicketName(ticket) || l[domain.LabelInstance] == "" || o.Metadata.Annotations[domain.AnnotationOperation] == "" {
 			t.Errorf("labels of %s: %v", o.Metadata.Name, l)
+		}
+		if owner := o.Metadata.Annotations[domain.AnnotationOwner]; owner != cast.Developer.Username {
+			t.Errorf("owner of %s: %q", o.Metadata.Name, owner)
 		}
 	}
 

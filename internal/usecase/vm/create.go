@@ -108,9 +108,11 @@ func (s *Service) render(ctx context.Context, o *order, spec domain.EffectiveSpe
 	op := o.event.ID.String()
 	want := domain.VMSpec{
 		Name: o.vm.Name, Namespace: spec.Namespace,
-		Labels:      domain.VMLabels(spec.System, spec.Service, o.pay.Instance, o.ticket.ID),
-		Annotations: map[string]string{domain.AnnotationOperation: op, domain.AnnotationSpecHash: o.pay.SpecHash},
-		CPU:         spec.Spec.CPU, MemoryMiB: spec.Spec.MemoryMiB, DiskGiB: spec.Spec.DiskGiB,
+		Labels: domain.VMLabels(spec.System, spec.Service, o.pay.Instance, o.ticket.ID),
+		Annotations: map[string]string{
+			domain.AnnotationOperation: op, domain.AnnotationSpecHash: o.pay.SpecHash, domain.AnnotationOwner: o.vm.CreatedBy,
+		},
+		CPU: spec.Spec.CPU, MemoryMiB: spec.Spec.MemoryMiB, DiskGiB: spec.Spec.DiskGiB,
 		Image: t.Image, StorageClass: spec.Spec.StorageClass, Preference: t.Preference, Running: true,
 	}
 	var base domain.Secret
