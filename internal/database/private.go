@@ -29,6 +29,9 @@ type Private struct {
 	done chan struct{}
 }
 
+// goingDown is how long an earlier server may take to end.
+const goingDown = 15 * time.Second
+
 // ErrNoPostgreSQL says that the programs are not installed.
 var ErrNoPostgreSQL = errors.New("no PostgreSQL programs found: install PostgreSQL 14 or newer (Debian, Ubuntu: apt install postgresql; macOS: brew install postgresql), or set DATABASE_URL")
 
@@ -158,7 +161,12 @@ func StartPrivate(ctx context.Context, dir string) (*Private, error) {
 	}
 	defer func() { _ = log.Close() }()
 	p := &Private{URL: "postgres://shepherd@/postgres?host=" + sock, done: make(chan struct{})}
-	if pid := running(data); pid != 0 && p.answers(ctx) {
+	// One that a killed portal has left may still be going down.
+	pid := running(data)
+	for end := time.Now().Add(goingDown); pid != 0 && !p.answers(ctx) && time.Now().Before(end); pid = running(data) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if pid != 0 && p.answers(ctx) {
 		if p.proc, err = os.FindProcess(pid); err != nil {
 			return nil, err
 		}
