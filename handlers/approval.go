@@ -54,10 +54,16 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
 		href := withQuery(without(r.URL, "after"), "view", string(one.view))
 		v.Views = append(v.Views, ui.Segment{Label: one.label, Href: href, Count: one.count, Current: f.View == one.view})
 	}
+	var fits map[int]approval.Fit
+	if f.View == approval.ViewOpen {
+		if fits, err = s.Approval.Fits(r.Context(), list.Items); err != nil {
+			return err
+		}
+	}
 	for _, t := range list.Items {
 		v.Rows = append(v.Rows, views.QueueRow{
 			Number: t.Number, Operation: t.Operation, What: t.Title, System: t.System, Service: t.Service, Size: t.Size,
-			Environment: t.Environment, Requester: t.Requester, Own: t.Own, Since: t.CreatedAt, Status: views.TicketState(t.Status), Fits: fits(t.Fit),
+			Environment: t.Environment, Requester: t.Requester, Own: t.Own, Since: t.CreatedAt, Status: views.TicketState(t.Status), Fits: fitText(fits, t.Number),
 		})
 	}
 	sh, err := s.shell(r, "Approvals", "approvals")
@@ -67,10 +73,11 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, http.StatusOK, views.Queue(sh, v))
 }
 
-// fits says in a word whether a cluster can take what is asked.
-func fits(f *approval.Fit) ui.StatusView {
+// fitText says in a word whether a cluster can take what a ticket asks for.
+func fitText(fits map[int]approval.Fit, number int) ui.StatusView {
+	f, judged := fits[number]
 	switch {
-	case f == nil:
+	case !judged:
 		return ui.StatusView{}
 	case f.Clusters == 0:
 		return ui.StatusView{Role: ui.Bad, Glyph: "failed", Label: "No cluster"}

@@ -93,14 +93,7 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 		Catalog:  &catalog.Service{DB: db, Keys: keys},
 		Approval: &approval.Service{
 			DB: db, Policy: policy.Internal{}, Notify: notify.Inbox{}, Enqueue: func(context.Context, *ent.Tx, uuid.UUID) error { return nil },
-			ActorTx: accounts.ActorTx,
-			Approvers: func(ctx context.Context, c *ent.Client, e domain.Environment, except string) (list []approval.Person, err error) {
-				people, err := accounts.Approvers(ctx, c, e, except)
-				for _, p := range people {
-					list = append(list, approval.Person(p))
-				}
-				return list, err
-			},
+			ActorTx: accounts.ActorTx, Approvers: accounts.Approvers,
 		},
 		VMs: &vm.Service{DB: db, Provider: p.play, Logger: logger},
 		Hub: p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",

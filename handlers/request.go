@@ -11,6 +11,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -197,7 +198,7 @@ func policyText(name string, op domain.Operation, e domain.Environment, needs bo
 	return text + " Policy: " + name + "."
 }
 
-func usernames(people []approval.Person) []string {
+func usernames(people []account.Person) []string {
 	names := make([]string, 0, len(people))
 	for _, p := range people {
 		names = append(names, p.Username)

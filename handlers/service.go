@@ -135,21 +135,15 @@ func (s *Server) editService(w http.ResponseWriter, r *http.Request) error {
 
 // updateService answers POST /services/{service}/edit.
 func (s *Server) updateService(w http.ResponseWriter, r *http.Request) error {
-	form, err := decode[docsForm](r)
-	sv, getErr := s.Services.Get(r.Context(), actor(r), param(r, "service"))
-	if getErr != nil {
-		return getErr
+	sv, err := s.Services.Get(r.Context(), actor(r), param(r, "service"))
+	if err != nil {
+		return err
 	}
-	if err == nil && form.Version != fmt.Sprint(textVersion(sv.Documentation)) {
-		return s.serviceDocs(w, r, sv, form, changedMeanwhile, nil)
-	}
-	if err == nil {
-		if err = s.Services.UpdateDocumentation(r.Context(), actor(r), sv.ID, form.Docs); err == nil {
-			s.flash(r, ui.OK, "The documentation is saved", "")
-			return s.redirect(w, r, paths.Service(sv.ID))
-		}
-	}
-	return s.serviceDocs(w, r, sv, form, "", renamed(err, "documentation", "docs"))
+	return s.saveDocs(w, r, sv.Documentation, paths.Service(sv.ID),
+		func(text string) error { return s.Services.UpdateDocumentation(r.Context(), actor(r), sv.ID, text) },
+		func(form docsForm, conflict string, err error) error {
+			return s.serviceDocs(w, r, sv, form, conflict, err)
+		})
 }
 
 func (s *Server) serviceDocs(w http.ResponseWriter, r *http.Request, sv service.View, form docsForm, conflict string, err error) error {

@@ -178,21 +178,33 @@ func (s *Server) editSystem(w http.ResponseWriter, r *http.Request) error {
 
 // updateSystem answers POST /systems/{system}/edit.
 func (s *Server) updateSystem(w http.ResponseWriter, r *http.Request) error {
-	form, err := decode[docsForm](r)
-	sys, getErr := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
-	if getErr != nil {
-		return getErr
+	sys, err := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
+	if err != nil {
+		return err
 	}
-	if err == nil && form.Version != fmt.Sprint(textVersion(sys.Documentation)) {
-		return s.systemDocs(w, r, sys, form, changedMeanwhile, nil)
+	return s.saveDocs(w, r, sys.Documentation, paths.System(sys.ID),
+		func(text string) error { return s.Systems.UpdateDocumentation(r.Context(), actor(r), sys.ID, text) },
+		func(form docsForm, conflict string, err error) error {
+			return s.systemDocs(w, r, sys, form, conflict, err)
+		})
+}
+
+// saveDocs replaces a documentation with what a form sent, unless it is not the
+// text any more that the form was about. page is where it leads to, draw the
+// form again.
+func (s *Server) saveDocs(w http.ResponseWriter, r *http.Request, stored, page string, save func(text string) error,
+	draw func(form docsForm, conflict string, err error) error) error {
+	form, err := decode[docsForm](r)
+	if err == nil && form.Version != fmt.Sprint(textVersion(stored)) {
+		return draw(form, changedMeanwhile, nil)
 	}
 	if err == nil {
-		if err = s.Systems.UpdateDocumentation(r.Context(), actor(r), sys.ID, form.Docs); err == nil {
+		if err = save(form.Docs); err == nil {
 			s.flash(r, ui.OK, "The documentation is saved", "")
-			return s.redirect(w, r, paths.System(sys.ID))
+			return s.redirect(w, r, page)
 		}
 	}
-	return s.systemDocs(w, r, sys, form, "", renamed(err, "documentation", "docs"))
+	return draw(form, "", renamed(err, "documentation", "docs"))
 }
 
 func (s *Server) systemDocs(w http.ResponseWriter, r *http.Request, sys system.System, form docsForm, conflict string, err error) error {

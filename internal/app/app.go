@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/handlers"
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
@@ -126,7 +125,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		DB: a.DB, Keys: keys, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,
 	}
 	a.Approval = &approval.Service{
-		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.approvers,
+		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.Accounts.Approvers,
 	}
 	a.hub = live.New(a.DB, logger)
 	a.store = auth.Sessions{Client: a.DB.Ent}
@@ -154,21 +153,20 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 }
 
 func (a *App) openDatabase(ctx context.Context) error {
-	url := a.Config.DatabaseURL
-	if url == "" {
-		if err := a.Config.makeDataDir(); err != nil {
+	if a.Config.DatabaseURL == "" {
+		if err := a.Config.MakeDataDir(); err != nil {
 			return err
 		}
 		p, err := database.StartPrivate(ctx, a.Config.path("postgres"))
 		if err != nil {
 			return err
 		}
-		a.private, url = p, p.URL
+		a.private = p
 	}
-	if err := database.Migrate(ctx, url); err != nil {
+	if err := database.Migrate(ctx, a.DatabaseURL()); err != nil {
 		return err
 	}
-	db, err := database.Open(ctx, url)
+	db, err := database.Open(ctx, a.DatabaseURL())
 	if err != nil {
 		return err
 	}
@@ -201,16 +199,6 @@ func (a *App) openKeys() (*crypto.Keyring, error) {
 		return nil, fmt.Errorf("key encryption keys (SHEPHERD_KEK_FILE; make one with `shepherd keys new FILE`): %w", err)
 	}
 	return keys, nil
-}
-
-// approvers turns people into what the approval use case shows of them.
-func (a *App) approvers(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]approval.Person, error) {
-	people, err := a.Accounts.Approvers(ctx, c, e, except)
-	list := make([]approval.Person, 0, len(people))
-	for _, p := range people {
-		list = append(list, approval.Person(p))
-	}
-	return list, err
 }
 
 // Handler answers the portal's requests.

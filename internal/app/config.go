@@ -141,7 +141,7 @@ func cutPort(addr string) (host string, port int, ok bool) {
 // path is a file in the data directory.
 func (c Config) path(name string) string { return filepath.Join(c.DataDir, name) }
 
-// makeDataDir makes the data directory. Others may enter it, because the
+// MakeDataDir makes the data directory. Others may enter it, because the
 // private server runs as another account when we are root; what is secret in
 // it has a mode of its own.
-func (c Config) makeDataDir() error { return os.MkdirAll(c.DataDir, 0o755) }
+func (c Config) MakeDataDir() error { return os.MkdirAll(c.DataDir, 0o755) }

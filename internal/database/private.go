@@ -161,17 +161,19 @@ func StartPrivate(ctx context.Context, dir string) (*Private, error) {
 	}
 	defer func() { _ = log.Close() }()
 	p := &Private{URL: "postgres://shepherd@/postgres?host=" + sock, done: make(chan struct{})}
-	// One that a killed portal has left may still be going down.
-	pid := running(data)
-	for end := time.Now().Add(goingDown); pid != 0 && !p.answers(ctx) && time.Now().Before(end); pid = running(data) {
-		time.Sleep(100 * time.Millisecond)
-	}
-	if pid != 0 && p.answers(ctx) {
-		if p.proc, err = os.FindProcess(pid); err != nil {
-			return nil, err
+	// One that a killed portal has left answers, or may still be going down.
+	for end := time.Now().Add(goingDown); ; time.Sleep(100 * time.Millisecond) {
+		pid := running(data)
+		if pid == 0 || ctx.Err() != nil || time.Now().After(end) {
+			break
 		}
-		go p.await(pid)
-		return p, nil
+		if p.answers(ctx) {
+			if p.proc, err = os.FindProcess(pid); err != nil {
+				return nil, err
+			}
+			go p.await(pid)
+			return p, nil
+		}
 	}
 
 	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", sock, "-c", "listen_addresses=", "-c", "max_connections=200")

@@ -46,7 +46,7 @@ const firstPort = 16443
 
 // Run serves the demo until ctx ends. which is "none" to leave the clusters out.
 func Run(ctx context.Context, c app.Config, which string, out io.Writer) error {
-	if err := os.MkdirAll(c.DataDir, 0o755); err != nil {
+	if err := c.MakeDataDir(); err != nil {
 		return err
 	}
 	unlock, err := lock(filepath.Join(c.DataDir, "lock"))

@@ -58,40 +58,20 @@ func story(t *testing.T, js bool) {
 	admin.shot("clusters")
 
 	// 3. Namespaces; the developer's system and service.
-	for _, ns := range []struct {
-		cluster, name string
-		env           domain.Environment
-	}{{"east", "shop-test", domain.Test}, {"west", "shop-prod", domain.Prod}} {
-		admin.open("/namespaces/new")
-		admin.choose("#cluster", ns.cluster)
-		admin.fill([2]string{"#name", ns.name})
-		admin.do("environment", chromedp.SetValue("#environment", string(ns.env)))
-		admin.press("form[action='/namespaces'] button.btn-primary", "table")
-		admin.sees("#main", ns.name, 5*time.Second)
-	}
+	admin.register("east", "shop-test", domain.Test)
+	admin.register("west", "shop-prod", domain.Prod)
 	dev := browse(t, p.url, "developer", js)
 	dev.signIn(cast.Developer.Username, cast.Developer.Password, "#main")
-	dev.open("/systems/new")
-	dev.fill([2]string{"#name", "shop"}, [2]string{"#docs", "# Shop\n\nThe **web** shop."})
-	dev.choose("#namespace", "shop-test")
-	dev.press("form[action='/systems'] button.btn-primary", "#detail")
-	system := dev.address()
-	dev.sees("#main", "shop", 5*time.Second)
-	dev.open(system + "/services/new")
-	dev.fill([2]string{"#name", service})
-	dev.press("#main form[method=post] button.btn-primary", "#vms")
-	servicePath := dev.address()
+	servicePath := dev.makeService("shop", "shop-test", service)
 
 	// 4. The developer asks for two VMs.
-	dev.open("/requests/new?service=" + filepath.Base(servicePath))
-	dev.click("input[name=template]")
-	dev.click("input[name=size]")
-	dev.fill([2]string{"#count", "2"}, [2]string{"#disk", "20"}, [2]string{"#ssh_keys", "not a key"}, [2]string{"#reason", "Cache for the end-to-end test of the portal."})
+	dev.fillRequest(servicePath, "2", "Cache for the end-to-end test of the portal.")
+	dev.fill([2]string{"#ssh_keys", "not a key"})
 	dev.press("form[action='/requests'] button.btn-primary", "#errors")
 	if got := dev.value("#reason"); !strings.HasPrefix(got, "Cache for") {
 		t.Errorf("a rejected form loses its input: %q", got)
 	}
-	dev.fill([2]string{"#ssh_keys", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPoJ5rl1kkMFwbvGmAPoUN2TOa0D9T9wl5FBqR4gQjXz dana@laptop"})
+	dev.fill([2]string{"#ssh_keys", cast.PublicKey})
 	dev.press("form[action='/requests'] button.btn-primary", "#timeline")
 	ticket := ticketNumber(t, dev)
 	dev.sees("#request-status", "Waiting for a decision", 10*time.Second)
@@ -217,6 +197,40 @@ func addCluster(t *testing.T, admin *page, tb *testbed.Cluster, env domain.Envir
 	admin.sees("#clusters-list", "Healthy", 60*time.Second)
 }
 
+// register allows VMs in a namespace of a cluster.
+func (p *page) register(cluster, name string, env domain.Environment) {
+	p.t.Helper()
+	p.open("/namespaces/new")
+	p.choose("#cluster", cluster)
+	p.fill([2]string{"#name", name})
+	p.do("environment", chromedp.SetValue("#environment", string(env)))
+	p.press("form[action='/namespaces'] button.btn-primary", "table")
+	p.sees("#main", name, 5*time.Second)
+}
+
+// makeService makes a system with a service and answers with the service's page.
+func (p *page) makeService(system, namespace, service string) (path string) {
+	p.t.Helper()
+	p.open("/systems/new")
+	p.fill([2]string{"#name", system}, [2]string{"#docs", "# Docs\n\nOf the **" + system + "**."})
+	p.choose("#namespace", namespace)
+	p.press("form[action='/systems'] button.btn-primary", "#detail")
+	p.sees("#main", system, 5*time.Second)
+	p.open(p.address() + "/services/new")
+	p.fill([2]string{"#name", service})
+	p.press("#main form[method=post] button.btn-primary", "#vms")
+	return p.address()
+}
+
+// fillRequest fills the form for VMs of a service, but for the keys.
+func (p *page) fillRequest(servicePath, count, reason string) {
+	p.t.Helper()
+	p.open("/requests/new?service=" + filepath.Base(servicePath))
+	p.click("input[name=template]")
+	p.click("input[name=size]")
+	p.fill([2]string{"#count", count}, [2]string{"#disk", "20"}, [2]string{"#reason", reason})
+}
+
 // A portal that is killed at the worst moments makes each VM once.
 func TestKilledPortal(t *testing.T) {
 	for _, point := range []string{"before-create", "after-post"} {
@@ -228,25 +242,11 @@ func TestKilledPortal(t *testing.T) {
 			admin := browse(t, p.url, "admin", false)
 			admin.signIn(cast.Admin.Username, cast.Admin.Password, "#main")
 			addCluster(t, admin, planes.east, domain.Test)
-			admin.open("/namespaces/new")
-			admin.choose("#cluster", "east")
-			admin.fill([2]string{"#name", "platform-test"})
-			admin.do("environment", chromedp.SetValue("#environment", "test"))
-			admin.press("form[action='/namespaces'] button.btn-primary", "table")
+			admin.register("east", "platform-test", domain.Test)
 
 			dev := browse(t, p.url, "developer", false)
 			dev.signIn(cast.Developer.Username, cast.Developer.Password, "#main")
-			dev.open("/systems/new")
-			dev.fill([2]string{"#name", "crash"})
-			dev.choose("#namespace", "platform-test")
-			dev.press("form[action='/systems'] button.btn-primary", "#detail")
-			dev.open(dev.address() + "/services/new")
-			dev.fill([2]string{"#name", service})
-			dev.press("#main form[method=post] button.btn-primary", "#vms")
-			dev.open("/requests/new?service=" + filepath.Base(dev.address()))
-			dev.click("input[name=template]")
-			dev.click("input[name=size]")
-			dev.fill([2]string{"#count", "1"}, [2]string{"#disk", "20"}, [2]string{"#reason", "One VM through a crash of the portal."})
+			dev.fillRequest(dev.makeService("crash", "platform-test", service), "1", "One VM through a crash of the portal.")
 			dev.press("form[action='/requests'] button.btn-primary", "#timeline")
 			ticket := ticketNumber(t, dev)
 			boss := browse(t, p.url, "approver", false)

@@ -33,6 +33,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 )
 
@@ -57,6 +58,7 @@ func newStage(t testing.TB) *stage {
 	t.Helper()
 	db := databasetest.New(t)
 	st := &stage{t: t, db: db.Ent}
+	accounts := &account.Service{DB: db}
 	st.Service = &approval.Service{
 		DB: db, Policy: policy.Internal{}, Notify: notify.Inbox{},
 		Enqueue: func(_ context.Context, _ *ent.Tx, id uuid.UUID) error {
@@ -65,20 +67,7 @@ func newStage(t testing.TB) *stage {
 			st.queued = append(st.queued, id)
 			return nil
 		},
-		ActorTx: func(ctx context.Context, tx *ent.Tx, id string) (domain.Actor, error) {
-			return actorOf(ctx, tx.Client(), id)
-		},
-		Approvers: func(ctx context.Context, c *ent.Client, _ domain.Environment, except string) ([]approval.Person, error) {
-			rows, err := c.User.Query().Where(user.HasBindingsWith(rolebinding.RoleIn(rolebinding.RoleApprover, rolebinding.RoleAdmin))).
-				Order(ent.Asc(user.FieldUsername)).All(ctx)
-			var out []approval.Person
-			for _, u := range rows {
-				if u.ID.String() != except {
-					out = append(out, approval.Person{ID: u.ID.String(), Username: u.Username})
-				}
-			}
-			return out, err
-		},
+		ActorTx: accounts.ActorTx, Approvers: accounts.Approvers,
 	}
 	ctx := t.Context()
 	st.approver = st.person("ann", domain.RoleApprover, nil)
@@ -865,5 +854,32 @@ func TestLists(t *testing.T) {
 	}
 	if q, err := st.Requests(ctx, st.person("stranger", "", nil), approval.RequestFilter{}, approval.Page{}); err != nil || len(q.Items) != 0 {
 		t.Errorf("a stranger: %v %v", q, err)
+	}
+}
+
+// The queue counts the clusters that the ticket's own page offers.
+func TestFits(t *testing.T) {
+	st, ctx := newStage(t), t.Context()
+	n := st.submit(st.input())
+	q, err := st.Queue(ctx, st.approver, approval.QueueFilter{}, approval.Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fits, err := st.Fits(ctx, q.Items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket, err := st.Ticket(ctx, st.approver, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := approval.Fit{Of: len(ticket.Clusters)}
+	for _, c := range ticket.Clusters {
+		if c.Refusal == nil {
+			want.Clusters++
+		}
+	}
+	if fits[n] != want || want.Clusters == 0 || want.Clusters == want.Of {
+		t.Errorf("%+v, want %+v with some that fit and some that do not", fits[n], want)
 	}
 }

@@ -206,7 +206,7 @@ func (s *Service) reopen(ctx context.Context, tx *ent.Tx, orders []*ent.DomainEv
 	}
 	for _, row := range rows {
 		e := byVM[row.ID]
-		other, err := vm.OpenOrder(ctx, tx, row.ID)
+		other, err := vm.OpenOrder(ctx, tx.Client(), row.ID)
 		if err != nil {
 			return nil, counters, nil, err
 		}

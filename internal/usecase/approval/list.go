@@ -2,6 +2,7 @@ package approval
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 // Row is a ticket in a list.
@@ -39,11 +41,7 @@ type Row struct {
 	ExpiresAt          time.Time
 	DecisionReason     string
 	Problem            domain.Problem
-	Fit                *Fit // of new VMs that wait for a decision, in the queue
 }
-
-// Fit is how many of all clusters can take a VM now.
-type Fit struct{ Clusters, Of int }
 
 func rowOf(actor domain.Actor, t *ent.ApprovalTicket) Row {
 	r := Row{
@@ -107,51 +105,45 @@ func (s *Service) Queue(ctx context.Context, actor domain.Actor, f QueueFilter, 
 	if p := matches(f.Query); p != nil {
 		q.Where(p)
 	}
-	list, err := listing(ctx, q, actor, page, oldest)
-	if err != nil || f.View == ViewMine || f.View == ViewAll {
-		return list, err
-	}
-	return list, s.fit(ctx, list.Items)
+	return readPage(ctx, q, actor, page, oldest)
 }
 
-// fit counts the clusters that can take the new VMs of each waiting ticket now.
-func (s *Service) fit(ctx context.Context, rows []Row) error {
-	var services []uuid.UUID
+// Fit is how many of all clusters can take a VM now.
+type Fit struct{ Clusters, Of int }
+
+// Fits judges the clusters for the new VMs that tickets of a list ask for, by
+// the ticket's number.
+func (s *Service) Fits(ctx context.Context, rows []Row) (map[int]Fit, error) {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Operation != domain.OpCreate })
+	var ids []uuid.UUID
 	for _, r := range rows {
-		if r.Operation == domain.OpCreate {
-			services = append(services, uuid.MustParse(r.ServiceID))
-		}
+		ids = append(ids, uuid.MustParse(r.ServiceID))
 	}
-	found, err := s.DB.Ent.Service.Query().Where(service.IDIn(services...)).WithSystem().All(ctx)
+	services, err := s.DB.Ent.Service.Query().Where(service.IDIn(ids...)).Select(service.FieldID, service.FieldNamespace).All(ctx)
 	if err != nil {
-		return database.Classify(err)
+		return nil, database.Classify(err)
 	}
-	byService, byNamespace := map[string]string{}, map[string]Fit{}
-	for _, v := range found {
-		y := v.Edges.System
-		byService[v.ID.String()] = y.Namespace
-		if _, done := byNamespace[y.Namespace]; done {
-			continue // a name has one environment on all clusters
-		}
-		list, err := cluster.Candidates(ctx, s.DB.Ent, y.Namespace, domain.Environment(y.Environment))
-		if err != nil {
-			return err
-		}
-		fit := Fit{Of: len(list)}
-		for _, c := range list {
-			if c.Refusal == nil {
-				fit.Clusters++
-			}
-		}
-		byNamespace[y.Namespace] = fit
+	namespaces := map[string]string{}
+	for _, v := range services {
+		namespaces[v.ID.String()] = v.Namespace
 	}
-	for i := range rows {
-		if ns, ok := byService[rows[i].ServiceID]; ok && rows[i].Operation == domain.OpCreate {
-			fit := byNamespace[ns]
-			rows[i].Fit = &fit
+	wanted := map[string]domain.Environment{} // a name has one environment on all clusters
+	for _, r := range rows {
+		if ns, ok := namespaces[r.ServiceID]; ok {
+			wanted[ns] = r.Environment
 		}
 	}
-	return nil
+	clusters, of, err := cluster.Fits(ctx, s.DB.Ent, wanted)
+	if err != nil {
+		return nil, err
+	}
+	fits := map[int]Fit{}
+	for _, r := range rows {
+		if ns, ok := namespaces[r.ServiceID]; ok {
+			fits[r.Number] = Fit{clusters[ns], of}
+		}
+	}
+	return fits, nil
 }
 
 // maxQuery caps the text of a search, in runes.
@@ -183,7 +175,7 @@ func environments(actor domain.Actor) []approvalticket.Environment {
 	return envs
 }
 
-func listing(ctx context.Context, q *ent.ApprovalTicketQuery, actor domain.Actor, page Page, oldest bool) (out Listing[Row], err error) {
+func readPage(ctx context.Context, q *ent.ApprovalTicketQuery, actor domain.Actor, page Page, oldest bool) (out Listing[Row], err error) {
 	order := approvalticket.ByID(sql.OrderDesc())
 	if oldest {
 		order = approvalticket.ByID()
@@ -221,26 +213,10 @@ func (s *Service) Requests(ctx context.Context, actor domain.Actor, f RequestFil
 	if err != nil {
 		return Listing[Row]{}, apperr.New(apperr.ErrForbidden)
 	}
-	switch mine := approvalticket.RequesterID(me); {
-	case f.Mine:
-		q.Where(mine)
-	case !actor.SeesAll():
-		seen := []predicate.ApprovalTicket{mine}
-		for _, e := range domain.Environments() {
-			if actor.SeesEnvironment(e) {
-				seen = append(seen, approvalticket.EnvironmentEQ(approvalticket.Environment(e)))
-			}
-		}
-		var systems []uuid.UUID
-		for _, id := range actor.Systems() {
-			if key, err := uuid.Parse(id); err == nil {
-				systems = append(systems, key)
-			}
-		}
-		if len(systems) > 0 {
-			seen = append(seen, approvalticket.SystemIDIn(systems...))
-		}
-		q.Where(approvalticket.Or(seen...))
+	if f.Mine {
+		q.Where(approvalticket.RequesterID(me))
+	} else {
+		q.Where(listing.Tickets(actor))
 	}
 	if len(f.States) > 0 {
 		states := make([]approvalticket.Status, len(f.States))
@@ -249,7 +225,7 @@ func (s *Service) Requests(ctx context.Context, actor domain.Actor, f RequestFil
 		}
 		q.Where(approvalticket.StatusIn(states...))
 	}
-	return listing(ctx, q, actor, page, false)
+	return readPage(ctx, q, actor, page, false)
 }
 
 // PendingCount is how many tickets wait for the actor's decision. Those that
@@ -272,13 +248,7 @@ func (s *Service) OpenCount(ctx context.Context, actor domain.Actor) (int, error
 	if err != nil {
 		return 0, nil
 	}
-	var open []approvalticket.Status
-	for _, st := range domain.TicketStatuses() {
-		if st.Open() {
-			open = append(open, approvalticket.Status(st))
-		}
-	}
-	n, err := s.DB.Ent.ApprovalTicket.Query().Where(approvalticket.RequesterID(me), approvalticket.StatusIn(open...)).Count(ctx)
+	n, err := s.DB.Ent.ApprovalTicket.Query().Where(approvalticket.RequesterID(me), listing.OpenTickets()).Count(ctx)
 	return n, database.Classify(err)
 }
 

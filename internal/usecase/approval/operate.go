@@ -134,7 +134,7 @@ func lockVM(ctx context.Context, tx *ent.Tx, id uuid.UUID) (*ent.VM, error) {
 
 // free says whether an operation can be ordered now; the caller holds the row.
 func free(ctx context.Context, tx *ent.Tx, row *ent.VM, op domain.Operation) error {
-	busy, err := vm.OpenOrder(ctx, tx, row.ID)
+	busy, err := vm.OpenOrder(ctx, tx.Client(), row.ID)
 	if err != nil {
 		return err
 	}

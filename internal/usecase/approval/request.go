@@ -22,6 +22,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
@@ -105,7 +106,7 @@ type Preview struct {
 	Policy        string // name of the policy that decides what is needed
 	NeedsApproval bool
 	Denied        bool
-	Deciders      []Person // without the actor
+	Deciders      []account.Person // without the actor
 	Clusters      []cluster.Candidate
 }
 

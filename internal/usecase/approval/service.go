@@ -27,6 +27,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
@@ -41,11 +42,8 @@ type Service struct {
 	// was revoked while a form was open does not decide.
 	ActorTx func(ctx context.Context, tx *ent.Tx, userID string) (domain.Actor, error)
 	// Approvers lists who can decide in an environment, without one user.
-	Approvers func(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]Person, error)
+	Approvers func(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]account.Person, error)
 }
-
-// Person is somebody with an account.
-type Person struct{ ID, Username, DisplayName string }
 
 // Page selects a part of a list: the Limit entries after a cursor of the page
 // before. The zero value is the first page.

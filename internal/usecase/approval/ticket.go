@@ -15,6 +15,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 )
@@ -35,7 +36,7 @@ type Ticket struct {
 	Clusters []cluster.Candidate // of a creation that waits
 	Target   *Target             // of an operation on an existing VM
 	Policy   string              // name of the policy that wants the approval
-	Deciders []Person            // without the requester
+	Deciders []account.Person    // without the requester
 	Facts    Facts
 
 	MayDecide   bool
@@ -158,10 +159,7 @@ func (s *Service) target(ctx context.Context, t *ent.ApprovalTicket) (*Target, e
 	if err != nil {
 		return nil, database.Classify(err)
 	}
-	busy, err := s.DB.Ent.DomainEvent.Query().Where(
-		domainevent.AggregateType(vm.Aggregate), domainevent.AggregateID(r.ID.String()), domainevent.TypeIn(vm.Orders()...),
-		domainevent.StatusIn(domainevent.StatusPENDING, domainevent.StatusPROCESSING),
-	).Exist(ctx)
+	order, err := vm.OpenOrder(ctx, s.DB.Ent, r.ID)
 	if err != nil {
 		return nil, database.Classify(err)
 	}
@@ -169,9 +167,9 @@ func (s *Service) target(ctx context.Context, t *ent.ApprovalTicket) (*Target, e
 		ID: r.ID.String(), Name: r.Name, Namespace: r.Namespace, ClusterID: r.ClusterID.String(), Cluster: r.Edges.Cluster.Name,
 		State: domain.VMState(r.State), Health: domain.Health(r.Health), Problem: r.Problem, IP: r.IPAddress, Node: r.NodeName,
 		Template: r.Template, Size: r.Size, CPU: r.CPU, MemoryMiB: r.MemoryMib, DiskGiB: r.DiskGib,
-		CreatedBy: r.CreatedBy, CreatedAt: r.CreatedAt, DeletedAt: r.DeletedAt, Busy: busy,
+		CreatedBy: r.CreatedBy, CreatedAt: r.CreatedAt, DeletedAt: r.DeletedAt, Busy: order != nil,
 	}
-	out.Refusal = refusal(r, domain.Operation(t.Operation), busy)
+	out.Refusal = refusal(r, domain.Operation(t.Operation), out.Busy)
 	return out, nil
 }
 
@@ -254,7 +252,7 @@ type Request struct {
 
 	Timeline []Step
 	VMs      []Progress
-	Deciders []Person // while it waits
+	Deciders []account.Person // while it waits
 
 	CanWithdraw, CanDecide, CanRetry bool
 

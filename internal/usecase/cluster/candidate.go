@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -33,24 +34,13 @@ type Candidate struct {
 // Candidates judges every cluster for a VM of a namespace and environment. The
 // usable ones come first, each group by name. c may be a transaction's client.
 func Candidates(ctx context.Context, c *ent.Client, ns string, env domain.Environment) ([]Candidate, error) {
-	rows, err := c.Cluster.Query().Order(cluster.ByName()).All(ctx)
+	rows, has, err := places(ctx, c, ns)
 	if err != nil {
-		return nil, database.Classify(err)
-	}
-	var registered []struct {
-		ClusterID uuid.UUID `json:"cluster_id"`
-	}
-	err = c.Namespace.Query().Where(namespace.Name(ns)).Select(namespace.FieldClusterID).Scan(ctx, &registered)
-	if err != nil {
-		return nil, database.Classify(err)
-	}
-	has := map[uuid.UUID]bool{}
-	for _, r := range registered {
-		has[r.ClusterID] = true
+		return nil, err
 	}
 	out := make([]Candidate, 0, len(rows))
 	for _, row := range rows {
-		out = append(out, candidate(row, ns, env, has[row.ID]))
+		out = append(out, candidate(row, ns, env, has[place{ns, row.ID}]))
 	}
 	slices.SortStableFunc(out, func(a, b Candidate) int {
 		switch {
@@ -62,6 +52,47 @@ func Candidates(ctx context.Context, c *ent.Client, ns string, env domain.Enviro
 		return 1
 	})
 	return out, nil
+}
+
+// Fits counts, for each of some namespaces with their environments, the
+// clusters that Candidates would not refuse, and all clusters there are.
+func Fits(ctx context.Context, c *ent.Client, wanted map[string]domain.Environment) (fits map[string]int, of int, err error) {
+	rows, has, err := places(ctx, c, slices.Collect(maps.Keys(wanted))...)
+	if err != nil {
+		return nil, 0, err
+	}
+	fits = map[string]int{}
+	for ns, env := range wanted {
+		for _, row := range rows {
+			if candidate(row, ns, env, has[place{ns, row.ID}]).Refusal == nil {
+				fits[ns]++
+			}
+		}
+	}
+	return fits, len(rows), nil
+}
+
+// place is a namespace of a cluster.
+type place struct {
+	namespace string
+	cluster   uuid.UUID
+}
+
+// places reads all clusters by name, and where some namespaces are registered.
+func places(ctx context.Context, c *ent.Client, names ...string) ([]*ent.Cluster, map[place]bool, error) {
+	rows, err := c.Cluster.Query().Order(cluster.ByName()).All(ctx)
+	if err != nil {
+		return nil, nil, database.Classify(err)
+	}
+	registered, err := c.Namespace.Query().Where(namespace.NameIn(names...)).Select(namespace.FieldName, namespace.FieldClusterID).All(ctx)
+	if err != nil {
+		return nil, nil, database.Classify(err)
+	}
+	has := map[place]bool{}
+	for _, r := range registered {
+		has[place{r.Name, r.ClusterID}] = true
+	}
+	return rows, has, nil
 }
 
 // Candidates is the function of that name on the whole database.

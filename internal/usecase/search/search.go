@@ -126,11 +126,13 @@ func (s *Service) vms(ctx context.Context, actor domain.Actor, query string, ser
 		matches = append(matches, vm.IPAddress(ip.String()))
 	} else {
 		matches = append(matches, vm.NameHasPrefix(query))
-		var ids []uuid.UUID
-		for _, v := range services {
-			ids = append(ids, v.ID)
+		if len(services) > 0 {
+			var ids []uuid.UUID
+			for _, v := range services {
+				ids = append(ids, v.ID)
+			}
+			matches = append(matches, vm.ServiceIDIn(ids...))
 		}
-		matches = append(matches, vm.ServiceIDIn(ids...))
 		if i := strings.LastIndexByte(query, '-'); i > 0 {
 			if n, err := strconv.ParseInt(query[i+1:], 10, 32); err == nil {
 				matches = append(matches, vm.And(vm.HasServiceWith(service.Name(query[:i])), vm.Instance(int(n))))
@@ -139,6 +141,9 @@ func (s *Service) vms(ctx context.Context, actor domain.Actor, query string, ser
 	}
 	seen := map[uuid.UUID]bool{}
 	for _, match := range matches {
+		if *more && len(found) == perKind {
+			break // nothing of what is left would be shown
+		}
 		rows, err := s.DB.Ent.VM.Query().Where(vm.DeletedAtIsNil(), match, listing.VMs(actor)).
 			Order(vm.ByName(), vm.ByID()).Limit(perKind + 1).All(ctx)
 		if err != nil {

@@ -55,10 +55,8 @@ func view(r *ent.Service) View {
 // Input is a new service as it was typed.
 type Input struct{ SystemID, Name, Documentation string }
 
-const (
-	previewed     = 3  // names of a preview
-	shownChildren = 10 // names that a refusal to delete tells
-)
+// previewed is how many names a preview has.
+const previewed = 3
 
 // Create makes a service. Owners and maintainers of the system only. NAME_TAKEN
 // when the system has one of the name; VM_NAMES_COLLIDE when another service of
@@ -316,22 +314,14 @@ func (s *Service) Delete(ctx context.Context, actor domain.Actor, id, typed stri
 			return err
 		}
 		if n > 0 {
-			names, err := living.Order(vm.ByInstance()).Limit(shownChildren).Select(vm.FieldName).Strings(ctx)
+			names, err := living.Order(vm.ByInstance()).Limit(systems.ShownChildren).Select(vm.FieldName).Strings(ctx)
 			if err != nil {
 				return err
 			}
-			if n > len(names) {
-				names = append(names, "…")
-			}
-			return apperr.New(apperr.ErrHasChildren).With("name", r.Name).With("children", names).With("count", n)
+			return systems.HasChildren(r.Name, names, n)
 		}
-		open, err := tx.ApprovalTicket.Query().Where(approvalticket.ServiceID(r.ID), listing.OpenTickets()).
-			Order(approvalticket.ByID()).IDs(ctx)
-		if err != nil {
+		if err := systems.NothingPending(ctx, tx, r.Name, approvalticket.ServiceID(r.ID)); err != nil {
 			return err
-		}
-		if len(open) > 0 {
-			return apperr.New(apperr.ErrHasPending).With("name", r.Name).With("ticket", domain.TicketName(open[0])).With("count", len(open))
 		}
 		// The number says it also where the rows of the VMs were archived.
 		if r.NextInstanceIndex > 1 {

@@ -15,6 +15,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/service"
 	"kubevirt-shepherd.io/shepherd/ent/system"
@@ -85,8 +86,8 @@ const (
 	maxDocumentation = 64 << 10 // bytes
 )
 
-// shownChildren is how many names a refusal to delete tells.
-const shownChildren = 10
+// ShownChildren is how many names a refusal to delete tells.
+const ShownChildren = 10
 
 // Create makes a system in a registered namespace, whose environment it takes,
 // and its creator the owner. NAME_TAKEN when the namespace has one of the name.
@@ -309,26 +310,36 @@ func (s *Service) Delete(ctx context.Context, actor domain.Actor, id, typed stri
 			return err
 		}
 		if n > 0 {
-			names, err := children.Order(service.ByName()).Limit(shownChildren).Select(service.FieldName).Strings(ctx)
+			names, err := children.Order(service.ByName()).Limit(ShownChildren).Select(service.FieldName).Strings(ctx)
 			if err != nil {
 				return err
 			}
-			if n > len(names) {
-				names = append(names, "…")
-			}
-			return apperr.New(apperr.ErrHasChildren).With("name", r.Name).With("children", names).With("count", n)
+			return HasChildren(r.Name, names, n)
 		}
-		open, err := tx.ApprovalTicket.Query().Where(approvalticket.SystemID(r.ID), listing.OpenTickets()).
-			Order(approvalticket.ByID()).IDs(ctx)
-		if err != nil {
+		if err := NothingPending(ctx, tx, r.Name, approvalticket.SystemID(r.ID)); err != nil {
 			return err
-		}
-		if len(open) > 0 {
-			return apperr.New(apperr.ErrHasPending).With("name", r.Name).With("ticket", domain.TicketName(open[0])).With("count", len(open))
 		}
 		if err := tx.System.DeleteOne(r).Exec(ctx); err != nil {
 			return err
 		}
 		return s.changed(ctx, tx, actor, "system.delete", r)
 	})
+}
+
+// HasChildren is the refusal to delete what still has something in it: n in
+// all, of which the first are named.
+func HasChildren(name string, names []string, n int) error {
+	if n > len(names) {
+		names = append(names, "…")
+	}
+	return apperr.New(apperr.ErrHasChildren).With("name", name).With("children", names).With("count", n)
+}
+
+// NothingPending refuses to delete what requests are still open for.
+func NothingPending(ctx context.Context, tx *ent.Tx, name string, about predicate.ApprovalTicket) error {
+	open, err := tx.ApprovalTicket.Query().Where(about, listing.OpenTickets()).Order(approvalticket.ByID()).IDs(ctx)
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	return apperr.New(apperr.ErrHasPending).With("name", name).With("ticket", domain.TicketName(open[0])).With("count", len(open))
 }

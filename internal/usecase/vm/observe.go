@@ -94,7 +94,7 @@ func (s *Service) observe(ctx context.Context, tx *ent.Tx, c *Counters, row *ent
 	}
 	u := row.Update().SetUID(v.UID).SetObservedAt(st.ObservedAt.UTC())
 	if o.Deleted {
-		order, err := OpenOrder(ctx, tx, row.ID)
+		order, err := OpenOrder(ctx, tx.Client(), row.ID)
 		if err != nil {
 			return false, err
 		}
@@ -199,7 +199,7 @@ func (s *Service) Synced(ctx context.Context, cluster string, names map[provider
 		var c Counters
 		var topics []string
 		for _, row := range rows {
-			order, err := OpenOrder(ctx, tx, row.ID)
+			order, err := OpenOrder(ctx, tx.Client(), row.ID)
 			if err != nil {
 				return err
 			}

@@ -26,6 +26,7 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 )
@@ -88,7 +89,7 @@ func newStage(t testing.TB) *stage {
 			}
 			return st.approver, nil
 		},
-		Approvers: func(context.Context, *ent.Client, domain.Environment, string) ([]approval.Person, error) {
+		Approvers: func(context.Context, *ent.Client, domain.Environment, string) ([]account.Person, error) {
 			return nil, nil
 		},
 	}

@@ -36,8 +36,8 @@ func payload(e *ent.DomainEvent) (domain.VMPayload, error) {
 
 // OpenOrder finds the order about a VM that is not finished, or nil. Who wants
 // to give the next one holds the VM's row lock.
-func OpenOrder(ctx context.Context, tx *ent.Tx, vm uuid.UUID) (*ent.DomainEvent, error) {
-	e, err := tx.DomainEvent.Query().Where(
+func OpenOrder(ctx context.Context, c *ent.Client, vm uuid.UUID) (*ent.DomainEvent, error) {
+	e, err := c.DomainEvent.Query().Where(
 		domainevent.AggregateType(Aggregate), domainevent.AggregateID(vm.String()),
 		domainevent.TypeIn(Orders()...),
 		domainevent.StatusIn(domainevent.StatusPENDING, domainevent.StatusPROCESSING),
