@@ -49,7 +49,7 @@ check: node_modules ## lint, vet, format, generated code fresh, rules of the hou
 # Generated code is committed; it must be what the sources generate.
 .PHONY: fresh
 fresh: node_modules
-	@sum() { git ls-files -co --exclude-standard 'views/*_templ.go' 'views/**/*_templ.go' static views/ui | sort -u | xargs sha256sum | sha256sum; }; \
+	@sum() { git ls-files -co --exclude-standard 'views/*_templ.go' 'views/**/*_templ.go' 'internal/gallery/*_templ.go' static views/ui | sort -u | xargs sha256sum | sha256sum; }; \
 	before=$$(sum); \
 	go tool templ generate >/dev/null 2>&1 && npm run --silent build >/dev/null && \
 	after=$$(sum); \

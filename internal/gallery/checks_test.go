@@ -1,12 +1,9 @@
-package views_test
+package gallery
 
 import (
 	"bytes"
 	"compress/gzip"
-	"flag"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,8 +16,6 @@ import (
 	"kubevirt-shepherd.io/shepherd/views"
 )
 
-var samplesDir = flag.String("samples", "", "also write every sample page into this directory, to look at")
-
 // pageLimit is the budget for the HTML of one page, compressed.
 const pageLimit = 14 << 10
 
@@ -30,14 +25,9 @@ const assetLimit = 60 << 10
 // TestSamples checks on every sample page what the content security policy and
 // accessibility ask of all pages.
 func TestSamples(t *testing.T) {
-	for name, page := range samples() {
+	for name, page := range all() {
 		t.Run(name, func(t *testing.T) {
 			out := draw(t, page)
-			if *samplesDir != "" {
-				if err := os.WriteFile(filepath.Join(*samplesDir, name+".html"), out, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
 			if n := compressed(t, out); n > pageLimit {
 				t.Errorf("page is %d bytes compressed, budget is %d", n, pageLimit)
 			}
@@ -74,7 +64,7 @@ func TestChecksCanFail(t *testing.T) {
 // TestFrameFragments renders every part of these pages that HTMX may ask for
 // alone: exactly one element, with the id that it was asked by.
 func TestFrameFragments(t *testing.T) {
-	all := samples()
+	all := all()
 	for _, f := range []struct{ page, part string }{
 		{"explorer", "tree"}, {"explorer", "detail"}, {"vm", "vm-head"}, {"vm", "vm-body"}, {"vm", "tree"}, {"service", "vms"},
 		{"service-empty-filter", "vms"}, {"service-new", "names"}, {"system", "system-services"}, {"home", "home"},

@@ -1,4 +1,4 @@
-package views_test
+package gallery
 
 import (
 	"fmt"
@@ -38,7 +38,7 @@ func viewer(title, nav, role, path string) views.Shell {
 	switch role {
 	case "developer":
 		s.User = views.UserView{Name: "developer", RoleLabel: "Owner of shop, ci"}
-		s.Systems = []views.NavSystem{{"shop", paths.System("s1"), "prod", 88}, {"shop", paths.System("s2"), "test", 12}, {"ci", paths.System("s3"), "prod", 1312}}
+		s.Systems = []views.NavSystem{{Name: "shop", Href: paths.System("s1"), Env: "prod", VMs: 88}, {Name: "shop", Href: paths.System("s2"), Env: "test", VMs: 12}, {Name: "ci", Href: paths.System("s3"), Env: "prod", VMs: 1312}}
 	case "admin":
 		s.User = views.UserView{Name: "admin", RoleLabel: "Platform admin", CanApprove: true, IsAdmin: true, CanAudit: true}
 		s.Approvals = 14
@@ -54,13 +54,13 @@ func tree(path, selected string) views.TreeView {
 		{ID: "s1", Name: "shop", Env: "prod", Open: true, VMs: 88, Bad: 1, Warn: 2, Services: []views.TreeService{
 			{ID: "v1", Name: "catalogue", VMs: 18},
 			{ID: "v2", Name: "redis", Open: true, VMs: 9, Bad: 1, Warn: 1, MoreHref: paths.Service("v2"), List: []views.TreeVM{
-				{"m1", "redis-01", views.VMState(domain.StateRunning)},
-				{"m2", "redis-02", views.VMState(domain.StateRunning)},
-				{"m3", "redis-03", views.VMState(domain.StateMigrating)},
-				{"m6", "redis-06", ui.StatusView{Label: "Running, needs attention", Role: ui.Warn, Glyph: "warn"}},
-				{"m7", "redis-07", views.VMState(domain.StateErrorUnschedulable)},
-				{"m9", "redis-09", views.VMState(domain.StateStopped)},
-				{"m10", "redis-10", views.VMState(domain.StatePaused)},
+				{ID: "m1", Name: "redis-01", Status: views.VMState(domain.StateRunning)},
+				{ID: "m2", Name: "redis-02", Status: views.VMState(domain.StateRunning)},
+				{ID: "m3", Name: "redis-03", Status: views.VMState(domain.StateMigrating)},
+				{ID: "m6", Name: "redis-06", Status: ui.StatusView{Label: "Running, needs attention", Role: ui.Warn, Glyph: "warn"}},
+				{ID: "m7", Name: "redis-07", Status: views.VMState(domain.StateErrorUnschedulable)},
+				{ID: "m9", Name: "redis-09", Status: views.VMState(domain.StateStopped)},
+				{ID: "m10", Name: "redis-10", Status: views.VMState(domain.StatePaused)},
 			}},
 			{ID: "v3", Name: "storefront", Open: true},
 		}},
@@ -71,17 +71,17 @@ func tree(path, selected string) views.TreeView {
 
 func attention() []views.Attention {
 	return []views.Attention{
-		{views.VMState(domain.StateErrorUnschedulable), "shop-redis-07", paths.VM("m7"), "prod", beforePtr(21 * hour), "Cannot start: no node in west has 32 GiB of memory free.", "The biggest gap is 28 GiB on w09. A smaller size would start now.", "Open", paths.VM("m7")},
-		{ui.StatusView{Label: "Warning", Role: ui.Warn, Glyph: "warn"}, "shop-redis-06", paths.VM("m6"), "prod", beforePtr(14 * time.Minute), "Cannot move to another node.", "Its data disk works on one node at a time (ReadWriteOnce).", "See options", paths.VM("m6")},
+		{Status: views.VMState(domain.StateErrorUnschedulable), Name: "shop-redis-07", Href: paths.VM("m7"), Env: "prod", Since: beforePtr(21 * hour), Fact: "Cannot start: no node in west has 32 GiB of memory free.", Next: "The biggest gap is 28 GiB on w09. A smaller size would start now.", Action: "Open", ActionHref: paths.VM("m7")},
+		{Status: ui.StatusView{Label: "Warning", Role: ui.Warn, Glyph: "warn"}, Name: "shop-redis-06", Href: paths.VM("m6"), Env: "prod", Since: beforePtr(14 * time.Minute), Fact: "Cannot move to another node.", Next: "Its data disk works on one node at a time (ReadWriteOnce).", Action: "See options", ActionHref: paths.VM("m6")},
 	}
 }
 
 func activity() []views.HomeActivity {
 	return []views.HomeActivity{
-		{before(14 * time.Minute), "shop-redis-06 cannot move to another node", paths.VM("m6")},
-		{before(2 * hour), "shop-search-15 and -16 are running", ""},
-		{before(21 * hour), "approver changed the size in TKT-2409 to general-large", paths.Request(2409)},
-		{before(4 * days), "You made the service redis", ""},
+		{At: before(14 * time.Minute), Text: "shop-redis-06 cannot move to another node", Href: paths.VM("m6")},
+		{At: before(2 * hour), Text: "shop-search-15 and -16 are running", Href: ""},
+		{At: before(21 * hour), Text: "approver changed the size in TKT-2409 to general-large", Href: paths.Request(2409)},
+		{At: before(4 * days), Text: "You made the service redis", Href: ""},
 	}
 }
 
@@ -97,9 +97,9 @@ func home() views.HomeView {
 	return views.HomeView{
 		Attention: attention(), OpenRequests: 4, AllRequests: 31, HasSystems: true, HasServices: true, Namespaces: 2,
 		Requests: []views.HomeRequest{
-			{"TKT-2418", "Create 2 × redis", paths.Request(2418), "shop / redis", "prod", views.TicketState(domain.TicketPending), []string{"done", "wait", "", ""}, "approver or lead", before(25 * hour)},
-			{"TKT-2417", "Create 4 × search", paths.Request(2417), "shop / search", "prod", ui.StatusView{Label: "Creating, 2 of 4 running", Role: ui.Busy, Glyph: "busy"}, []string{"done", "done", "now", ""}, "the image copy on west", before(22 * hour)},
-			{"TKT-2409", "Create 2 × redis", paths.Request(2409), "shop / redis", "test", ui.StatusView{Label: "1 of 2 running, 1 failed", Role: ui.Bad, Glyph: "failed"}, []string{"done", "done", "bad", ""}, "you: retry or withdraw", before(5 * days)},
+			{Ticket: "TKT-2418", Title: "Create 2 × redis", Href: paths.Request(2418), Service: "shop / redis", Env: "prod", Status: views.TicketState(domain.TicketPending), Steps: []string{"done", "wait", "", ""}, WaitingFor: "approver or lead", Since: before(25 * hour)},
+			{Ticket: "TKT-2417", Title: "Create 4 × search", Href: paths.Request(2417), Service: "shop / search", Env: "prod", Status: ui.StatusView{Label: "Creating, 2 of 4 running", Role: ui.Busy, Glyph: "busy"}, Steps: []string{"done", "done", "now", ""}, WaitingFor: "the image copy on west", Since: before(22 * hour)},
+			{Ticket: "TKT-2409", Title: "Create 2 × redis", Href: paths.Request(2409), Service: "shop / redis", Env: "test", Status: ui.StatusView{Label: "1 of 2 running, 1 failed", Role: ui.Bad, Glyph: "failed"}, Steps: []string{"done", "done", "bad", ""}, WaitingFor: "you: retry or withdraw", Since: before(5 * days)},
 		},
 		Services: services("shop / "), Activity: activity(),
 	}
@@ -107,7 +107,7 @@ func home() views.HomeView {
 
 func approverHome() views.ApproverHomeView {
 	return views.ApproverHomeView{
-		Stats: []views.HomeStat{{"14", "waiting for a decision", ""}, {"3", "older than 4 days", ui.Warn}, {"1,702", "VMs on 3 clusters", ""}, {"8", "VMs need attention", ui.Bad}},
+		Stats: []views.HomeStat{{Value: "14", Label: "waiting for a decision", Role: ""}, {Value: "3", Label: "older than 4 days", Role: ui.Warn}, {Value: "1,702", Label: "VMs on 3 clusters", Role: ""}, {Value: "8", Label: "VMs need attention", Role: ui.Bad}},
 		Queue: 14,
 		Oldest: []views.HomeTicket{
 			{Since: before(7*days + 4*hour), Ticket: "TKT-2389", Title: "Create 3 × postgres", Href: paths.Approval(2389), Service: "payments / ledger", Env: "prod", Requester: "developer"},
@@ -115,12 +115,12 @@ func approverHome() views.ApproverHomeView {
 			{Since: before(2 * days), Ticket: "TKT-2408", Title: "Create 2 × checkout-api", Href: paths.Approval(2408), Service: "shop / checkout-api", Env: "prod", Own: true},
 		},
 		Failed: []views.HomeFailure{
-			{before(3 * hour), "notebooks-03 could not be created", "Storage class fast-local does not exist on west", "Open", paths.Approval(2389)},
+			{At: before(3 * hour), What: "notebooks-03 could not be created", Why: "Storage class fast-local does not exist on west", Action: "Open", Href: paths.Approval(2389)},
 		},
 		Clusters: []views.HomeCluster{
-			{"ams-prod-1", paths.Cluster("c3"), "prod", ui.StatusView{Label: "Unreachable", Role: ui.Bad, Glyph: "failed"}, "No answer since 13:58. Its VMs are shown from the last known state.", 212},
-			{"east", paths.Cluster("c1"), "test", ui.StatusView{Label: "Healthy", Role: ui.OK, Glyph: "running"}, "", 390},
-			{"west", paths.Cluster("c2"), "prod", ui.StatusView{Label: "Unhealthy", Role: ui.Warn, Glyph: "warn"}, "virt-handler is down on 2 of 12 nodes.", 1100},
+			{Name: "ams-prod-1", Href: paths.Cluster("c3"), Env: "prod", Status: ui.StatusView{Label: "Unreachable", Role: ui.Bad, Glyph: "failed"}, Text: "No answer since 13:58. Its VMs are shown from the last known state.", VMs: 212},
+			{Name: "east", Href: paths.Cluster("c1"), Env: "test", Status: ui.StatusView{Label: "Healthy", Role: ui.OK, Glyph: "running"}, Text: "", VMs: 390},
+			{Name: "west", Href: paths.Cluster("c2"), Env: "prod", Status: ui.StatusView{Label: "Unhealthy", Role: ui.Warn, Glyph: "warn"}, Text: "virt-handler is down on 2 of 12 nodes.", VMs: 1100},
 		},
 		Activity: activity(),
 	}
@@ -138,10 +138,10 @@ func vm() views.VMView {
 		},
 		CanDelete: true, IP: "10.42.18.77", Cluster: "west", ClusterHref: paths.Cluster("c2"), Node: "w14", Namespace: "prod-shop", GuestOS: "Debian 12.8",
 		Started: beforePtr(18 * days), Checked: before(4 * time.Second), CPU: 8, MemoryMiB: 32768,
-		Disks:    []views.DiskView{{"vda", "System disk", 100, "ceph-rbd"}},
+		Disks:    []views.DiskView{{Name: "vda", Kind: "System disk", GiB: 100, StorageClass: "ceph-rbd"}},
 		Template: "redis-7 v3", Size: "general-large", Owner: "developer", Ticket: "TKT-2214", TicketHref: paths.Request(2214), ApprovedBy: "approver", CreatedAt: before(18 * days),
 		Labels:    []string{"kubevirt-shepherd.io/system=shop", "kubevirt-shepherd.io/ticket-id=TKT-2214"},
-		Revisions: []views.RevisionView{{1, before(18 * days), "approver", "Created with 8 vCPU, 32 GiB, 100 GiB", "TKT-2214", paths.Request(2214)}},
+		Revisions: []views.RevisionView{{Number: 1, At: before(18 * days), By: "approver", What: "Created with 8 vCPU, 32 GiB, 100 GiB", Ticket: "TKT-2214", TicketHref: paths.Request(2214)}},
 		Events: []ui.TimelineItem{
 			{State: "wait", Title: "Cannot move to another node", At: beforePtr(14 * time.Minute), Text: "Its data disk works on one node at a time."},
 			{State: "ok", Title: "Running", By: "Shepherd", At: beforePtr(18 * days)},
@@ -173,11 +173,11 @@ func service() views.ServiceView {
 	return v
 }
 
-// samples are all pages of this half of the package, with what they show at
+// frame are the pages of the frame, the homes and the tree, with what they show at
 // their fullest and at their emptiest.
-func samples() map[string]templ.Component {
+func frame() map[string]templ.Component {
 	dev := func(title, nav, path string) views.Shell { return viewer(title, nav, "developer", path) }
-	namespaces := []views.NamespaceChoice{{"n1", "prod-shop", "prod", "west"}, {"n2", "test-shop", "test", "east"}}
+	namespaces := []views.NamespaceChoice{{ID: "n1", Name: "prod-shop", Env: "prod", Cluster: "west"}, {ID: "n2", Name: "test-shop", Env: "test", Cluster: "east"}}
 	emptyService := service()
 	emptyService.Total, emptyService.VMs, emptyService.NextName = 0, nil, "ci-runner-01"
 	noMatch := service()
@@ -202,7 +202,7 @@ func samples() map[string]templ.Component {
 		"home-third":    views.Home(dev("Home", "home", "/"), views.HomeView{Namespaces: 1, HasSystems: true, HasServices: true, Services: services("shop / ")}),
 		"home-approver": views.ApproverHome(admin, approverHome()),
 		"home-admin-first": views.ApproverHome(admin, views.ApproverHomeView{
-			Stats: []views.HomeStat{{"0", "waiting for a decision", ""}},
+			Stats: []views.HomeStat{{Value: "0", Label: "waiting for a decision", Role: ""}},
 		}),
 		"explorer":             views.Explorer(dev("Explorer", "explorer", paths.Explorer), views.ExplorerView{Tree: tree(paths.Explorer, ""), Attention: attention(), Namespaces: 2}),
 		"explorer-first":       views.Explorer(dev("Explorer", "explorer", paths.Explorer), views.ExplorerView{Tree: deleted, Namespaces: 2}),
@@ -225,8 +225,8 @@ func samples() map[string]templ.Component {
 		"vm-requested":         views.VMPage(dev("shop-redis-11", "explorer", paths.VM("m11")), views.VMView{ID: "m11", Name: "shop-redis-11", ShortName: "redis-11", Env: "prod", SystemID: "s1", System: "shop", ServiceID: "v2", Service: "redis", Status: views.VMState(domain.StateRequested), Checked: looked, CPU: 2, MemoryMiB: 1536, Owner: "developer", CreatedAt: looked, Tree: tree(paths.VM("m11"), "")}),
 		"vm-stop":              views.PowerPage(dev("Stop shop-redis-06", "explorer", paths.Power("m6")), views.PowerView{ID: "m6", Name: "shop-redis-06", Env: "prod", Op: domain.OpStop, Effect: "It shuts down. Its disks are kept and it can be started again.", NeedsApproval: true, Approvers: "approver or lead", Errors: []ui.FieldError{fieldError("reason", "Reason", "write one or two sentences")}}),
 		"vm-restart":           views.PowerPage(dev("Restart shop-redis-06", "explorer", paths.Power("m6")), views.PowerView{ID: "m6", Name: "shop-redis-06", Env: "test", Op: domain.OpRestart, Effect: "It is down for about a minute."}),
-		"vm-delete":            views.DeleteVMPage(dev("Request deletion", "explorer", paths.DeleteVM("m6")), views.DeleteVMView{ID: "m6", Name: "shop-redis-06", Env: "prod", Status: views.VMState(domain.StateRunning), Disks: []views.DiskView{{"vda", "System disk", 20, "ceph-rbd"}, {"vdb", "Data disk", 100, "ceph-rbd"}}, NeedsName: true, NeedsApproval: true, Approvers: "approver or lead"}),
-		"search":               views.Search(dev("Search", "", paths.Search), views.SearchView{Query: "redis", Groups: []views.SearchGroup{{"vms", "VMs", []views.SearchItem{{paths.VM("m6"), "shop-redis-06", "10.42.18.77 · west", "prod", new(views.VMState(domain.StateRunning))}}, true}, {"services", "Services", []views.SearchItem{{paths.Service("v2"), "shop / redis", "9 VMs", "prod", nil}}, false}}}),
+		"vm-delete":            views.DeleteVMPage(dev("Request deletion", "explorer", paths.DeleteVM("m6")), views.DeleteVMView{ID: "m6", Name: "shop-redis-06", Env: "prod", Status: views.VMState(domain.StateRunning), Disks: []views.DiskView{{Name: "vda", Kind: "System disk", GiB: 20, StorageClass: "ceph-rbd"}, {Name: "vdb", Kind: "Data disk", GiB: 100, StorageClass: "ceph-rbd"}}, NeedsName: true, NeedsApproval: true, Approvers: "approver or lead"}),
+		"search":               views.Search(dev("Search", "", paths.Search), views.SearchView{Query: "redis", Groups: []views.SearchGroup{{ID: "vms", Title: "VMs", Items: []views.SearchItem{{Href: paths.VM("m6"), Title: "shop-redis-06", Sub: "10.42.18.77 · west", Env: "prod", Status: new(views.VMState(domain.StateRunning))}}, More: true}, {ID: "services", Title: "Services", Items: []views.SearchItem{{Href: paths.Service("v2"), Title: "shop / redis", Sub: "9 VMs", Env: "prod", Status: nil}}, More: false}}}),
 		"search-nothing":       views.Search(dev("Search", "", paths.Search), views.SearchView{Query: "redsi"}),
 		"search-empty":         views.Search(dev("Search", "", paths.Search), views.SearchView{}),
 		"error-404":            views.ErrorPage(&notFound, views.ErrorView{Status: 404, Code: "VM_NOT_FOUND", Title: "shop-redis-04 is not here any more", Text: "It was deleted on 2 November with TKT-2198.", ActionLabel: "Open shop / redis", ActionHref: paths.Service("v2"), SecondLabel: "Search", SecondHref: paths.Search}),
