@@ -32,17 +32,25 @@ build: ## the binary, in bin/
 	@mkdir -p bin
 	go build -ldflags "$(LDFLAGS)" -o bin/shepherd ./cmd/shepherd
 
+.PHONY: gallery
+gallery: ## every page in every state, from literals, at localhost:8090
+	@go run -tags dev ./cmd/shepherd gallery
+
+.PHONY: screenshots
+screenshots: chromium ## the pictures of the guides (docs/images), in light, dark and phone width; WHAT=all DIR=x for all pages
+	@go run -tags dev ./cmd/shepherd gallery screenshots $(or $(DIR),docs/images) $(WHAT)
+
 # ---------- test ----------
 
 .PHONY: test
-test: postgres chromium testbed ## all tests: unit, database, handlers, end to end in Chromium on the testbed
+test: postgres chromium testbed node_modules ## all tests: unit, database, handlers, end to end in Chromium on the testbed
 	@SHEPHERD_TESTBED=$(CURDIR)/$(TESTBED) go tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -tags e2e -timeout 20m ./...
 
 .PHONY: check
 check: node_modules ## lint, vet, format, generated code fresh, rules of the house
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt: $$out"; exit 1; }
-	go vet -tags e2e ./...
-	go tool staticcheck -tags e2e ./...
+	go vet -tags e2e,dev ./...
+	go tool staticcheck -tags e2e,dev ./...
 	go run ./internal/arch/check
 	@$(MAKE) --no-print-directory fresh
 

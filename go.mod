@@ -26,6 +26,7 @@ require (
 	github.com/yuin/goldmark v1.8.7
 	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/crypto v0.58.0
+	golang.org/x/image v0.34.0
 	golang.org/x/net v0.61.0
 	k8s.io/api v0.34.3
 	k8s.io/apimachinery v0.34.3

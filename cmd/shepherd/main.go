@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -50,7 +51,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
-	for _, c := range commands {
+	for _, c := range slices.Concat(developer, commands) {
 		if rest, ok := match(c.name, args); ok {
 			err := c.run(ctx, rest)
 			switch {
@@ -88,7 +89,7 @@ func match(name string, args []string) (rest []string, ok bool) {
 func usage() {
 	w := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KubeVirt Shepherd\n\nCommands:")
-	for _, c := range commands {
+	for _, c := range slices.Concat(developer, commands) {
 		fmt.Fprintf(w, "  shepherd %s %s\t%s\n", c.name, c.args, c.help)
 	}
 	fmt.Fprintln(w, "\nEnvironment:")

@@ -1,0 +1,176 @@
+package gallery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+// Mode is how a page is looked at. Sizes are CSS pixels; a picture is as tall
+// as the page, up to MaxHeight.
+type Mode struct {
+	Name                string
+	Width, Height, tall int64
+	features            []*emulation.MediaFeature
+}
+
+func media(pairs ...string) []*emulation.MediaFeature {
+	// Motion would make every picture another one.
+	list := []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}
+	for i := 0; i < len(pairs); i += 2 {
+		list = append(list, &emulation.MediaFeature{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return list
+}
+
+// The modes of the pictures.
+var (
+	Light = Mode{"light", 1280, 800, 1600, media("prefers-color-scheme", "light")}
+	Dark  = Mode{"dark", 1280, 800, 1600, media("prefers-color-scheme", "dark")}
+	Phone = Mode{"phone", 390, 844, 1600, media("prefers-color-scheme", "light")}
+)
+
+// Modes lists them.
+func Modes() []Mode { return []Mode{Light, Dark, Phone} }
+
+// Documented are the pages whose pictures are kept beside the guides.
+var Documented = []string{
+	"approvals", "audit", "catalog", "cluster", "cluster-draft", "cluster-new", "clusters", "components", "explorer", "home",
+	"home-admin-first", "home-approver", "home-first", "login", "namespaces", "notifications", "request", "request-new", "request-new-errors",
+	"request-pending", "requests", "search", "service", "system", "ticket", "ticket-conflict", "ticket-own", "vm",
+}
+
+// File is where the picture of a page is kept below the directory of images.
+func File(dir string, m Mode, name string) string {
+	if m.Name == Light.Name {
+		return filepath.Join(dir, name+".webp")
+	}
+	return filepath.Join(dir, m.Name, name+".webp")
+}
+
+// Camera is a browser tab that looks at pages of the gallery.
+type Camera struct {
+	ctx context.Context
+	url string
+}
+
+// Chromium finds the browser: SHEPHERD_CHROMIUM, or the first one installed.
+func Chromium() (string, error) {
+	if p := os.Getenv("SHEPHERD_CHROMIUM"); p != "" {
+		return p, nil
+	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			return p, nil
+		}
+	}
+	return "", errors.New("no Chromium found: install it, or set SHEPHERD_CHROMIUM")
+}
+
+// OpenCamera serves the gallery and opens a browser on it.
+func OpenCamera(ctx context.Context) (*Camera, func(), error) {
+	path, err := Chromium()
+	if err != nil {
+		return nil, nil, err
+	}
+	server := httptest.NewServer(Handler())
+	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.Flag("font-render-hinting", "none"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("disable-background-networking", true))
+	alloc, cancel1 := chromedp.NewExecAllocator(ctx, opts...)
+	tab, cancel2 := chromedp.NewContext(alloc)
+	stop := func() { cancel2(); cancel1(); server.Close() }
+	// The browser lives as long as the context of the first action.
+	if err := chromedp.Do(tab, chromedp.Navigate("about:blank")); err != nil {
+		stop()
+		return nil, nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	return &Camera{tab, server.URL}, stop, nil
+}
+
+// Show opens a page as it is in a mode.
+func (c *Camera) Show(name string, m Mode) error {
+	if _, err := chromedp.Call(c.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: m.features}); err != nil {
+		return err
+	}
+	err := chromedp.Do(c.ctx, chromedp.EmulateViewport(m.Width, m.Height), chromedp.Navigate(c.url+"/page/"+name), chromedp.WaitReady("body"))
+	if err != nil {
+		return fmt.Errorf("%s in %s: %w", name, m.Name, err)
+	}
+	_, err = Ask[bool](c, `document.fonts.ready.then(() => true)`)
+	return err
+}
+
+// Ask evaluates an expression on the page; a promise is awaited.
+func Ask[T any](c *Camera, expression string) (T, error) {
+	return chromedp.Run(c.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// Shoot takes a picture of the page that is shown, as WebP.
+func (c *Camera) Shoot(m Mode) ([]byte, error) {
+	height, err := Ask[int64](c, `document.documentElement.scrollHeight`)
+	if err != nil {
+		return nil, err
+	}
+	height = min(max(height, m.Height), m.tall)
+	if err := chromedp.Do(c.ctx, chromedp.EmulateViewport(m.Width, height)); err != nil {
+		return nil, err
+	}
+	quality := int64(70)
+	r, err := chromedp.Call(c.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatWebp, Quality: &quality,
+		Clip: &page.Viewport{Width: float64(m.Width), Height: float64(height), Scale: 1}})
+	if err != nil {
+		return nil, err
+	}
+	return r.Data, nil
+}
+
+// Screenshots writes the pictures of the named pages, or of all when there are
+// no names, in every mode, below dir. A picture that looks like the one there
+// is left as it is.
+func Screenshots(ctx context.Context, dir string, names ...string) (written int, err error) {
+	if len(names) == 0 {
+		for _, p := range Pages() {
+			names = append(names, p.Name)
+		}
+	}
+	c, stop, err := OpenCamera(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	for _, m := range Modes() {
+		for _, name := range names {
+			if err := c.Show(name, m); err != nil {
+				return written, err
+			}
+			now, err := c.Shoot(m)
+			if err != nil {
+				return written, err
+			}
+			file := File(dir, m, name)
+			if then, err := os.ReadFile(file); err == nil {
+				if share, err := Differs(then, now); err == nil && share <= Tolerance {
+					continue
+				}
+			}
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				return written, err
+			}
+			if err := os.WriteFile(file, now, 0o644); err != nil {
+				return written, err
+			}
+			written++
+		}
+	}
+	return written, nil
+}
+
