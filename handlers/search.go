@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -23,7 +24,71 @@ func (s *Server) showSearch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	clean, _ := cleanText(q, false)
-	return s.page(w, r, http.StatusOK, views.Search(sh, views.SearchView{Query: clean, Groups: searchGroups(found)}))
+	groups := append(places(actor(r), q), searchGroups(found)...)
+	if fragment(r) == "palette-hits" {
+		sh.Hits, sh.Query = groups, clean
+	}
+	return s.page(w, r, http.StatusOK, views.Search(sh, views.SearchView{Query: clean, Groups: groups}))
+}
+
+// place is a page or an action that the search leads to. also are other words
+// that people look for it by.
+type place struct {
+	title, also, href string
+	permission        permission
+	admins            bool // only admins may do it; others may learn of it
+}
+
+var (
+	pages = []place{
+		{"Home", "start overview", paths.Home, "home.read", false},
+		{"Explorer", "tree systems services", paths.Explorer, "system.read", false},
+		{"Requests", "tickets orders", paths.Requests, "ticket.read", false},
+		{"Approvals", "queue decide tickets", paths.Approvals, "ticket.decide", false},
+		{"Clusters", "kubeconfig health", paths.Clusters, "cluster.read", false},
+		{"Namespaces", "environments", paths.Namespaces, "namespace.read", false},
+		{"Templates and sizes", "catalog images", paths.Catalog, "catalog.read", false},
+		{"Audit log", "records history", paths.Audit, "audit.read", false},
+		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
+	}
+	actions = []place{
+		{"Request VM", "new create machine order", paths.NewRequest, "ticket.create", false},
+		{"New system", "create make", paths.NewSystem, "system.create", false},
+		{"Add cluster", "new upload kubeconfig", paths.NewCluster, "cluster.create", true},
+		{"Register namespace", "new add", paths.NewNamespace, "namespace.create", true},
+	}
+)
+
+// places are the pages and actions whose words begin with those of the query
+// and that the actor may go to; without a query all of them.
+func places(a domain.Actor, query string) []views.SearchGroup {
+	var groups []views.SearchGroup
+	for _, g := range []struct {
+		id, title string
+		list      []place
+	}{{"actions", "Actions", actions}, {"pages", "Pages", pages}} {
+		group := views.SearchGroup{ID: g.id, Title: g.title}
+		for _, p := range g.list {
+			if p.permission.enter(a) == nil && (a.IsAdmin() || !p.admins) && means(p, query) {
+				group.Items = append(group.Items, views.SearchItem{Href: p.href, Title: p.title})
+			}
+		}
+		if len(group.Items) > 0 {
+			groups = append(groups, group)
+		}
+	}
+	return groups
+}
+
+// means says whether every word of the query begins a word of the place.
+func means(p place, query string) bool {
+	have := strings.Fields(strings.ToLower(p.title + " " + p.also))
+	for word := range strings.FieldsSeq(strings.ToLower(query)) {
+		if !slices.ContainsFunc(have, func(h string) bool { return strings.HasPrefix(h, word) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func searchGroups(f search.Results) []views.SearchGroup {

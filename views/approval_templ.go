@@ -1609,7 +1609,7 @@ func ticketConflict(number int, c ConflictView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 113, "Nothing of yours was saved. What you typed is still below, to copy.</p><p class=\"mt-2 flex gap-2\"><a class=\"btn btn-sm\" href=\"")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 113, "Nothing of yours was saved. What you typed is still below, to copy.</p><p class=\"mt-2 flex flex-wrap gap-2\"><a class=\"btn btn-sm\" href=\"")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

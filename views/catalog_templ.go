@@ -102,7 +102,7 @@ func Catalog(s Shell, v CatalogView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "</div><section class=\"border-t\" aria-labelledby=\"templates\"><div class=\"flex items-center gap-2 px-4 md:px-6 pt-3 pb-1\"><h2 class=\"h2\" id=\"templates\">Templates</h2>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 2, "</div><section class=\"border-t\"><div class=\"flex items-center gap-2 px-4 md:px-6 pt-3 pb-1\"><h2 class=\"h2\" id=\"templates\">Templates</h2>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -125,7 +125,7 @@ func Catalog(s Shell, v CatalogView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "</section><section aria-labelledby=\"sizes\"><div class=\"flex flex-wrap items-center gap-2 px-4 md:px-6 pt-4 pb-1\"><h2 class=\"h2\" id=\"sizes\">Instance sizes</h2>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "</section><section><div class=\"flex flex-wrap items-center gap-2 px-4 md:px-6 pt-4 pb-1\"><h2 class=\"h2\" id=\"sizes\">Instance sizes</h2>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

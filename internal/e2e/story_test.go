@@ -172,7 +172,7 @@ func keyboard(p *page, service, vmName string) {
 	p.keys(kb.Enter)
 	p.sees("#vm-head", vmName, 10*time.Second)
 	p.keys("/")
-	if !p.exists("#search:focus") {
+	if !p.exists("#palette[open] #palette-q:focus") {
 		p.t.Error("the key / does not lead to the search")
 	}
 }

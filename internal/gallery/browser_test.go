@@ -74,7 +74,7 @@ func TestAxeFinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask[int](t, c, axe(t))
-	ask[int](t, c, `document.querySelector("main").insertAdjacentHTML("beforeend", "<img src='data:,'><button></button><p class='text-line'>too pale to read</p>"), 0`)
+	ask[int](t, c, `document.querySelector("main").insertAdjacentHTML("beforeend", "<img src='data:,'><button></button><p>too pale to read</p>"), document.querySelector("main").lastChild.style.color = "#ddd", 0`)
 	found := strings.Join(ask[[]string](t, c, violations), "\n")
 	for _, rule := range []string{"image-alt", "button-name", "color-contrast"} {
 		if !strings.Contains(found, rule) {
@@ -210,4 +210,3 @@ func TestDiffersFinds(t *testing.T) {
 		t.Error("a broken picture is compared")
 	}
 }
-

@@ -173,4 +173,3 @@ func Screenshots(ctx context.Context, dir string, names ...string) (written int,
 	}
 	return written, nil
 }
-

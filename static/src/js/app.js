@@ -95,7 +95,12 @@
   let prefix = 0; // when g was pressed
 
   document.addEventListener("keydown", (e) => {
-    if (e.isComposing || e.altKey || e.metaKey) return;
+    if (e.isComposing || e.altKey || paletteKey(e)) return;
+    if ((e.ctrlKey || e.metaKey) && e.key === "k") {
+      e.preventDefault();
+      return search();
+    }
+    if (e.metaKey) return;
     if (e.ctrlKey) {
       const form = e.key === "Enter" && e.target.closest("form[data-send]");
       if (form) form.requestSubmit();
@@ -120,11 +125,34 @@
     else own.focus();
   });
 
+  /* ---------- palette ---------- */
+
+  const palette = one("#palette"), query = one("#palette-q");
   function search() {
-    const field = one("#search");
-    if (shown(field)) field.select();
-    else location.assign("/search");
+    if (!palette) return location.assign("/search");
+    if (palette.open) return palette.close();
+    palette.showModal();
+    query.select();
+    query.dispatchEvent(new Event("palette-open"));
   }
+  // The focus stays in the field; the chosen entry is told by its id.
+  function choose(entry) {
+    for (const el of all("[role=option]", palette)) el.setAttribute("aria-selected", el === entry);
+    if (entry) query.setAttribute("aria-activedescendant", entry.id);
+    else query.removeAttribute("aria-activedescendant");
+    entry?.scrollIntoView({ block: "nearest" });
+  }
+  function paletteKey(e) {
+    if (!palette?.open) return false;
+    const list = all("a[role=option]", palette), at = list.findIndex((el) => el.getAttribute("aria-selected") === "true");
+    const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+    if (step && list.length) choose(list[(at + step + list.length) % list.length]);
+    else if (e.key === "Enter" && list[at]) list[at].click();
+    else return !e.ctrlKey && !e.metaKey;
+    e.preventDefault();
+    return true;
+  }
+  palette?.addEventListener("click", (e) => e.target === palette && palette.close());
 
   const keysOn = one("#keys-on");
   if (keysOn) {
@@ -342,6 +370,7 @@
   });
 
   function enhance(root) {
+    if (root.id === "palette-hits") choose(one("a[role=option]", root));
     for (const el of within(root, "[data-copy], [data-needs-keys]")) el.hidden = false;
     if (document.documentElement.dataset.stream) for (const word of within(root, "[data-live-word]")) word.hidden = false;
     if (root === document.body || root.id === "tree") startTree();
