@@ -3,9 +3,14 @@ package handlers
 import (
 	"cmp"
 	"net/http"
+	"slices"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
 // showCatalog answers GET /catalog.
@@ -18,10 +23,10 @@ func (s *Server) showCatalog(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var v views.CatalogView
+	v := views.CatalogView{CanCreate: actor(r).IsAdmin()}
 	for _, t := range templates {
 		v.Templates = append(v.Templates, views.TemplateRow{
-			Name: t.Name, System: t.DisplayName, Version: t.Version, Image: t.Image, State: t.Status, Note: cmp.Or(t.Note, t.Description),
+			ID: t.ID, Name: t.Name, System: t.DisplayName, Version: t.Version, Image: t.Image, State: t.Status, Note: cmp.Or(t.Note, t.Description),
 			Environments: domain.Environments(),
 		})
 	}
@@ -35,4 +40,119 @@ func (s *Server) showCatalog(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.page(w, r, http.StatusOK, views.Catalog(sh, v))
+}
+
+type templateForm struct {
+	Name        string `form:"name" label:"Name"`
+	DisplayName string `form:"display_name" label:"System"`
+	Description string `form:"description" label:"Description"`
+	Image       string `form:"image" label:"Image"`
+	MinDisk     number `form:"min_disk_gib" label:"Smallest disk, GiB" validate:"min=1,max=65536"`
+	CloudInit   string `form:"cloud_init" label:"First boot"`
+}
+
+// newTemplate answers GET /catalog/templates/new; from is a template whose next
+// version it is to be.
+func (s *Server) newTemplate(w http.ResponseWriter, r *http.Request) error {
+	form := templateForm{MinDisk: whole(10)}
+	if from := r.URL.Query().Get("from"); from != "" {
+		list, err := s.Catalog.Templates(r.Context(), actor(r))
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(list, func(t catalog.Template) bool { return t.ID == from })
+		if i < 0 {
+			return apperr.New(apperr.ErrNotFound)
+		}
+		t := list[i]
+		form = templateForm{Name: t.Name, DisplayName: t.DisplayName, Description: t.Description, Image: t.Image, MinDisk: whole(t.MinDiskGiB)}
+	}
+	return s.templateForm(w, r, form, nil)
+}
+
+// createTemplate answers POST /catalog/templates.
+func (s *Server) createTemplate(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[templateForm](r)
+	if err == nil {
+		_, err = s.Catalog.CreateTemplate(r.Context(), actor(r), catalog.NewTemplate{
+			Name: form.Name, DisplayName: form.DisplayName, Description: form.Description, Image: form.Image,
+			MinDiskGiB: form.MinDisk.Value, CloudInit: domain.Secret(form.CloudInit),
+		})
+	}
+	if err != nil {
+		return s.templateForm(w, r, form, err)
+	}
+	s.flash(r, ui.OK, form.Name+" is published", "Everybody can ask for it now.")
+	return s.redirect(w, r, paths.Catalog)
+}
+
+func (s *Server) templateForm(w http.ResponseWriter, r *http.Request, form templateForm, err error) error {
+	errs, status, err := rejected(r, form, err)
+	if err != nil {
+		return err
+	}
+	v := views.TemplateFormView{
+		Name: form.Name, DisplayName: form.DisplayName, Description: form.Description, Image: form.Image, MinDisk: form.MinDisk.Text,
+		CloudInit: form.CloudInit, Errors: errs,
+	}
+	list, err := s.Catalog.Templates(r.Context(), actor(r))
+	if err != nil {
+		return err
+	}
+	// Also of a rejected form: it says by itself that it is a next version.
+	for _, t := range list {
+		if t.Name == form.Name && t.Status == "active" {
+			v.From, v.HadCloudInit = t.Name, t.HasCloudInit
+		}
+	}
+	sh, err := s.shell(r, "New template", "catalog")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.TemplateForm(sh, v))
+}
+
+type sizeForm struct {
+	Name    string `form:"name" label:"Name"`
+	CPU     number `form:"cpu" label:"vCPU" validate:"min=1,max=512"`
+	Memory  number `form:"memory" label:"Memory, GiB" validate:"min=1,max=16384"`
+	Disk    number `form:"disk" label:"Disk, GiB" validate:"min=1,max=65536"`
+	MaxDisk number `form:"max_disk" label:"Largest disk, GiB" validate:"min=1,max=65536"`
+}
+
+// newSize answers GET /catalog/sizes/new.
+func (s *Server) newSize(w http.ResponseWriter, r *http.Request) error {
+	return s.sizeForm(w, r, sizeForm{CPU: whole(2), Memory: whole(4), Disk: whole(20), MaxDisk: whole(200)}, nil)
+}
+
+// createSize answers POST /catalog/sizes.
+func (s *Server) createSize(w http.ResponseWriter, r *http.Request) error {
+	form, err := decode[sizeForm](r)
+	if err == nil && form.Disk.Value > form.MaxDisk.Value {
+		err = apperr.Field("disk", apperr.ErrOutOfRange).With("min", 1).With("max", form.MaxDisk.Value).With("unit", "GiB")
+	}
+	if err == nil {
+		_, err = s.Catalog.CreateSize(r.Context(), actor(r), catalog.NewSize{
+			Name: form.Name, CPU: form.CPU.Value, MemoryMiB: form.Memory.Value * 1024, DiskGiB: form.Disk.Value, MaxDiskGiB: form.MaxDisk.Value,
+		})
+	}
+	if err != nil {
+		return s.sizeForm(w, r, form, err)
+	}
+	s.flash(r, ui.OK, form.Name+" is published", "Everybody can ask for it now.")
+	return s.redirect(w, r, paths.Catalog)
+}
+
+func (s *Server) sizeForm(w http.ResponseWriter, r *http.Request, form sizeForm, err error) error {
+	errs, status, err := rejected(r, form, err)
+	if err != nil {
+		return err
+	}
+	sh, err := s.shell(r, "New size", "catalog")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.SizeForm(sh, views.SizeFormView{
+		Name: form.Name, CPU: form.CPU.Text, Memory: form.Memory.Text, Disk: form.Disk.Text, MaxDisk: form.MaxDisk.Text, Errors: errs,
+	}))
 }

@@ -63,6 +63,7 @@ type Config struct {
 	// Tokens signs programs in by a bearer token; nil: none comes in.
 	Tokens auth.AuthProvider
 
+	PublicURL      string // scheme and host of links that leave the portal
 	Version        string
 	Secure         bool           // browsers come through TLS
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed

@@ -58,6 +58,14 @@ var matrix = map[string]string{
 	"POST /approvals/{ticket}":            "LFFF2NF2",
 	"POST /approvals/{ticket}/check":      "LFFF2NF2",
 	"GET /catalog":                        "L2222222",
+	"GET /catalog/templates/new":          "LFFFFFF2",
+	"POST /catalog/templates":             "LFFFFFFI",
+	"GET /catalog/sizes/new":              "LFFFFFF2",
+	"POST /catalog/sizes":                 "LFFFFFFI",
+	"GET /people":                         "LFFFFFF2",
+	"GET /people/new":                     "LFFFFFF2",
+	"POST /people":                        "LFFFFFFI",
+	"POST /people/{person}/link":          "LFFFFFFN",
 	"GET /audit":                          "LFFFFF22",
 	"GET /notifications":                  "L2222222",
 	"POST /notifications":                 "L3333333",
@@ -86,7 +94,7 @@ func TestMatrix(t *testing.T) {
 	ctx := t.Context()
 	m := s.vm(s.test, 1, domain.StateRunning)
 	own := map[string]string{
-		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none",
+		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(),
 		"{draft}": m.ID.String(), "{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(ctx).String(),
 	}
 	people := []*browser{s.anonymous(), s.outsider, s.viewer, s.dev, s.approver, s.prodBoss, s.auditor, s.admin}
@@ -148,6 +156,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
+		paths.PersonLink("{person}"),
 	} {
 		if p = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(p); !known[p] {
 			t.Errorf("%s leads nowhere", p)

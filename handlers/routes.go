@@ -32,7 +32,8 @@ var gates = map[permission]func(domain.Actor) bool{
 	"ticket.decide": domain.Actor.Approves,
 	"cluster.read":  seesClusters, "cluster.create": seesClusters, "cluster.check": seesClusters,
 	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
-	"audit.read": domain.Actor.CanAudit,
+	"audit.read":     domain.Actor.CanAudit,
+	"catalog.create": domain.Actor.IsAdmin, "person.read": domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin,
 }
 
 // hidden permissions answer NOT_FOUND where the gate is closed: for these
@@ -124,6 +125,16 @@ func (s *Server) routes() []route {
 		{post, paths.Approvals + "/{ticket}/check", "ticket.decide", s.checkTicket},
 
 		{get, paths.Catalog, "catalog.read", s.showCatalog},
+		{get, paths.NewTemplate, "catalog.create", s.newTemplate},
+		{post, paths.Templates, "catalog.create", s.createTemplate},
+		{get, paths.NewSize, "catalog.create", s.newSize},
+		{post, paths.Sizes, "catalog.create", s.createSize},
+
+		{get, paths.People, "person.read", s.listPeople},
+		{get, paths.NewPerson, "person.create", s.newPerson},
+		{post, paths.People, "person.create", s.invitePerson},
+		{post, paths.People + "/{person}/link", "person.link", s.newPersonLink},
+
 		{get, paths.Audit, "audit.read", s.showAudit},
 		{get, paths.Notifications, "notification.read", s.showInbox},
 		{post, paths.Notifications, "notification.update", s.readAll},

@@ -48,6 +48,7 @@ var (
 		{"Clusters", "kubeconfig health", paths.Clusters, "cluster.read", false},
 		{"Namespaces", "environments", paths.Namespaces, "namespace.read", false},
 		{"Templates and sizes", "catalog images", paths.Catalog, "catalog.read", false},
+		{"People", "users accounts roles members", paths.People, "person.read", false},
 		{"Audit log", "records history", paths.Audit, "audit.read", false},
 		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
 	}
@@ -55,6 +56,9 @@ var (
 		{"Request VM", "new create machine order", paths.NewRequest, "ticket.create", false},
 		{"New system", "create make", paths.NewSystem, "system.create", false},
 		{"Add cluster", "new upload kubeconfig", paths.NewCluster, "cluster.create", true},
+		{"Invite somebody", "new user account person people", paths.NewPerson, "person.create", false},
+		{"New template", "create image catalog", paths.NewTemplate, "catalog.create", false},
+		{"New size", "create instance catalog", paths.NewSize, "catalog.create", false},
 		{"Register namespace", "new add", paths.NewNamespace, "namespace.create", true},
 	}
 )

@@ -26,6 +26,12 @@ const (
 	Namespaces    = "/namespaces"
 	NewNamespace  = "/namespaces/new"
 	Catalog       = "/catalog"
+	Templates     = "/catalog/templates"
+	NewTemplate   = "/catalog/templates/new"
+	Sizes         = "/catalog/sizes"
+	NewSize       = "/catalog/sizes/new"
+	People        = "/people"
+	NewPerson     = "/people/new"
 	Audit         = "/audit"
 	Notifications = "/notifications"
 	Events        = "/events"
@@ -113,3 +119,9 @@ func EventsFor(topics ...string) string {
 	}
 	return Events + "?" + v.Encode()
 }
+
+// PersonLink is where a new one-time link of an account is asked for.
+func PersonLink(id string) string { return People + "/" + url.PathEscape(id) + "/link" }
+
+// NextVersion is the form for the next version of a template, by its id.
+func NextVersion(template string) string { return NewTemplate + "?from=" + url.QueryEscape(template) }

@@ -23,6 +23,7 @@ const (
 	ErrInvalidChoice  = "INVALID_CHOICE"
 	ErrInvalidName    = "INVALID_NAME" // RFC 1035 label
 	ErrInvalidText    = "INVALID_TEXT" // not UTF-8, or control characters
+	ErrInvalidImage   = "INVALID_IMAGE"
 	ErrInvalidSSHKey  = "INVALID_SSH_KEY"
 	ErrPrivateSSHKey  = "PRIVATE_SSH_KEY"
 	ErrForbiddenField = "FORBIDDEN_FIELD"
@@ -139,7 +140,7 @@ var kinds = map[string]Kind{
 	ErrCrossOrigin: Forbidden, ErrMethod: Invalid, ErrAppendOnly: Internal, ErrTooLarge: TooLarge, ErrTooMany: TooMany,
 
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
-	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid,
+	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
 	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,

@@ -149,7 +149,8 @@ func (s *Service) CreateUser(ctx context.Context, actor domain.Actor, in NewUser
 	if !actor.IsAdmin() {
 		return "", apperr.New(apperr.ErrForbidden)
 	}
-	return s.create(ctx, actor, in)
+	p, _, err := s.create(ctx, actor, in, false)
+	return p.ID, err
 }
 
 // EnsureUser makes an account unless the name has one, and answers with its id.
@@ -161,15 +162,16 @@ func (s *Service) EnsureUser(ctx context.Context, in NewUser) (id string, create
 		if apperr.CodeOf(err) != apperr.ErrNotFound {
 			return p.ID, false, err
 		}
-		id, err = s.create(ctx, domain.Shepherd(), in)
+		p, _, err = s.create(ctx, domain.Shepherd(), in, false)
 		if apperr.CodeOf(err) != apperr.ErrNameTaken {
-			return id, err == nil, err
+			return p.ID, err == nil, err
 		}
 	}
 	return "", false, apperr.Field("username", apperr.ErrNameTaken).With("name", in.Username)
 }
 
-func (s *Service) create(ctx context.Context, actor domain.Actor, in NewUser) (id string, err error) {
+// create makes an account, and a one-time link to it when somebody is invited.
+func (s *Service) create(ctx context.Context, actor domain.Actor, in NewUser, invite bool) (p Person, token string, err error) {
 	var wrong apperr.List
 	in.DisplayName = strings.TrimSpace(in.DisplayName)
 	checkUsername(&wrong, in.Username)
@@ -186,12 +188,12 @@ func (s *Service) create(ctx context.Context, actor domain.Actor, in NewUser) (i
 		wrong = append(wrong, checkBinding(b)...)
 	}
 	if err := wrong.Err(); err != nil {
-		return "", err
+		return p, "", err
 	}
 	hash := ""
 	if in.Password != "" {
 		if hash, err = s.Local.Hash(ctx, in.Password); err != nil {
-			return "", err
+			return p, "", err
 		}
 	}
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
@@ -204,10 +206,13 @@ func (s *Service) create(ctx context.Context, actor domain.Actor, in NewUser) (i
 				return err
 			}
 		}
-		id = u.ID.String()
-		return nil
+		p = person(u)
+		if invite {
+			token, err = s.link(ctx, tx, actor, u, InviteLifetime)
+		}
+		return err
 	})
-	return id, err
+	return p, token, err
 }
 
 func checkUsername(wrong *apperr.List, name string) {

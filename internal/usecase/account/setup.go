@@ -16,8 +16,12 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
-// setupLifetime is how long a one-time link works.
-const setupLifetime = time.Hour
+// How long a one-time link works: one from the command line is used at once,
+// one for somebody else has to reach him.
+const (
+	setupLifetime  = time.Hour
+	InviteLifetime = 72 * time.Hour
+)
 
 // CreateSetup makes a one-time token that sets the password of an account, and
 // the account with a platform-wide role when there is none; role may be "". A
@@ -32,7 +36,6 @@ func (s *Service) CreateSetup(ctx context.Context, username string, role domain.
 	if err := wrong.Err(); err != nil {
 		return "", err
 	}
-	token = rand.Text()
 	shepherd := domain.Shepherd()
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		u, err := tx.User.Query().Where(user.Username(username)).ForUpdate().Only(ctx)
@@ -50,21 +53,29 @@ func (s *Service) CreateSetup(ctx context.Context, username string, role domain.
 				return err
 			}
 		}
-		now, err := s.DB.Now(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if err := tx.User.UpdateOne(u).SetSetupHash(digest(token)).SetSetupExpiresAt(now.Add(setupLifetime)).Exec(ctx); err != nil {
-			return err
-		}
-		return audit.Write(ctx, tx, shepherd, audit.Entry{
-			Action: "user.invite", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: username,
-		})
+		token, err = s.link(ctx, tx, shepherd, u, setupLifetime)
+		return err
 	})
 	if err != nil {
 		return "", err
 	}
 	return token, nil
+}
+
+// link makes a one-time token for an account; u is locked or new. The token is
+// stored as its digest only, so nobody can be shown it a second time.
+func (s *Service) link(ctx context.Context, tx *ent.Tx, by domain.Actor, u *ent.User, life time.Duration) (token string, err error) {
+	now, err := s.DB.Now(ctx, tx)
+	if err != nil {
+		return "", err
+	}
+	token = rand.Text()
+	if err := tx.User.UpdateOne(u).SetSetupHash(digest(token)).SetSetupExpiresAt(now.Add(life)).Exec(ctx); err != nil {
+		return "", err
+	}
+	return token, audit.Write(ctx, tx, by, audit.Entry{
+		Action: "user.invite", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
+	})
 }
 
 // SetupPerson says whose password a link would set. SETUP_LINK_INVALID when it

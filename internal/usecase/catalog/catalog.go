@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -132,7 +133,7 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 		}
 	}
 	if !isImage(in.Image) {
-		wrong.Add("image", apperr.ErrInvalidChoice)
+		wrong.Add("image", apperr.ErrInvalidImage)
 	}
 	if in.MinDiskGiB == 0 {
 		in.MinDiskGiB = 10
@@ -140,8 +141,8 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 	if in.MinDiskGiB < 0 || in.MinDiskGiB > maxDisk {
 		wrong = append(wrong, apperr.Field("min_disk_gib", apperr.ErrOutOfRange).With("min", 1).With("max", maxDisk).With("unit", "GiB"))
 	}
-	if !isCloudConfig(in.CloudInit) {
-		wrong.Add("cloud_init", apperr.ErrCloudInit)
+	if e := checkCloudConfig(in.CloudInit); e != nil {
+		wrong = append(wrong, e.At("cloud_init"))
 	}
 	if err := wrong.Err(); err != nil {
 		return "", err
@@ -198,21 +199,37 @@ func isImage(image string) bool {
 	return err == nil && len(image) <= maxImage && (u.Scheme == "docker" || u.Scheme == "https") && u.Host != "" && u.User == nil
 }
 
-// isCloudConfig says whether data is one cloud-config document, or nothing.
-// The parser's words are not passed on: they may quote a secret.
-func isCloudConfig(data domain.Secret) bool {
+// atLine is how the YAML parser says where it stopped.
+var atLine = regexp.MustCompile(`line (\d+)`)
+
+// checkCloudConfig says why data is not one cloud-config document, or nothing.
+// Of the parser's words only the line is passed on: they may quote a secret.
+func checkCloudConfig(data domain.Secret) *apperr.AppError {
 	if len(data) == 0 {
-		return true
+		return nil
 	}
-	if len(data) > maxCloudInit || !bytes.HasPrefix(data, []byte("#cloud-config\n")) {
-		return false
+	first, _, _ := bytes.Cut(data, []byte("\n"))
+	if len(data) > maxCloudInit || !bytes.Equal(bytes.TrimRight(first, " \r"), []byte("#cloud-config")) {
+		return apperr.New(apperr.ErrCloudInit)
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more map[string]any
-	if err := d.Decode(&doc); err != nil {
-		return errors.Is(err, io.EOF) // only comments
+	err := d.Decode(&doc)
+	if errors.Is(err, io.EOF) {
+		return nil // only comments
 	}
-	return errors.Is(d.Decode(&more), io.EOF)
+	if err == nil {
+		if err = d.Decode(&more); errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+	e := apperr.New(apperr.ErrCloudInit)
+	if err != nil {
+		if at := atLine.FindStringSubmatch(err.Error()); at != nil {
+			e = e.With("line", at[1])
+		}
+	}
+	return e
 }
 
 // place binds sealed first-boot data to its row.

@@ -1,0 +1,108 @@
+package account
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/user"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
+)
+
+// Member is a person as the list of people shows him.
+type Member struct {
+	Person
+	Bindings     []domain.Binding // platform-wide ones and those of an environment
+	Systems      int              // that he is a member of
+	Disabled     bool
+	Invited      bool // has not set a password yet
+	LastSignInAt *time.Time
+}
+
+// People lists everybody by user name. Admins only.
+func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.Page) (listing.Of[Member], error) {
+	if !actor.IsAdmin() {
+		return listing.Of[Member]{}, apperr.New(apperr.ErrForbidden)
+	}
+	after, _, err := page.Name()
+	if err != nil {
+		return listing.Of[Member]{}, err
+	}
+	rows, err := s.DB.Ent.User.Query().Where(user.UsernameGT(after)).Order(ent.Asc(user.FieldUsername)).
+		Limit(page.Size() + 1).WithBindings().All(ctx)
+	if err != nil {
+		return listing.Of[Member]{}, database.Classify(err)
+	}
+	return listing.Make(page, rows, member, func(u *ent.User) string { return listing.ByName(u.Username, u.ID) }), nil
+}
+
+func member(u *ent.User) Member {
+	m := Member{
+		Person: person(u), Disabled: u.Disabled, Invited: u.PasswordHash == "", LastSignInAt: u.LastSignInAt,
+	}
+	systems := map[uuid.UUID]bool{}
+	for _, b := range u.Edges.Bindings {
+		if b.SystemID != nil {
+			systems[*b.SystemID] = true
+			continue
+		}
+		of := domain.Binding{Role: domain.Role(b.Role)}
+		if b.Environment != nil {
+			of.Environment = domain.Environment(*b.Environment)
+		}
+		m.Bindings = append(m.Bindings, of)
+	}
+	m.Systems = len(systems)
+	return m
+}
+
+// HasOthers says whether anybody but the actor has an account that works.
+func (s *Service) HasOthers(ctx context.Context, actor domain.Actor) (bool, error) {
+	self, _ := uuid.Parse(actor.UserID) // no user has the zero id
+	there, err := s.DB.Ent.User.Query().Where(user.IDNEQ(self), user.Disabled(false)).Exist(ctx)
+	return there, database.Classify(err)
+}
+
+// Invite makes an account without a password, and the token of a one-time link
+// that sets one. The token is shown once. Admins only.
+func (s *Service) Invite(ctx context.Context, actor domain.Actor, in NewUser) (Person, string, error) {
+	if !actor.IsAdmin() {
+		return Person{}, "", apperr.New(apperr.ErrForbidden)
+	}
+	in.Password = ""
+	return s.create(ctx, actor, in, true)
+}
+
+// NewLink makes a new one-time link for an account, for somebody who lost his
+// password or the first link; links before it stop to work. Admins only.
+// NOT_FOUND, and FORBIDDEN for a disabled account.
+func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string) (p Person, token string, err error) {
+	if !actor.IsAdmin() {
+		return p, "", apperr.New(apperr.ErrForbidden)
+	}
+	id, err := listing.Key(userID)
+	if err != nil {
+		return p, "", err
+	}
+	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
+		if ent.IsNotFound(err) {
+			return apperr.New(apperr.ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		if u.Disabled {
+			return apperr.New(apperr.ErrForbidden).With("name", u.Username)
+		}
+		p = person(u)
+		token, err = s.link(ctx, tx, actor, u, InviteLifetime)
+		return err
+	})
+	return p, token, err
+}
