@@ -67,7 +67,7 @@ func (s *Server) newTemplate(w http.ResponseWriter, r *http.Request) error {
 		t := list[i]
 		form = templateForm{Name: t.Name, DisplayName: t.DisplayName, Description: t.Description, Image: t.Image, MinDisk: whole(t.MinDiskGiB)}
 	}
-	return s.templateForm(w, r, form, nil)
+	return s.templateForm(w, r, restored(s, w, r, form), nil)
 }
 
 // createTemplate answers POST /catalog/templates.
@@ -122,7 +122,7 @@ type sizeForm struct {
 
 // newSize answers GET /catalog/sizes/new.
 func (s *Server) newSize(w http.ResponseWriter, r *http.Request) error {
-	return s.sizeForm(w, r, sizeForm{CPU: whole(2), Memory: whole(4), Disk: whole(20), MaxDisk: whole(200)}, nil)
+	return s.sizeForm(w, r, restored(s, w, r, sizeForm{CPU: whole(2), Memory: whole(4), Disk: whole(20), MaxDisk: whole(200)}), nil)
 }
 
 // createSize answers POST /catalog/sizes.

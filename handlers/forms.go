@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -288,12 +289,14 @@ func (s *Server) keepDraft(w http.ResponseWriter, r *http.Request) {
 	if r.Method != post || kind != "application/x-www-form-urlencoded" || parse(r) != nil || len(r.PostForm) == 0 {
 		return
 	}
+	kept := maps.Clone(r.PostForm)
+	delete(kept, "cloud_init") // may hold a secret, and a cookie stays in the browser
 	var b bytes.Buffer
 	z, err := flate.NewWriter(&b, flate.BestCompression)
 	if err != nil {
 		return // the level is a constant
 	}
-	if json.NewEncoder(z).Encode(draft{pageOf(r), r.PostForm}) != nil || z.Close() != nil {
+	if json.NewEncoder(z).Encode(draft{pageOf(r), kept}) != nil || z.Close() != nil {
 		return
 	}
 	if text := base64.RawURLEncoding.EncodeToString(b.Bytes()); len(text) <= maxDraftCookie {

@@ -2,12 +2,14 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
@@ -180,6 +182,11 @@ func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	v.Stats = append(v.Stats, stat(len(v.Failed), "failed or stuck", ui.Bad), stat(vms, "VMs", ""), stat(down, "clusters not healthy", ui.Bad))
+	if a.IsAdmin() {
+		if v.Setup, err = s.setupSteps(r, len(clusters.Items) > 0); err != nil {
+			return err
+		}
+	}
 	if v.Activity, err = s.activity(r, audit.Filter{}); err != nil {
 		return err
 	}
@@ -188,6 +195,54 @@ func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.page(w, r, http.StatusOK, views.ApproverHome(sh, v))
+}
+
+// setupSteps are the steps that make a new platform ready for teams; nil when
+// all are done.
+func (s *Server) setupSteps(r *http.Request, hasCluster bool) ([]ui.ChecklistStep, error) {
+	ctx, a := r.Context(), actor(r)
+	namespaces, err := s.Clusters.Namespaces(ctx, a, cluster.Page{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	templates, err := s.Catalog.Templates(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := s.Catalog.Sizes(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	others, err := s.Accounts.HasOthers(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	steps := []ui.ChecklistStep{
+		{
+			Title: "Add a cluster", Done: hasCluster, Action: "Add cluster", Href: paths.NewCluster,
+			Text: "Upload the kubeconfig of a cluster with KubeVirt, see what the checks say, confirm. It takes about five minutes.",
+		},
+		{
+			Title: "Register a namespace", Done: len(namespaces.Items) > 0, Action: "Register namespace", Href: paths.NewNamespace,
+			Text: "Where systems may live. Its environment, test or prod, decides how careful the rules are.",
+		},
+		{
+			Title: "Publish a template", Done: slices.ContainsFunc(templates, func(t catalog.Template) bool { return t.Status == "active" }),
+			Action: "New template", Href: paths.NewTemplate, Text: "A system image that people can ask for, with what it does at its first boot.",
+		},
+		{
+			Title: "Publish a size", Done: slices.ContainsFunc(sizes, func(z catalog.Size) bool { return z.Status == "active" }),
+			Action: "New size", Href: paths.NewSize, Text: "A number of vCPU with memory and disk. Two or three are enough to begin with.",
+		},
+		{
+			Title: "Invite people", Done: others, Action: "Invite", Href: paths.NewPerson,
+			Text: "Developers need no role. Nobody decides about his own request, so a second approver keeps you moving.",
+		},
+	}
+	if ui.AllDone(steps) {
+		return nil, nil
+	}
+	return steps, nil
 }
 
 // stat is a number; it has a colour only when there is something to see.

@@ -45,8 +45,8 @@ func Modes() []Mode { return []Mode{Light, Dark, Phone} }
 // Documented are the pages whose pictures are kept beside the guides.
 var Documented = []string{
 	"approvals", "audit", "catalog", "cluster", "cluster-draft", "cluster-new", "clusters", "components", "explorer", "home",
-	"home-admin-first", "home-approver", "home-first", "login", "namespaces", "notifications", "request", "request-new", "request-new-errors",
-	"request-pending", "requests", "search", "service", "system", "ticket", "ticket-conflict", "ticket-own", "vm",
+	"home-admin-first", "home-approver", "home-first", "login", "namespaces", "notifications", "people", "person-link", "request", "request-new", "request-new-errors",
+	"request-pending", "requests", "search", "service", "system", "template-form", "ticket", "ticket-conflict", "ticket-own", "vm",
 }
 
 // File is where the picture of a page is kept below the directory of images.

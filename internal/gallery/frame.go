@@ -85,6 +85,16 @@ func activity() []views.HomeActivity {
 	}
 }
 
+func setup() []ui.ChecklistStep {
+	return []ui.ChecklistStep{
+		{Title: "Add a cluster", Text: "Upload the kubeconfig of a cluster with KubeVirt, see what the checks say, confirm. It takes about five minutes.", Action: "Add cluster", Href: paths.NewCluster, Done: true},
+		{Title: "Register a namespace", Text: "Where systems may live. Its environment, test or prod, decides how careful the rules are.", Action: "Register namespace", Href: paths.NewNamespace},
+		{Title: "Publish a template", Text: "A system image that people can ask for, with what it does at its first boot.", Action: "New template", Href: paths.NewTemplate},
+		{Title: "Publish a size", Text: "A number of vCPU with memory and disk. Two or three are enough to begin with.", Action: "New size", Href: paths.NewSize},
+		{Title: "Invite people", Text: "Developers need no role. Nobody decides about his own request, so a second approver keeps you moving.", Action: "Invite", Href: paths.NewPerson},
+	}
+}
+
 func services(prefix string) []views.ServiceRow {
 	return []views.ServiceRow{
 		{ID: "v2", Name: prefix + "redis", Env: "prod", VMs: 9, Running: 4, Busy: 1, Bad: 1, Off: 3},
@@ -202,6 +212,7 @@ func frame() map[string]templ.Component {
 		"home-third":    views.Home(dev("Home", "home", "/"), views.HomeView{Namespaces: 1, HasSystems: true, HasServices: true, Services: services("shop / ")}),
 		"home-approver": views.ApproverHome(admin, approverHome()),
 		"home-admin-first": views.ApproverHome(admin, views.ApproverHomeView{
+			Setup: setup(),
 			Stats: []views.HomeStat{{Value: "0", Label: "waiting for a decision", Role: ""}},
 		}),
 		"explorer":             views.Explorer(dev("Explorer", "explorer", paths.Explorer), views.ExplorerView{Tree: tree(paths.Explorer, ""), Attention: attention(), Namespaces: 2}),

@@ -318,6 +318,7 @@ func namespaces() views.NamespacesView {
 func catalog() views.CatalogView {
 	both := []domain.Environment{domain.Test, domain.Prod}
 	return views.CatalogView{
+		CanCreate: true,
 		Templates: []views.TemplateRow{
 			{Name: "redis-7", System: "Redis 7 on Debian 12", Version: 4, Image: "docker://registry.example/debian-12-redis:7.4.1", Environments: both, State: "active", VMs: 38},
 			{Name: "gpu-notebook", System: "Ubuntu 24.04 with CUDA", Version: 2, Image: "docker://registry.example/ubuntu-2404-cuda:12.8", Environments: both[:1], State: "draft", VMs: 1, Note: "Waits for lab-gpu-1"},
@@ -401,10 +402,42 @@ func work() map[string]templ.Component {
 		"namespace-delete":     views.NamespaceDelete(admin, views.NamespaceDeleteView{Row: namespaces().Rows[1]}),
 		"namespace-in-use":     views.NamespaceDelete(admin, views.NamespaceDeleteView{Row: namespaces().Rows[0]}),
 		"catalog":              views.Catalog(admin, catalog()),
-		"catalog-empty":        views.Catalog(admin, views.CatalogView{}),
-		"audit":                views.AuditLog(admin, audit()),
-		"audit-filter":         views.AuditLog(admin, views.AuditView{Filtered: true, Total: 12}),
-		"notifications":        views.Inbox(developer, inbox()),
-		"notifications-empty":  views.Inbox(developer, views.InboxView{Self: "/notifications"}),
+		"template-form":        views.TemplateForm(admin, views.TemplateFormView{MinDisk: "10"}),
+		"template-form-version": views.TemplateForm(admin, views.TemplateFormView{
+			From: "redis-7", Name: "redis-7", DisplayName: "Debian 12, tuned kernel", Image: "docker://registry.example.com/redis:7.4", MinDisk: "ten",
+			CloudInit: "#cloud-config\npackages: [redis", HadCloudInit: true,
+			Errors: []ui.FieldError{
+				{Field: "min_disk_gib", Label: "Smallest disk, GiB", Message: "write a whole number"},
+				{Field: "cloud_init", Label: "First boot", Message: "line 2 is not valid YAML"},
+			},
+		}),
+		"size-form": views.SizeForm(admin, views.SizeFormView{Name: "general-small", CPU: "2", Memory: "4", Disk: "20", MaxDisk: "200"}),
+		"size-form-errors": views.SizeForm(admin, views.SizeFormView{
+			Name: "General", CPU: "2", Memory: "4", Disk: "400", MaxDisk: "200",
+			Errors: []ui.FieldError{{Field: "name", Label: "Name", Message: "small letters, digits and dashes"}, {Field: "disk", Label: "Disk, GiB", Message: "from 1 to 200 GiB"}},
+		}),
+		"people":              views.People(admin, people()),
+		"person-form":         views.PersonForm(admin, views.PersonFormView{Roles: personRoles()}),
+		"person-form-errors":  views.PersonForm(admin, views.PersonFormView{Username: "lea", Roles: personRoles(), Errors: []ui.FieldError{{Field: "username", Label: "Account name", Message: "the name lea is taken"}}}),
+		"person-link":         views.PersonLink(admin, views.PersonLinkView{Name: "lea", Link: "https://shepherd.example.com/setup/EXAMPLEEXAMPLEEXAMPLEEXAMP", Days: 3}),
+		"catalog-empty":       views.Catalog(admin, views.CatalogView{CanCreate: true}),
+		"audit":               views.AuditLog(admin, audit()),
+		"audit-filter":        views.AuditLog(admin, views.AuditView{Filtered: true, Total: 12}),
+		"notifications":       views.Inbox(developer, inbox()),
+		"notifications-empty": views.Inbox(developer, views.InboxView{Self: "/notifications"}),
 	}
+}
+
+func people() views.PeopleView {
+	return views.PeopleView{Rows: []views.PersonRow{
+		{ID: "p1", Username: "admin", RoleLabel: "Platform admin", Self: true, LastSignInAt: beforePtr(2 * hour)},
+		{ID: "p2", Username: "approver", DisplayName: "Ada Okafor", RoleLabel: "Approver, prod", Systems: 1, LastSignInAt: beforePtr(21 * hour)},
+		{ID: "p3", Username: "developer", DisplayName: "Dev Patel", RoleLabel: "Developer", Systems: 3, LastSignInAt: beforePtr(14 * time.Minute)},
+		{ID: "p4", Username: "lea", RoleLabel: "Developer", Invited: true},
+		{ID: "p5", Username: "tom", RoleLabel: "Auditor", Disabled: true, LastSignInAt: beforePtr(7 * days)},
+	}}
+}
+
+func personRoles() []ui.Option {
+	return []ui.Option{{Label: "Developer"}, {Value: "approver:test", Label: "Approver, test", Selected: true}, {Value: "admin", Label: "Platform admin"}}
 }
