@@ -89,16 +89,26 @@ var letters = map[int]string{
 	http.StatusNotFound: "N", http.StatusConflict: "C",
 }
 
+// objects are ids of dev's things in test, by the parts of the routes; what is
+// not there has an id of something else.
+func (s *shop) objects() map[string]string {
+	m := s.vm(s.test, 1, domain.StateRunning)
+	return map[string]string{
+		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(),
+		"{draft}": m.ID.String(), "{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
+	}
+}
+
+// people are browsers of everybody there is, with what they are to those things.
+func (s *shop) people() ([]*browser, []string) {
+	return []*browser{s.anonymous(), s.outsider, s.viewer, s.dev, s.approver, s.prodBoss, s.auditor, s.admin},
+		[]string{"anonymous", "outsider", "viewer", "owner", "approver test", "approver prod", "auditor", "admin"}
+}
+
 func TestMatrix(t *testing.T) {
 	s := newShop(t)
-	ctx := t.Context()
-	m := s.vm(s.test, 1, domain.StateRunning)
-	own := map[string]string{
-		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(),
-		"{draft}": m.ID.String(), "{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(ctx).String(),
-	}
-	people := []*browser{s.anonymous(), s.outsider, s.viewer, s.dev, s.approver, s.prodBoss, s.auditor, s.admin}
-	names := []string{"anonymous", "outsider", "viewer", "owner", "approver test", "approver prod", "auditor", "admin"}
+	own := s.objects()
+	people, names := s.people()
 	missing := "0190a3c0-0000-7000-8000-000000000000"
 	count := 0
 	for _, r := range s.Routes() {

@@ -121,16 +121,22 @@ if (entry) query.setAttribute("aria-activedescendant", entry.id);
 else query.removeAttribute("aria-activedescendant");
 entry?.scrollIntoView({ block: "nearest" });
 }
+const hits = () => all("a[role=option]", palette);
+const chosen = (entry) => entry.getAttribute("aria-selected") === "true";
 function paletteKey(e) {
 if (!palette?.open) return false;
-const list = all("a[role=option]", palette), at = list.findIndex((el) => el.getAttribute("aria-selected") === "true");
-const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
-if (step && list.length) choose(list[(at + step + list.length) % list.length]);
-else if (e.key === "Enter" && list[at]) list[at].click();
-else return !e.ctrlKey && !e.metaKey;
+const list = hits(), at = list.findIndex(chosen), step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+if (!step) return !e.ctrlKey && !e.metaKey;
 e.preventDefault();
+if (list.length) choose(list[(at + step + list.length) % list.length]);
 return true;
 }
+palette?.addEventListener("submit", (e) => {
+const list = hits(), entry = list.find(chosen) ?? list[0];
+if (!entry) return;
+e.preventDefault();
+entry.click();
+});
 palette?.addEventListener("click", (e) => e.target === palette && palette.close());
 const keysOn = one("#keys-on");
 if (keysOn) {

@@ -9,8 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
@@ -57,6 +59,9 @@ func File(dir string, m Mode, name string) string {
 	return filepath.Join(dir, m.Name, name+".webp")
 }
 
+// patience is how long a page may take.
+const patience = 30 * time.Second
+
 // Camera is a browser tab that looks at pages of the gallery.
 type Camera struct {
 	ctx context.Context
@@ -93,17 +98,35 @@ func OpenCamera(ctx context.Context) (*Camera, func(), error) {
 		stop()
 		return nil, nil, fmt.Errorf("start %s: %w", path, err)
 	}
+	// Who leaves a form half done is asked; a camera always goes on.
+	err = chromedp.Listen(tab, func(ev any) {
+		if _, ok := ev.(*page.EventJavascriptDialogOpening); ok {
+			go func() {
+				// The browser may be closing; what waits for it tells.
+				_, _ = chromedp.Call(tab, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
+			}()
+		}
+	})
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
 	return &Camera{tab, server.URL}, stop, nil
 }
 
-// Show opens a page as it is in a mode.
-func (c *Camera) Show(name string, m Mode) error {
+// Show opens a page of the gallery as it is in a mode.
+func (c *Camera) Show(name string, m Mode) error { return c.Visit(c.url+"/page/"+name, m) }
+
+// Visit opens any address as it is in a mode.
+func (c *Camera) Visit(url string, m Mode) error {
 	if _, err := chromedp.Call(c.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: m.features}); err != nil {
 		return err
 	}
-	err := chromedp.Do(c.ctx, chromedp.EmulateViewport(m.Width, m.Height), chromedp.Navigate(c.url+"/page/"+name), chromedp.WaitReady("body"))
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	err := chromedp.Do(ctx, chromedp.EmulateViewport(m.Width, m.Height), chromedp.Navigate(url), chromedp.WaitReady("body"))
 	if err != nil {
-		return fmt.Errorf("%s in %s: %w", name, m.Name, err)
+		return fmt.Errorf("%s in %s: %w", url, m.Name, err)
 	}
 	_, err = Ask[bool](c, `document.fonts.ready.then(() => true)`)
 	return err
@@ -111,7 +134,34 @@ func (c *Camera) Show(name string, m Mode) error {
 
 // Ask evaluates an expression on the page; a promise is awaited.
 func Ask[T any](c *Camera, expression string) (T, error) {
-	return chromedp.Run(c.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// Keys presses keys where the focus is.
+func (c *Camera) Keys(keys string, opts ...chromedp.KeyOption) error {
+	return chromedp.Do(c.ctx, chromedp.KeyEvent(keys, opts...))
+}
+
+// SetCookie gives the browser a cookie for an address.
+func (c *Camera) SetCookie(url, name, value string) error {
+	_, err := chromedp.Call(c.ctx, network.SetCookie, network.SetCookieParams{Name: name, Value: value, URL: url})
+	return err
+}
+
+// violations asks axe-core for everything that WCAG 2.2 AA wants, and what its
+// authors recommend.
+const violations = `axe.run({runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], rules: {"target-size": {enabled: true}}})
+	.then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.target.join(" ") + ": " + (n.any[0] || n.all[0] || n.none[0] || {message: ""}).message)))`
+
+// Audit lists what axe-core, whose script is given, finds on the page that is
+// shown.
+func (c *Camera) Audit(script []byte) ([]string, error) {
+	if _, err := Ask[int](c, string(script)+"; 0"); err != nil {
+		return nil, err
+	}
+	return Ask[[]string](c, violations)
 }
 
 // Shoot takes a picture of the page that is shown, as WebP.
