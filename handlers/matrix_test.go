@@ -58,6 +58,7 @@ var matrix = map[string]string{
 	"POST /approvals/{ticket}":            "LFFF2NF2",
 	"POST /approvals/{ticket}/check":      "LFFF2NF2",
 	"GET /catalog":                        "L2222222",
+	"GET /trends":                         "L2222222",
 	"GET /audit":                          "LFFFFF22",
 	"GET /notifications":                  "L2222222",
 	"POST /notifications":                 "L3333333",
@@ -143,7 +144,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 	}
 	for _, p := range []string{
 		paths.Home, paths.Login, paths.Logout, paths.Theme, paths.Explorer, paths.Search, paths.NewSystem, paths.Systems, paths.Requests, paths.NewRequest,
-		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit,
+		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.Trends,
 		paths.Notifications, paths.Events, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),

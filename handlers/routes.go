@@ -32,7 +32,7 @@ var gates = map[permission]func(domain.Actor) bool{
 	"ticket.decide": domain.Actor.Approves,
 	"cluster.read":  seesClusters, "cluster.create": seesClusters, "cluster.check": seesClusters,
 	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
-	"audit.read": domain.Actor.CanAudit,
+	"trends.read": nil, "audit.read": domain.Actor.CanAudit,
 }
 
 // hidden permissions answer NOT_FOUND where the gate is closed: for these
@@ -124,6 +124,7 @@ func (s *Server) routes() []route {
 		{post, paths.Approvals + "/{ticket}/check", "ticket.decide", s.checkTicket},
 
 		{get, paths.Catalog, "catalog.read", s.showCatalog},
+		{get, paths.Trends, "trends.read", s.showTrends},
 		{get, paths.Audit, "audit.read", s.showAudit},
 		{get, paths.Notifications, "notification.read", s.showInbox},
 		{post, paths.Notifications, "notification.update", s.readAll},

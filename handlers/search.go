@@ -48,6 +48,7 @@ var (
 		{"Clusters", "kubeconfig health", paths.Clusters, "cluster.read", false},
 		{"Namespaces", "environments", paths.Namespaces, "namespace.read", false},
 		{"Templates and sizes", "catalog images", paths.Catalog, "catalog.read", false},
+		{"Trends", "charts history capacity waiting", paths.Trends, "trends.read", false},
 		{"Audit log", "records history", paths.Audit, "audit.read", false},
 		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
 	}
