@@ -110,7 +110,7 @@ func Trends(s Shell, v TrendsView) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = ui.PageHead("Trends", "What you may see of the platform. Times are in UTC.", nil).Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.PageHead("Trends", "Only what you may see is counted. Times are in UTC.", nil).Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -123,7 +123,7 @@ func Trends(s Shell, v TrendsView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = ui.Empty(ui.EmptyView{Icon: "chart-column", Title: "No VMs have been counted yet", Text: "Shepherd counts the VMs that you may see once an hour. The next count comes by " + v.Next.UTC().Format("15:04 UTC") + ", and each adds to the chart here."}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ui.Empty(ui.EmptyView{Icon: "chart-column", Title: "No VMs have been counted yet", Text: "Shepherd counts the VMs that you may see once an hour, and draws them here. The next count comes by " + v.Next.UTC().Format("15:04 UTC") + "."}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -401,24 +401,42 @@ func demand(cluster string, d Demand, text func(int) string, hard bool) templ.Co
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Bar(ui.BarView{Label: cluster + ": " + d.says(text), Used: d.On, Add: d.Off, Limit: d.Limit, Role: d.role(hard)}).Render(ctx, templ_7745c5c3_Buffer)
-		if templ_7745c5c3_Err != nil {
-			return templ_7745c5c3_Err
+		if d.Limit > 0 {
+			templ_7745c5c3_Err = ui.Bar(ui.BarView{Label: cluster + ": " + d.says(text), Used: d.On, Add: d.Off, Limit: d.Limit, Role: d.role(hard)}).Render(ctx, templ_7745c5c3_Buffer)
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 28, "<p class=\"text-xs text-muted mt-1 tabular-nums\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 28, "<p class=\"flex flex-wrap gap-x-3 text-xs text-muted mt-1 tabular-nums\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var14 string
 		templ_7745c5c3_Var14, templ_7745c5c3_Err = templ.JoinStringErrs(d.says(text))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/trends.templ`, Line: 135, Col: 64}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/trends.templ`, Line: 138, Col: 17}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var14))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 29, "</p></div>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 29, " ")
+		if templ_7745c5c3_Err != nil {
+			return templ_7745c5c3_Err
+		}
+		switch d.role(hard) {
+		case ui.Warn:
+			templ_7745c5c3_Err = ui.Status(ui.StatusView{Label: "Nearly full", Role: ui.Warn, Glyph: "warn"}).Render(ctx, templ_7745c5c3_Buffer)
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+		case ui.Bad:
+			templ_7745c5c3_Err = ui.Status(ui.StatusView{Label: "More than there is", Role: ui.Bad, Glyph: "failed"}).Render(ctx, templ_7745c5c3_Buffer)
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+		}
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 30, "</p></div>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -443,29 +461,16 @@ func demandCells(d Demand, text func(int) string) templ.Component {
 		}
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 30, "<td class=\"num\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 31, "<td class=\"num\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var16 string
 		templ_7745c5c3_Var16, templ_7745c5c3_Err = templ.JoinStringErrs(text(d.On))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/trends.templ`, Line: 140, Col: 29}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/trends.templ`, Line: 150, Col: 29}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var16))
-		if templ_7745c5c3_Err != nil {
-			return templ_7745c5c3_Err
-		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 31, "</td><td class=\"num\">")
-		if templ_7745c5c3_Err != nil {
-			return templ_7745c5c3_Err
-		}
-		var templ_7745c5c3_Var17 string
-		templ_7745c5c3_Var17, templ_7745c5c3_Err = templ.JoinStringErrs(text(d.Off))
-		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/trends.templ`, Line: 141, Col: 30}
-		}
-		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var17))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -473,23 +478,36 @@ func demandCells(d Demand, text func(int) string) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
+		var templ_7745c5c3_Var17 string
+		templ_7745c5c3_Var17, templ_7745c5c3_Err = templ.JoinStringErrs(text(d.Off))
+		if templ_7745c5c3_Err != nil {
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/trends.templ`, Line: 151, Col: 30}
+		}
+		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var17))
+		if templ_7745c5c3_Err != nil {
+			return templ_7745c5c3_Err
+		}
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, "</td><td class=\"num\">")
+		if templ_7745c5c3_Err != nil {
+			return templ_7745c5c3_Err
+		}
 		if d.Limit > 0 {
 			var templ_7745c5c3_Var18 string
 			templ_7745c5c3_Var18, templ_7745c5c3_Err = templ.JoinStringErrs(text(d.Limit))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/trends.templ`, Line: 144, Col: 18}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/trends.templ`, Line: 154, Col: 18}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var18))
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, "not known")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 34, "not known")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 34, "</td>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 35, "</td>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -499,13 +517,12 @@ func demandCells(d Demand, text func(int) string) templ.Component {
 
 func vcpu(n int) string { return ui.Thousands(n) + " vCPU" }
 
-// says is a demand in words: "206 GiB of 320 GiB, 12 GiB more if all start".
+// says is a demand in words: "206 of 320 GiB, 12 GiB more if all start".
 func (d Demand) says(text func(int) string) string {
-	s := text(d.On)
+	s := text(d.On) + ", capacity not known"
 	if d.Limit > 0 {
-		s += " of " + text(d.Limit)
-	} else {
-		s += ", capacity not known"
+		limit := text(d.Limit)
+		s = strings.TrimSuffix(text(d.On), limit[strings.LastIndex(limit, " "):]) + " of " + limit // the unit once
 	}
 	if d.Off > 0 {
 		s += ", " + text(d.Off) + " more if all start"
@@ -529,18 +546,25 @@ func capacitySummary(list []ClusterCapacity) string {
 		return "No cluster has been added yet."
 	}
 	var cpu, memory Demand
+	known := 0
 	for _, c := range list {
-		cpu.On, cpu.Limit = cpu.On+c.CPU.On, cpu.Limit+c.CPU.Limit
-		memory.On, memory.Limit = memory.On+c.Memory.On, memory.Limit+c.Memory.Limit
+		if c.CPU.Limit > 0 {
+			known++
+			cpu.On, cpu.Limit = cpu.On+c.CPU.On, cpu.Limit+c.CPU.Limit
+			memory.On, memory.Limit = memory.On+c.Memory.On, memory.Limit+c.Memory.Limit
+		}
 	}
-	return "VMs that are on ask for " + cpu.says(vcpu) + " and " + memory.says(ui.GiB) + " on " + ui.Plural(len(list), "cluster", "clusters") +
-		". Only VMs of this platform count. vCPU may be more than there are: VMs share them."
+	if known == 0 {
+		return "No check has seen yet what the nodes can give."
+	}
+	return "On " + ui.Plural(known, "cluster", "clusters") + " VMs that are on ask for " + cpu.says(vcpu) + " and " + memory.says(ui.GiB) +
+		" of memory. Only VMs of this platform count. VMs share vCPU, so they may ask for more than there are."
 }
 
 func (v TrendsView) vmChart() ui.ChartView {
 	c := ui.ChartView{ID: "vms", Title: "VMs by state", Stacked: true, Column: v.column(), Nothing: "not counted", Series: []ui.SeriesView{
-		{Label: "Running", Role: ui.OK, Look: ui.Solid}, {Label: "Off", Role: ui.Idle, Look: ui.Hollow},
-		{Label: "Busy", Role: ui.Busy, Look: ui.Stripes}, {Label: "Failing", Role: ui.Bad, Look: ui.Grid},
+		{Label: "Running", Role: ui.OK, Look: ui.Hollow}, {Label: "Off", Role: ui.Idle, Look: ui.Grid},
+		{Label: "Busy", Role: ui.Busy, Look: ui.Stripes}, {Label: "Failing", Role: ui.Bad, Look: ui.Solid},
 	}}
 	var counted []VMCount
 	for i, n := range v.VMs {
