@@ -119,7 +119,7 @@ func Trends(s Shell, v TrendsView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if len(v.VMs) == 0 {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<div class=\"-mx-5\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "<div class=\"-mx-4 md:-mx-5\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
