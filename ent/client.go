@@ -34,6 +34,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/ent/vmrevision"
+	"kubevirt-shepherd.io/shepherd/ent/vmsample"
 
 	stdsql "database/sql"
 )
@@ -79,6 +80,8 @@ type Client struct {
 	VM *VMClient
 	// VMRevision is the client for interacting with the VMRevision builders.
 	VMRevision *VMRevisionClient
+	// VMSample is the client for interacting with the VMSample builders.
+	VMSample *VMSampleClient
 }
 
 // NewClient creates a new client configured with the given options.
@@ -108,6 +111,7 @@ func (c *Client) init() {
 	c.User = NewUserClient(c.config)
 	c.VM = NewVMClient(c.config)
 	c.VMRevision = NewVMRevisionClient(c.config)
+	c.VMSample = NewVMSampleClient(c.config)
 }
 
 type (
@@ -218,6 +222,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		User:            NewUserClient(cfg),
 		VM:              NewVMClient(cfg),
 		VMRevision:      NewVMRevisionClient(cfg),
+		VMSample:        NewVMSampleClient(cfg),
 	}, nil
 }
 
@@ -255,6 +260,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		User:            NewUserClient(cfg),
 		VM:              NewVMClient(cfg),
 		VMRevision:      NewVMRevisionClient(cfg),
+		VMSample:        NewVMSampleClient(cfg),
 	}, nil
 }
 
@@ -287,7 +293,7 @@ func (c *Client) Use(hooks ...Hook) {
 		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.Cluster, c.ClusterDraft,
 		c.DomainEvent, c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption,
 		c.RoleBinding, c.Service, c.Session, c.System, c.Template, c.User, c.VM,
-		c.VMRevision,
+		c.VMRevision, c.VMSample,
 	} {
 		n.Use(hooks...)
 	}
@@ -300,7 +306,7 @@ func (c *Client) Intercept(interceptors ...Interceptor) {
 		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.Cluster, c.ClusterDraft,
 		c.DomainEvent, c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption,
 		c.RoleBinding, c.Service, c.Session, c.System, c.Template, c.User, c.VM,
-		c.VMRevision,
+		c.VMRevision, c.VMSample,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -345,6 +351,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.VM.mutate(ctx, m)
 	case *VMRevisionMutation:
 		return c.VMRevision.mutate(ctx, m)
+	case *VMSampleMutation:
+		return c.VMSample.mutate(ctx, m)
 	default:
 		return nil, fmt.Errorf("ent: unknown mutation type %T", m)
 	}
@@ -3051,17 +3059,150 @@ func (c *VMRevisionClient) mutate(ctx context.Context, m *VMRevisionMutation) (V
 	}
 }
 
+// VMSampleClient is a client for the VMSample schema.
+type VMSampleClient struct {
+	config
+}
+
+// NewVMSampleClient returns a client for the VMSample from the given config.
+func NewVMSampleClient(c config) *VMSampleClient {
+	return &VMSampleClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `vmsample.Hooks(f(g(h())))`.
+func (c *VMSampleClient) Use(hooks ...Hook) {
+	c.hooks.VMSample = append(c.hooks.VMSample, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `vmsample.Intercept(f(g(h())))`.
+func (c *VMSampleClient) Intercept(interceptors ...Interceptor) {
+	c.inters.VMSample = append(c.inters.VMSample, interceptors...)
+}
+
+// Create returns a builder for creating a VMSample entity.
+func (c *VMSampleClient) Create() *VMSampleCreate {
+	mutation := newVMSampleMutation(c.config, OpCreate)
+	return &VMSampleCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of VMSample entities.
+func (c *VMSampleClient) CreateBulk(builders ...*VMSampleCreate) *VMSampleCreateBulk {
+	return &VMSampleCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *VMSampleClient) MapCreateBulk(slice any, setFunc func(*VMSampleCreate, int)) *VMSampleCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &VMSampleCreateBulk{err: fmt.Errorf("calling to VMSampleClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*VMSampleCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &VMSampleCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for VMSample.
+func (c *VMSampleClient) Update() *VMSampleUpdate {
+	mutation := newVMSampleMutation(c.config, OpUpdate)
+	return &VMSampleUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *VMSampleClient) UpdateOne(_m *VMSample) *VMSampleUpdateOne {
+	mutation := newVMSampleMutation(c.config, OpUpdateOne, withVMSample(_m))
+	return &VMSampleUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *VMSampleClient) UpdateOneID(id int) *VMSampleUpdateOne {
+	mutation := newVMSampleMutation(c.config, OpUpdateOne, withVMSampleID(id))
+	return &VMSampleUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for VMSample.
+func (c *VMSampleClient) Delete() *VMSampleDelete {
+	mutation := newVMSampleMutation(c.config, OpDelete)
+	return &VMSampleDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *VMSampleClient) DeleteOne(_m *VMSample) *VMSampleDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *VMSampleClient) DeleteOneID(id int) *VMSampleDeleteOne {
+	builder := c.Delete().Where(vmsample.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &VMSampleDeleteOne{builder}
+}
+
+// Query returns a query builder for VMSample.
+func (c *VMSampleClient) Query() *VMSampleQuery {
+	return &VMSampleQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeVMSample},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a VMSample entity by its id.
+func (c *VMSampleClient) Get(ctx context.Context, id int) (*VMSample, error) {
+	return c.Query().Where(vmsample.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *VMSampleClient) GetX(ctx context.Context, id int) *VMSample {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *VMSampleClient) Hooks() []Hook {
+	return c.hooks.VMSample
+}
+
+// Interceptors returns the client interceptors.
+func (c *VMSampleClient) Interceptors() []Interceptor {
+	return c.inters.VMSample
+}
+
+func (c *VMSampleClient) mutate(ctx context.Context, m *VMSampleMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&VMSampleCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&VMSampleUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&VMSampleUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&VMSampleDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown VMSample mutation op: %q", m.Op())
+	}
+}
+
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
 		ApprovalPolicy, ApprovalTicket, AuditLog, Cluster, ClusterDraft, DomainEvent,
 		InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding, Service,
-		Session, System, Template, User, VM, VMRevision []ent.Hook
+		Session, System, Template, User, VM, VMRevision, VMSample []ent.Hook
 	}
 	inters struct {
 		ApprovalPolicy, ApprovalTicket, AuditLog, Cluster, ClusterDraft, DomainEvent,
 		InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding, Service,
-		Session, System, Template, User, VM, VMRevision []ent.Interceptor
+		Session, System, Template, User, VM, VMRevision, VMSample []ent.Interceptor
 	}
 )
 

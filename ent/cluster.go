@@ -62,6 +62,10 @@ type Cluster struct {
 	Nodes int `json:"nodes,omitempty"`
 	// ReadyNodes holds the value of the "ready_nodes" field.
 	ReadyNodes int `json:"ready_nodes,omitempty"`
+	// vCPU of the nodes that take VMs
+	AllocatableCPU int `json:"allocatable_cpu,omitempty"`
+	// AllocatableMemoryMib holds the value of the "allocatable_memory_mib" field.
+	AllocatableMemoryMib int `json:"allocatable_memory_mib,omitempty"`
 	// CheckedAt holds the value of the "checked_at" field.
 	CheckedAt *time.Time `json:"checked_at,omitempty"`
 	// last check that got an answer
@@ -129,7 +133,7 @@ func (*Cluster) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case cluster.FieldEnabled:
 			values[i] = new(sql.NullBool)
-		case cluster.FieldCredentialGeneration, cluster.FieldNodes, cluster.FieldReadyNodes, cluster.FieldFailures, cluster.FieldVMCount:
+		case cluster.FieldCredentialGeneration, cluster.FieldNodes, cluster.FieldReadyNodes, cluster.FieldAllocatableCPU, cluster.FieldAllocatableMemoryMib, cluster.FieldFailures, cluster.FieldVMCount:
 			values[i] = new(sql.NullInt64)
 		case cluster.FieldName, cluster.FieldPlace, cluster.FieldEnvironment, cluster.FieldCreatedBy, cluster.FieldEncryptionKeyID, cluster.FieldAPIServerURL, cluster.FieldIdentityUID, cluster.FieldStatus, cluster.FieldKubevirtVersion, cluster.FieldKubernetesVersion, cluster.FieldWatcher:
 			values[i] = new(sql.NullString)
@@ -291,6 +295,18 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.ReadyNodes = int(value.Int64)
 			}
+		case cluster.FieldAllocatableCPU:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field allocatable_cpu", values[i])
+			} else if value.Valid {
+				_m.AllocatableCPU = int(value.Int64)
+			}
+		case cluster.FieldAllocatableMemoryMib:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field allocatable_memory_mib", values[i])
+			} else if value.Valid {
+				_m.AllocatableMemoryMib = int(value.Int64)
+			}
 		case cluster.FieldCheckedAt:
 			if value, ok := values[i].(*sql.NullTime); !ok {
 				return fmt.Errorf("unexpected type %T for field checked_at", values[i])
@@ -444,6 +460,12 @@ func (_m *Cluster) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("ready_nodes=")
 	builder.WriteString(fmt.Sprintf("%v", _m.ReadyNodes))
+	builder.WriteString(", ")
+	builder.WriteString("allocatable_cpu=")
+	builder.WriteString(fmt.Sprintf("%v", _m.AllocatableCPU))
+	builder.WriteString(", ")
+	builder.WriteString("allocatable_memory_mib=")
+	builder.WriteString(fmt.Sprintf("%v", _m.AllocatableMemoryMib))
 	builder.WriteString(", ")
 	if v := _m.CheckedAt; v != nil {
 		builder.WriteString("checked_at=")

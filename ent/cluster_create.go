@@ -250,6 +250,34 @@ func (_c *ClusterCreate) SetNillableReadyNodes(v *int) *ClusterCreate {
 	return _c
 }
 
+// SetAllocatableCPU sets the "allocatable_cpu" field.
+func (_c *ClusterCreate) SetAllocatableCPU(v int) *ClusterCreate {
+	_c.mutation.SetAllocatableCPU(v)
+	return _c
+}
+
+// SetNillableAllocatableCPU sets the "allocatable_cpu" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableAllocatableCPU(v *int) *ClusterCreate {
+	if v != nil {
+		_c.SetAllocatableCPU(*v)
+	}
+	return _c
+}
+
+// SetAllocatableMemoryMib sets the "allocatable_memory_mib" field.
+func (_c *ClusterCreate) SetAllocatableMemoryMib(v int) *ClusterCreate {
+	_c.mutation.SetAllocatableMemoryMib(v)
+	return _c
+}
+
+// SetNillableAllocatableMemoryMib sets the "allocatable_memory_mib" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableAllocatableMemoryMib(v *int) *ClusterCreate {
+	if v != nil {
+		_c.SetAllocatableMemoryMib(*v)
+	}
+	return _c
+}
+
 // SetCheckedAt sets the "checked_at" field.
 func (_c *ClusterCreate) SetCheckedAt(v time.Time) *ClusterCreate {
 	_c.mutation.SetCheckedAt(v)
@@ -456,6 +484,14 @@ func (_c *ClusterCreate) defaults() {
 		v := cluster.DefaultReadyNodes
 		_c.mutation.SetReadyNodes(v)
 	}
+	if _, ok := _c.mutation.AllocatableCPU(); !ok {
+		v := cluster.DefaultAllocatableCPU
+		_c.mutation.SetAllocatableCPU(v)
+	}
+	if _, ok := _c.mutation.AllocatableMemoryMib(); !ok {
+		v := cluster.DefaultAllocatableMemoryMib
+		_c.mutation.SetAllocatableMemoryMib(v)
+	}
 	if _, ok := _c.mutation.Failures(); !ok {
 		v := cluster.DefaultFailures
 		_c.mutation.SetFailures(v)
@@ -548,6 +584,12 @@ func (_c *ClusterCreate) check() error {
 	}
 	if _, ok := _c.mutation.ReadyNodes(); !ok {
 		return &ValidationError{Name: "ready_nodes", err: errors.New(`ent: missing required field "Cluster.ready_nodes"`)}
+	}
+	if _, ok := _c.mutation.AllocatableCPU(); !ok {
+		return &ValidationError{Name: "allocatable_cpu", err: errors.New(`ent: missing required field "Cluster.allocatable_cpu"`)}
+	}
+	if _, ok := _c.mutation.AllocatableMemoryMib(); !ok {
+		return &ValidationError{Name: "allocatable_memory_mib", err: errors.New(`ent: missing required field "Cluster.allocatable_memory_mib"`)}
 	}
 	if _, ok := _c.mutation.Failures(); !ok {
 		return &ValidationError{Name: "failures", err: errors.New(`ent: missing required field "Cluster.failures"`)}
@@ -674,6 +716,14 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.ReadyNodes(); ok {
 		_spec.SetField(cluster.FieldReadyNodes, field.TypeInt, value)
 		_node.ReadyNodes = value
+	}
+	if value, ok := _c.mutation.AllocatableCPU(); ok {
+		_spec.SetField(cluster.FieldAllocatableCPU, field.TypeInt, value)
+		_node.AllocatableCPU = value
+	}
+	if value, ok := _c.mutation.AllocatableMemoryMib(); ok {
+		_spec.SetField(cluster.FieldAllocatableMemoryMib, field.TypeInt, value)
+		_node.AllocatableMemoryMib = value
 	}
 	if value, ok := _c.mutation.CheckedAt(); ok {
 		_spec.SetField(cluster.FieldCheckedAt, field.TypeTime, value)
@@ -1048,6 +1098,42 @@ func (u *ClusterUpsert) UpdateReadyNodes() *ClusterUpsert {
 // AddReadyNodes adds v to the "ready_nodes" field.
 func (u *ClusterUpsert) AddReadyNodes(v int) *ClusterUpsert {
 	u.Add(cluster.FieldReadyNodes, v)
+	return u
+}
+
+// SetAllocatableCPU sets the "allocatable_cpu" field.
+func (u *ClusterUpsert) SetAllocatableCPU(v int) *ClusterUpsert {
+	u.Set(cluster.FieldAllocatableCPU, v)
+	return u
+}
+
+// UpdateAllocatableCPU sets the "allocatable_cpu" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateAllocatableCPU() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldAllocatableCPU)
+	return u
+}
+
+// AddAllocatableCPU adds v to the "allocatable_cpu" field.
+func (u *ClusterUpsert) AddAllocatableCPU(v int) *ClusterUpsert {
+	u.Add(cluster.FieldAllocatableCPU, v)
+	return u
+}
+
+// SetAllocatableMemoryMib sets the "allocatable_memory_mib" field.
+func (u *ClusterUpsert) SetAllocatableMemoryMib(v int) *ClusterUpsert {
+	u.Set(cluster.FieldAllocatableMemoryMib, v)
+	return u
+}
+
+// UpdateAllocatableMemoryMib sets the "allocatable_memory_mib" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateAllocatableMemoryMib() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldAllocatableMemoryMib)
+	return u
+}
+
+// AddAllocatableMemoryMib adds v to the "allocatable_memory_mib" field.
+func (u *ClusterUpsert) AddAllocatableMemoryMib(v int) *ClusterUpsert {
+	u.Add(cluster.FieldAllocatableMemoryMib, v)
 	return u
 }
 
@@ -1513,6 +1599,48 @@ func (u *ClusterUpsertOne) AddReadyNodes(v int) *ClusterUpsertOne {
 func (u *ClusterUpsertOne) UpdateReadyNodes() *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
 		s.UpdateReadyNodes()
+	})
+}
+
+// SetAllocatableCPU sets the "allocatable_cpu" field.
+func (u *ClusterUpsertOne) SetAllocatableCPU(v int) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetAllocatableCPU(v)
+	})
+}
+
+// AddAllocatableCPU adds v to the "allocatable_cpu" field.
+func (u *ClusterUpsertOne) AddAllocatableCPU(v int) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddAllocatableCPU(v)
+	})
+}
+
+// UpdateAllocatableCPU sets the "allocatable_cpu" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateAllocatableCPU() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateAllocatableCPU()
+	})
+}
+
+// SetAllocatableMemoryMib sets the "allocatable_memory_mib" field.
+func (u *ClusterUpsertOne) SetAllocatableMemoryMib(v int) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetAllocatableMemoryMib(v)
+	})
+}
+
+// AddAllocatableMemoryMib adds v to the "allocatable_memory_mib" field.
+func (u *ClusterUpsertOne) AddAllocatableMemoryMib(v int) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddAllocatableMemoryMib(v)
+	})
+}
+
+// UpdateAllocatableMemoryMib sets the "allocatable_memory_mib" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateAllocatableMemoryMib() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateAllocatableMemoryMib()
 	})
 }
 
@@ -2163,6 +2291,48 @@ func (u *ClusterUpsertBulk) AddReadyNodes(v int) *ClusterUpsertBulk {
 func (u *ClusterUpsertBulk) UpdateReadyNodes() *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
 		s.UpdateReadyNodes()
+	})
+}
+
+// SetAllocatableCPU sets the "allocatable_cpu" field.
+func (u *ClusterUpsertBulk) SetAllocatableCPU(v int) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetAllocatableCPU(v)
+	})
+}
+
+// AddAllocatableCPU adds v to the "allocatable_cpu" field.
+func (u *ClusterUpsertBulk) AddAllocatableCPU(v int) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddAllocatableCPU(v)
+	})
+}
+
+// UpdateAllocatableCPU sets the "allocatable_cpu" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateAllocatableCPU() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateAllocatableCPU()
+	})
+}
+
+// SetAllocatableMemoryMib sets the "allocatable_memory_mib" field.
+func (u *ClusterUpsertBulk) SetAllocatableMemoryMib(v int) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetAllocatableMemoryMib(v)
+	})
+}
+
+// AddAllocatableMemoryMib adds v to the "allocatable_memory_mib" field.
+func (u *ClusterUpsertBulk) AddAllocatableMemoryMib(v int) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddAllocatableMemoryMib(v)
+	})
+}
+
+// UpdateAllocatableMemoryMib sets the "allocatable_memory_mib" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateAllocatableMemoryMib() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateAllocatableMemoryMib()
 	})
 }
 

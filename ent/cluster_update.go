@@ -302,6 +302,48 @@ func (_u *ClusterUpdate) AddReadyNodes(v int) *ClusterUpdate {
 	return _u
 }
 
+// SetAllocatableCPU sets the "allocatable_cpu" field.
+func (_u *ClusterUpdate) SetAllocatableCPU(v int) *ClusterUpdate {
+	_u.mutation.ResetAllocatableCPU()
+	_u.mutation.SetAllocatableCPU(v)
+	return _u
+}
+
+// SetNillableAllocatableCPU sets the "allocatable_cpu" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableAllocatableCPU(v *int) *ClusterUpdate {
+	if v != nil {
+		_u.SetAllocatableCPU(*v)
+	}
+	return _u
+}
+
+// AddAllocatableCPU adds value to the "allocatable_cpu" field.
+func (_u *ClusterUpdate) AddAllocatableCPU(v int) *ClusterUpdate {
+	_u.mutation.AddAllocatableCPU(v)
+	return _u
+}
+
+// SetAllocatableMemoryMib sets the "allocatable_memory_mib" field.
+func (_u *ClusterUpdate) SetAllocatableMemoryMib(v int) *ClusterUpdate {
+	_u.mutation.ResetAllocatableMemoryMib()
+	_u.mutation.SetAllocatableMemoryMib(v)
+	return _u
+}
+
+// SetNillableAllocatableMemoryMib sets the "allocatable_memory_mib" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableAllocatableMemoryMib(v *int) *ClusterUpdate {
+	if v != nil {
+		_u.SetAllocatableMemoryMib(*v)
+	}
+	return _u
+}
+
+// AddAllocatableMemoryMib adds value to the "allocatable_memory_mib" field.
+func (_u *ClusterUpdate) AddAllocatableMemoryMib(v int) *ClusterUpdate {
+	_u.mutation.AddAllocatableMemoryMib(v)
+	return _u
+}
+
 // SetCheckedAt sets the "checked_at" field.
 func (_u *ClusterUpdate) SetCheckedAt(v time.Time) *ClusterUpdate {
 	_u.mutation.SetCheckedAt(v)
@@ -698,6 +740,18 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.AddedReadyNodes(); ok {
 		_spec.AddField(cluster.FieldReadyNodes, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AllocatableCPU(); ok {
+		_spec.SetField(cluster.FieldAllocatableCPU, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedAllocatableCPU(); ok {
+		_spec.AddField(cluster.FieldAllocatableCPU, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AllocatableMemoryMib(); ok {
+		_spec.SetField(cluster.FieldAllocatableMemoryMib, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedAllocatableMemoryMib(); ok {
+		_spec.AddField(cluster.FieldAllocatableMemoryMib, field.TypeInt, value)
 	}
 	if value, ok := _u.mutation.CheckedAt(); ok {
 		_spec.SetField(cluster.FieldCheckedAt, field.TypeTime, value)
@@ -1159,6 +1213,48 @@ func (_u *ClusterUpdateOne) AddReadyNodes(v int) *ClusterUpdateOne {
 	return _u
 }
 
+// SetAllocatableCPU sets the "allocatable_cpu" field.
+func (_u *ClusterUpdateOne) SetAllocatableCPU(v int) *ClusterUpdateOne {
+	_u.mutation.ResetAllocatableCPU()
+	_u.mutation.SetAllocatableCPU(v)
+	return _u
+}
+
+// SetNillableAllocatableCPU sets the "allocatable_cpu" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableAllocatableCPU(v *int) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetAllocatableCPU(*v)
+	}
+	return _u
+}
+
+// AddAllocatableCPU adds value to the "allocatable_cpu" field.
+func (_u *ClusterUpdateOne) AddAllocatableCPU(v int) *ClusterUpdateOne {
+	_u.mutation.AddAllocatableCPU(v)
+	return _u
+}
+
+// SetAllocatableMemoryMib sets the "allocatable_memory_mib" field.
+func (_u *ClusterUpdateOne) SetAllocatableMemoryMib(v int) *ClusterUpdateOne {
+	_u.mutation.ResetAllocatableMemoryMib()
+	_u.mutation.SetAllocatableMemoryMib(v)
+	return _u
+}
+
+// SetNillableAllocatableMemoryMib sets the "allocatable_memory_mib" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableAllocatableMemoryMib(v *int) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetAllocatableMemoryMib(*v)
+	}
+	return _u
+}
+
+// AddAllocatableMemoryMib adds value to the "allocatable_memory_mib" field.
+func (_u *ClusterUpdateOne) AddAllocatableMemoryMib(v int) *ClusterUpdateOne {
+	_u.mutation.AddAllocatableMemoryMib(v)
+	return _u
+}
+
 // SetCheckedAt sets the "checked_at" field.
 func (_u *ClusterUpdateOne) SetCheckedAt(v time.Time) *ClusterUpdateOne {
 	_u.mutation.SetCheckedAt(v)
@@ -1585,6 +1681,18 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	}
 	if value, ok := _u.mutation.AddedReadyNodes(); ok {
 		_spec.AddField(cluster.FieldReadyNodes, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AllocatableCPU(); ok {
+		_spec.SetField(cluster.FieldAllocatableCPU, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedAllocatableCPU(); ok {
+		_spec.AddField(cluster.FieldAllocatableCPU, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AllocatableMemoryMib(); ok {
+		_spec.SetField(cluster.FieldAllocatableMemoryMib, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedAllocatableMemoryMib(); ok {
+		_spec.AddField(cluster.FieldAllocatableMemoryMib, field.TypeInt, value)
 	}
 	if value, ok := _u.mutation.CheckedAt(); ok {
 		_spec.SetField(cluster.FieldCheckedAt, field.TypeTime, value)

@@ -30,6 +30,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/ent/vmrevision"
+	"kubevirt-shepherd.io/shepherd/ent/vmsample"
 )
 
 // ent aliases to avoid import conflicts in user's code.
@@ -108,6 +109,7 @@ func checkColumn(t, c string) error {
 			user.Table:            user.ValidColumn,
 			vm.Table:              vm.ValidColumn,
 			vmrevision.Table:      vmrevision.ValidColumn,
+			vmsample.Table:        vmsample.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

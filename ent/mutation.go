@@ -33,6 +33,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/ent/vmrevision"
+	"kubevirt-shepherd.io/shepherd/ent/vmsample"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
@@ -63,6 +64,7 @@ const (
 	TypeUser            = "User"
 	TypeVM              = "VM"
 	TypeVMRevision      = "VMRevision"
+	TypeVMSample        = "VMSample"
 )
 
 // ApprovalPolicyMutation represents an operation that mutates the ApprovalPolicy nodes in the graph.
@@ -4079,56 +4081,60 @@ func (m *AuditLogMutation) ResetEdge(name string) error {
 // ClusterMutation represents an operation that mutates the Cluster nodes in the graph.
 type ClusterMutation struct {
 	config
-	op                       Op
-	typ                      string
-	id                       *uuid.UUID
-	created_at               *time.Time
-	updated_at               *time.Time
-	name                     *string
-	place                    *string
-	environment              *cluster.Environment
-	enabled                  *bool
-	created_by               *string
-	encrypted_kubeconfig     *[]byte
-	encryption_key_id        *string
-	credential_generation    *int
-	addcredential_generation *int
-	credential_expires_at    *time.Time
-	api_server_url           *string
-	identity_uid             *string
-	status                   *cluster.Status
-	status_reason            *domain.Problem
-	kubevirt_version         *string
-	kubernetes_version       *string
-	enabled_features         *[]string
-	appendenabled_features   []string
-	storage_classes          *[]domain.StorageClass
-	appendstorage_classes    []domain.StorageClass
-	nodes                    *int
-	addnodes                 *int
-	ready_nodes              *int
-	addready_nodes           *int
-	checked_at               *time.Time
-	answered_at              *time.Time
-	failures                 *int
-	addfailures              *int
-	watcher                  *string
-	watch_until              *time.Time
-	vm_count                 *int
-	addvm_count              *int
-	clearedFields            map[string]struct{}
-	vms                      map[uuid.UUID]struct{}
-	removedvms               map[uuid.UUID]struct{}
-	clearedvms               bool
-	namespaces               map[uuid.UUID]struct{}
-	removednamespaces        map[uuid.UUID]struct{}
-	clearednamespaces        bool
-	adoptions                map[uuid.UUID]struct{}
-	removedadoptions         map[uuid.UUID]struct{}
-	clearedadoptions         bool
-	done                     bool
-	oldValue                 func(context.Context) (*Cluster, error)
-	predicates               []predicate.Cluster
+	op                        Op
+	typ                       string
+	id                        *uuid.UUID
+	created_at                *time.Time
+	updated_at                *time.Time
+	name                      *string
+	place                     *string
+	environment               *cluster.Environment
+	enabled                   *bool
+	created_by                *string
+	encrypted_kubeconfig      *[]byte
+	encryption_key_id         *string
+	credential_generation     *int
+	addcredential_generation  *int
+	credential_expires_at     *time.Time
+	api_server_url            *string
+	identity_uid              *string
+	status                    *cluster.Status
+	status_reason             *domain.Problem
+	kubevirt_version          *string
+	kubernetes_version        *string
+	enabled_features          *[]string
+	appendenabled_features    []string
+	storage_classes           *[]domain.StorageClass
+	appendstorage_classes     []domain.StorageClass
+	nodes                     *int
+	addnodes                  *int
+	ready_nodes               *int
+	addready_nodes            *int
+	allocatable_cpu           *int
+	addallocatable_cpu        *int
+	allocatable_memory_mib    *int
+	addallocatable_memory_mib *int
+	checked_at                *time.Time
+	answered_at               *time.Time
+	failures                  *int
+	addfailures               *int
+	watcher                   *string
+	watch_until               *time.Time
+	vm_count                  *int
+	addvm_count               *int
+	clearedFields             map[string]struct{}
+	vms                       map[uuid.UUID]struct{}
+	removedvms                map[uuid.UUID]struct{}
+	clearedvms                bool
+	namespaces                map[uuid.UUID]struct{}
+	removednamespaces         map[uuid.UUID]struct{}
+	clearednamespaces         bool
+	adoptions                 map[uuid.UUID]struct{}
+	removedadoptions          map[uuid.UUID]struct{}
+	clearedadoptions          bool
+	done                      bool
+	oldValue                  func(context.Context) (*Cluster, error)
+	predicates                []predicate.Cluster
 }
 
 var _ ent.Mutation = (*ClusterMutation)(nil)
@@ -5174,6 +5180,118 @@ func (m *ClusterMutation) ResetReadyNodes() {
 	m.addready_nodes = nil
 }
 
+// SetAllocatableCPU sets the "allocatable_cpu" field.
+func (m *ClusterMutation) SetAllocatableCPU(i int) {
+	m.allocatable_cpu = &i
+	m.addallocatable_cpu = nil
+}
+
+// AllocatableCPU returns the value of the "allocatable_cpu" field in the mutation.
+func (m *ClusterMutation) AllocatableCPU() (r int, exists bool) {
+	v := m.allocatable_cpu
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAllocatableCPU returns the old "allocatable_cpu" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldAllocatableCPU(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAllocatableCPU is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAllocatableCPU requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAllocatableCPU: %w", err)
+	}
+	return oldValue.AllocatableCPU, nil
+}
+
+// AddAllocatableCPU adds i to the "allocatable_cpu" field.
+func (m *ClusterMutation) AddAllocatableCPU(i int) {
+	if m.addallocatable_cpu != nil {
+		*m.addallocatable_cpu += i
+	} else {
+		m.addallocatable_cpu = &i
+	}
+}
+
+// AddedAllocatableCPU returns the value that was added to the "allocatable_cpu" field in this mutation.
+func (m *ClusterMutation) AddedAllocatableCPU() (r int, exists bool) {
+	v := m.addallocatable_cpu
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAllocatableCPU resets all changes to the "allocatable_cpu" field.
+func (m *ClusterMutation) ResetAllocatableCPU() {
+	m.allocatable_cpu = nil
+	m.addallocatable_cpu = nil
+}
+
+// SetAllocatableMemoryMib sets the "allocatable_memory_mib" field.
+func (m *ClusterMutation) SetAllocatableMemoryMib(i int) {
+	m.allocatable_memory_mib = &i
+	m.addallocatable_memory_mib = nil
+}
+
+// AllocatableMemoryMib returns the value of the "allocatable_memory_mib" field in the mutation.
+func (m *ClusterMutation) AllocatableMemoryMib() (r int, exists bool) {
+	v := m.allocatable_memory_mib
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAllocatableMemoryMib returns the old "allocatable_memory_mib" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldAllocatableMemoryMib(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAllocatableMemoryMib is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAllocatableMemoryMib requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAllocatableMemoryMib: %w", err)
+	}
+	return oldValue.AllocatableMemoryMib, nil
+}
+
+// AddAllocatableMemoryMib adds i to the "allocatable_memory_mib" field.
+func (m *ClusterMutation) AddAllocatableMemoryMib(i int) {
+	if m.addallocatable_memory_mib != nil {
+		*m.addallocatable_memory_mib += i
+	} else {
+		m.addallocatable_memory_mib = &i
+	}
+}
+
+// AddedAllocatableMemoryMib returns the value that was added to the "allocatable_memory_mib" field in this mutation.
+func (m *ClusterMutation) AddedAllocatableMemoryMib() (r int, exists bool) {
+	v := m.addallocatable_memory_mib
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetAllocatableMemoryMib resets all changes to the "allocatable_memory_mib" field.
+func (m *ClusterMutation) ResetAllocatableMemoryMib() {
+	m.allocatable_memory_mib = nil
+	m.addallocatable_memory_mib = nil
+}
+
 // SetCheckedAt sets the "checked_at" field.
 func (m *ClusterMutation) SetCheckedAt(t time.Time) {
 	m.checked_at = &t
@@ -5678,7 +5796,7 @@ func (m *ClusterMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ClusterMutation) Fields() []string {
-	fields := make([]string, 0, 27)
+	fields := make([]string, 0, 29)
 	if m.created_at != nil {
 		fields = append(fields, cluster.FieldCreatedAt)
 	}
@@ -5741,6 +5859,12 @@ func (m *ClusterMutation) Fields() []string {
 	}
 	if m.ready_nodes != nil {
 		fields = append(fields, cluster.FieldReadyNodes)
+	}
+	if m.allocatable_cpu != nil {
+		fields = append(fields, cluster.FieldAllocatableCPU)
+	}
+	if m.allocatable_memory_mib != nil {
+		fields = append(fields, cluster.FieldAllocatableMemoryMib)
 	}
 	if m.checked_at != nil {
 		fields = append(fields, cluster.FieldCheckedAt)
@@ -5810,6 +5934,10 @@ func (m *ClusterMutation) Field(name string) (ent.Value, bool) {
 		return m.Nodes()
 	case cluster.FieldReadyNodes:
 		return m.ReadyNodes()
+	case cluster.FieldAllocatableCPU:
+		return m.AllocatableCPU()
+	case cluster.FieldAllocatableMemoryMib:
+		return m.AllocatableMemoryMib()
 	case cluster.FieldCheckedAt:
 		return m.CheckedAt()
 	case cluster.FieldAnsweredAt:
@@ -5873,6 +6001,10 @@ func (m *ClusterMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldNodes(ctx)
 	case cluster.FieldReadyNodes:
 		return m.OldReadyNodes(ctx)
+	case cluster.FieldAllocatableCPU:
+		return m.OldAllocatableCPU(ctx)
+	case cluster.FieldAllocatableMemoryMib:
+		return m.OldAllocatableMemoryMib(ctx)
 	case cluster.FieldCheckedAt:
 		return m.OldCheckedAt(ctx)
 	case cluster.FieldAnsweredAt:
@@ -6041,6 +6173,20 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetReadyNodes(v)
 		return nil
+	case cluster.FieldAllocatableCPU:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAllocatableCPU(v)
+		return nil
+	case cluster.FieldAllocatableMemoryMib:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAllocatableMemoryMib(v)
+		return nil
 	case cluster.FieldCheckedAt:
 		v, ok := value.(time.Time)
 		if !ok {
@@ -6100,6 +6246,12 @@ func (m *ClusterMutation) AddedFields() []string {
 	if m.addready_nodes != nil {
 		fields = append(fields, cluster.FieldReadyNodes)
 	}
+	if m.addallocatable_cpu != nil {
+		fields = append(fields, cluster.FieldAllocatableCPU)
+	}
+	if m.addallocatable_memory_mib != nil {
+		fields = append(fields, cluster.FieldAllocatableMemoryMib)
+	}
 	if m.addfailures != nil {
 		fields = append(fields, cluster.FieldFailures)
 	}
@@ -6120,6 +6272,10 @@ func (m *ClusterMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedNodes()
 	case cluster.FieldReadyNodes:
 		return m.AddedReadyNodes()
+	case cluster.FieldAllocatableCPU:
+		return m.AddedAllocatableCPU()
+	case cluster.FieldAllocatableMemoryMib:
+		return m.AddedAllocatableMemoryMib()
 	case cluster.FieldFailures:
 		return m.AddedFailures()
 	case cluster.FieldVMCount:
@@ -6153,6 +6309,20 @@ func (m *ClusterMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddReadyNodes(v)
+		return nil
+	case cluster.FieldAllocatableCPU:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAllocatableCPU(v)
+		return nil
+	case cluster.FieldAllocatableMemoryMib:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddAllocatableMemoryMib(v)
 		return nil
 	case cluster.FieldFailures:
 		v, ok := value.(int)
@@ -6326,6 +6496,12 @@ func (m *ClusterMutation) ResetField(name string) error {
 		return nil
 	case cluster.FieldReadyNodes:
 		m.ResetReadyNodes()
+		return nil
+	case cluster.FieldAllocatableCPU:
+		m.ResetAllocatableCPU()
+		return nil
+	case cluster.FieldAllocatableMemoryMib:
+		m.ResetAllocatableMemoryMib()
 		return nil
 	case cluster.FieldCheckedAt:
 		m.ResetCheckedAt()
@@ -20967,4 +21143,636 @@ func (m *VMRevisionMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown VMRevision edge %s", name)
+}
+
+// VMSampleMutation represents an operation that mutates the VMSample nodes in the graph.
+type VMSampleMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int
+	at            *time.Time
+	system_id     *uuid.UUID
+	cluster_id    *uuid.UUID
+	environment   *vmsample.Environment
+	state         *vmsample.State
+	vms           *int
+	addvms        *int
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*VMSample, error)
+	predicates    []predicate.VMSample
+}
+
+var _ ent.Mutation = (*VMSampleMutation)(nil)
+
+// vmsampleOption allows management of the mutation configuration using functional options.
+type vmsampleOption func(*VMSampleMutation)
+
+// newVMSampleMutation creates new mutation for the VMSample entity.
+func newVMSampleMutation(c config, op Op, opts ...vmsampleOption) *VMSampleMutation {
+	m := &VMSampleMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeVMSample,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withVMSampleID sets the ID field of the mutation.
+func withVMSampleID(id int) vmsampleOption {
+	return func(m *VMSampleMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *VMSample
+		)
+		m.oldValue = func(ctx context.Context) (*VMSample, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().VMSample.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withVMSample sets the old VMSample of the mutation.
+func withVMSample(node *VMSample) vmsampleOption {
+	return func(m *VMSampleMutation) {
+		m.oldValue = func(context.Context) (*VMSample, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m VMSampleMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m VMSampleMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *VMSampleMutation) ID() (id int, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *VMSampleMutation) IDs(ctx context.Context) ([]int, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().VMSample.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetAt sets the "at" field.
+func (m *VMSampleMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *VMSampleMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the VMSample entity.
+// If the VMSample object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *VMSampleMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *VMSampleMutation) ResetAt() {
+	m.at = nil
+}
+
+// SetSystemID sets the "system_id" field.
+func (m *VMSampleMutation) SetSystemID(u uuid.UUID) {
+	m.system_id = &u
+}
+
+// SystemID returns the value of the "system_id" field in the mutation.
+func (m *VMSampleMutation) SystemID() (r uuid.UUID, exists bool) {
+	v := m.system_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSystemID returns the old "system_id" field's value of the VMSample entity.
+// If the VMSample object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *VMSampleMutation) OldSystemID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSystemID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSystemID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSystemID: %w", err)
+	}
+	return oldValue.SystemID, nil
+}
+
+// ResetSystemID resets all changes to the "system_id" field.
+func (m *VMSampleMutation) ResetSystemID() {
+	m.system_id = nil
+}
+
+// SetClusterID sets the "cluster_id" field.
+func (m *VMSampleMutation) SetClusterID(u uuid.UUID) {
+	m.cluster_id = &u
+}
+
+// ClusterID returns the value of the "cluster_id" field in the mutation.
+func (m *VMSampleMutation) ClusterID() (r uuid.UUID, exists bool) {
+	v := m.cluster_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldClusterID returns the old "cluster_id" field's value of the VMSample entity.
+// If the VMSample object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *VMSampleMutation) OldClusterID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldClusterID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldClusterID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldClusterID: %w", err)
+	}
+	return oldValue.ClusterID, nil
+}
+
+// ResetClusterID resets all changes to the "cluster_id" field.
+func (m *VMSampleMutation) ResetClusterID() {
+	m.cluster_id = nil
+}
+
+// SetEnvironment sets the "environment" field.
+func (m *VMSampleMutation) SetEnvironment(v vmsample.Environment) {
+	m.environment = &v
+}
+
+// Environment returns the value of the "environment" field in the mutation.
+func (m *VMSampleMutation) Environment() (r vmsample.Environment, exists bool) {
+	v := m.environment
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEnvironment returns the old "environment" field's value of the VMSample entity.
+// If the VMSample object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *VMSampleMutation) OldEnvironment(ctx context.Context) (v vmsample.Environment, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEnvironment is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEnvironment requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEnvironment: %w", err)
+	}
+	return oldValue.Environment, nil
+}
+
+// ResetEnvironment resets all changes to the "environment" field.
+func (m *VMSampleMutation) ResetEnvironment() {
+	m.environment = nil
+}
+
+// SetState sets the "state" field.
+func (m *VMSampleMutation) SetState(v vmsample.State) {
+	m.state = &v
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *VMSampleMutation) State() (r vmsample.State, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the VMSample entity.
+// If the VMSample object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *VMSampleMutation) OldState(ctx context.Context) (v vmsample.State, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *VMSampleMutation) ResetState() {
+	m.state = nil
+}
+
+// SetVms sets the "vms" field.
+func (m *VMSampleMutation) SetVms(i int) {
+	m.vms = &i
+	m.addvms = nil
+}
+
+// Vms returns the value of the "vms" field in the mutation.
+func (m *VMSampleMutation) Vms() (r int, exists bool) {
+	v := m.vms
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVms returns the old "vms" field's value of the VMSample entity.
+// If the VMSample object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *VMSampleMutation) OldVms(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVms is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVms requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVms: %w", err)
+	}
+	return oldValue.Vms, nil
+}
+
+// AddVms adds i to the "vms" field.
+func (m *VMSampleMutation) AddVms(i int) {
+	if m.addvms != nil {
+		*m.addvms += i
+	} else {
+		m.addvms = &i
+	}
+}
+
+// AddedVms returns the value that was added to the "vms" field in this mutation.
+func (m *VMSampleMutation) AddedVms() (r int, exists bool) {
+	v := m.addvms
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVms resets all changes to the "vms" field.
+func (m *VMSampleMutation) ResetVms() {
+	m.vms = nil
+	m.addvms = nil
+}
+
+// Where appends a list predicates to the VMSampleMutation builder.
+func (m *VMSampleMutation) Where(ps ...predicate.VMSample) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the VMSampleMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *VMSampleMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.VMSample, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *VMSampleMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *VMSampleMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (VMSample).
+func (m *VMSampleMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *VMSampleMutation) Fields() []string {
+	fields := make([]string, 0, 6)
+	if m.at != nil {
+		fields = append(fields, vmsample.FieldAt)
+	}
+	if m.system_id != nil {
+		fields = append(fields, vmsample.FieldSystemID)
+	}
+	if m.cluster_id != nil {
+		fields = append(fields, vmsample.FieldClusterID)
+	}
+	if m.environment != nil {
+		fields = append(fields, vmsample.FieldEnvironment)
+	}
+	if m.state != nil {
+		fields = append(fields, vmsample.FieldState)
+	}
+	if m.vms != nil {
+		fields = append(fields, vmsample.FieldVms)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *VMSampleMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case vmsample.FieldAt:
+		return m.At()
+	case vmsample.FieldSystemID:
+		return m.SystemID()
+	case vmsample.FieldClusterID:
+		return m.ClusterID()
+	case vmsample.FieldEnvironment:
+		return m.Environment()
+	case vmsample.FieldState:
+		return m.State()
+	case vmsample.FieldVms:
+		return m.Vms()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *VMSampleMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case vmsample.FieldAt:
+		return m.OldAt(ctx)
+	case vmsample.FieldSystemID:
+		return m.OldSystemID(ctx)
+	case vmsample.FieldClusterID:
+		return m.OldClusterID(ctx)
+	case vmsample.FieldEnvironment:
+		return m.OldEnvironment(ctx)
+	case vmsample.FieldState:
+		return m.OldState(ctx)
+	case vmsample.FieldVms:
+		return m.OldVms(ctx)
+	}
+	return nil, fmt.Errorf("unknown VMSample field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *VMSampleMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case vmsample.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	case vmsample.FieldSystemID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSystemID(v)
+		return nil
+	case vmsample.FieldClusterID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetClusterID(v)
+		return nil
+	case vmsample.FieldEnvironment:
+		v, ok := value.(vmsample.Environment)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEnvironment(v)
+		return nil
+	case vmsample.FieldState:
+		v, ok := value.(vmsample.State)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case vmsample.FieldVms:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVms(v)
+		return nil
+	}
+	return fmt.Errorf("unknown VMSample field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *VMSampleMutation) AddedFields() []string {
+	var fields []string
+	if m.addvms != nil {
+		fields = append(fields, vmsample.FieldVms)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *VMSampleMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case vmsample.FieldVms:
+		return m.AddedVms()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *VMSampleMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case vmsample.FieldVms:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVms(v)
+		return nil
+	}
+	return fmt.Errorf("unknown VMSample numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *VMSampleMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *VMSampleMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *VMSampleMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown VMSample nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *VMSampleMutation) ResetField(name string) error {
+	switch name {
+	case vmsample.FieldAt:
+		m.ResetAt()
+		return nil
+	case vmsample.FieldSystemID:
+		m.ResetSystemID()
+		return nil
+	case vmsample.FieldClusterID:
+		m.ResetClusterID()
+		return nil
+	case vmsample.FieldEnvironment:
+		m.ResetEnvironment()
+		return nil
+	case vmsample.FieldState:
+		m.ResetState()
+		return nil
+	case vmsample.FieldVms:
+		m.ResetVms()
+		return nil
+	}
+	return fmt.Errorf("unknown VMSample field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *VMSampleMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *VMSampleMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *VMSampleMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *VMSampleMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *VMSampleMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *VMSampleMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *VMSampleMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown VMSample unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *VMSampleMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown VMSample edge %s", name)
 }

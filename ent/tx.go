@@ -50,6 +50,8 @@ type Tx struct {
 	VM *VMClient
 	// VMRevision is the client for interacting with the VMRevision builders.
 	VMRevision *VMRevisionClient
+	// VMSample is the client for interacting with the VMSample builders.
+	VMSample *VMSampleClient
 
 	// lazily loaded.
 	client     *Client
@@ -199,6 +201,7 @@ func (tx *Tx) init() {
 	tx.User = NewUserClient(tx.config)
 	tx.VM = NewVMClient(tx.config)
 	tx.VMRevision = NewVMRevisionClient(tx.config)
+	tx.VMSample = NewVMSampleClient(tx.config)
 }
 
 // txDriver wraps the given dialect.Tx with a nop dialect.Driver implementation.

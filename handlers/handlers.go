@@ -31,6 +31,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
 )
@@ -48,6 +49,7 @@ type Config struct {
 	Inbox    *inbox.Service
 	Search   *search.Service
 	Audit    *audit.Log
+	Trends   *trends.Service
 
 	Hub      *live.Hub
 	Sessions *scs.SessionManager

@@ -66,6 +66,7 @@ var matrix = map[string]string{
 	"GET /people/new":                     "LFFFFFF2",
 	"POST /people":                        "LFFFFFFI",
 	"POST /people/{person}/link":          "LFFFFFFN",
+	"GET /trends":                         "L2222222",
 	"GET /audit":                          "LFFFFF22",
 	"GET /notifications":                  "L2222222",
 	"POST /notifications":                 "L3333333",
@@ -161,7 +162,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 	}
 	for _, p := range []string{
 		paths.Home, paths.Login, paths.Logout, paths.Theme, paths.Explorer, paths.Search, paths.NewSystem, paths.Systems, paths.Requests, paths.NewRequest,
-		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit,
+		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.Trends,
 		paths.Notifications, paths.Events, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),

@@ -32,8 +32,8 @@ var gates = map[permission]func(domain.Actor) bool{
 	"ticket.decide": domain.Actor.Approves,
 	"cluster.read":  seesClusters, "cluster.create": seesClusters, "cluster.check": seesClusters,
 	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
-	"audit.read":     domain.Actor.CanAudit,
 	"catalog.create": domain.Actor.IsAdmin, "person.read": domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin,
+	"trends.read": nil, "audit.read": domain.Actor.CanAudit,
 }
 
 // hidden permissions answer NOT_FOUND where the gate is closed: for these
@@ -135,6 +135,7 @@ func (s *Server) routes() []route {
 		{post, paths.People, "person.create", s.invitePerson},
 		{post, paths.People + "/{person}/link", "person.link", s.newPersonLink},
 
+		{get, paths.Trends, "trends.read", s.showTrends},
 		{get, paths.Audit, "audit.read", s.showAudit},
 		{get, paths.Notifications, "notification.read", s.showInbox},
 		{post, paths.Notifications, "notification.update", s.readAll},

@@ -49,6 +49,7 @@ var (
 		{"Namespaces", "environments", paths.Namespaces, "namespace.read", false},
 		{"Templates and sizes", "catalog images", paths.Catalog, "catalog.read", false},
 		{"People", "users accounts roles members", paths.People, "person.read", false},
+		{"Trends", "charts history capacity waiting", paths.Trends, "trends.read", false},
 		{"Audit log", "records history", paths.Audit, "audit.read", false},
 		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
 	}

@@ -58,6 +58,10 @@ const (
 	FieldNodes = "nodes"
 	// FieldReadyNodes holds the string denoting the ready_nodes field in the database.
 	FieldReadyNodes = "ready_nodes"
+	// FieldAllocatableCPU holds the string denoting the allocatable_cpu field in the database.
+	FieldAllocatableCPU = "allocatable_cpu"
+	// FieldAllocatableMemoryMib holds the string denoting the allocatable_memory_mib field in the database.
+	FieldAllocatableMemoryMib = "allocatable_memory_mib"
 	// FieldCheckedAt holds the string denoting the checked_at field in the database.
 	FieldCheckedAt = "checked_at"
 	// FieldAnsweredAt holds the string denoting the answered_at field in the database.
@@ -125,6 +129,8 @@ var Columns = []string{
 	FieldStorageClasses,
 	FieldNodes,
 	FieldReadyNodes,
+	FieldAllocatableCPU,
+	FieldAllocatableMemoryMib,
 	FieldCheckedAt,
 	FieldAnsweredAt,
 	FieldFailures,
@@ -168,6 +174,10 @@ var (
 	DefaultNodes int
 	// DefaultReadyNodes holds the default value on creation for the "ready_nodes" field.
 	DefaultReadyNodes int
+	// DefaultAllocatableCPU holds the default value on creation for the "allocatable_cpu" field.
+	DefaultAllocatableCPU int
+	// DefaultAllocatableMemoryMib holds the default value on creation for the "allocatable_memory_mib" field.
+	DefaultAllocatableMemoryMib int
 	// DefaultFailures holds the default value on creation for the "failures" field.
 	DefaultFailures int
 	// DefaultVMCount holds the default value on creation for the "vm_count" field.
@@ -318,6 +328,16 @@ func ByNodes(opts ...sql.OrderTermOption) OrderOption {
 // ByReadyNodes orders the results by the ready_nodes field.
 func ByReadyNodes(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldReadyNodes, opts...).ToFunc()
+}
+
+// ByAllocatableCPU orders the results by the allocatable_cpu field.
+func ByAllocatableCPU(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldAllocatableCPU, opts...).ToFunc()
+}
+
+// ByAllocatableMemoryMib orders the results by the allocatable_memory_mib field.
+func ByAllocatableMemoryMib(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldAllocatableMemoryMib, opts...).ToFunc()
 }
 
 // ByCheckedAt orders the results by the checked_at field.

@@ -136,6 +136,16 @@ func ReadyNodes(v int) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldReadyNodes, v))
 }
 
+// AllocatableCPU applies equality check predicate on the "allocatable_cpu" field. It's identical to AllocatableCPUEQ.
+func AllocatableCPU(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldAllocatableCPU, v))
+}
+
+// AllocatableMemoryMib applies equality check predicate on the "allocatable_memory_mib" field. It's identical to AllocatableMemoryMibEQ.
+func AllocatableMemoryMib(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldAllocatableMemoryMib, v))
+}
+
 // CheckedAt applies equality check predicate on the "checked_at" field. It's identical to CheckedAtEQ.
 func CheckedAt(v time.Time) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldCheckedAt, v))
@@ -1084,6 +1094,86 @@ func ReadyNodesLT(v int) predicate.Cluster {
 // ReadyNodesLTE applies the LTE predicate on the "ready_nodes" field.
 func ReadyNodesLTE(v int) predicate.Cluster {
 	return predicate.Cluster(sql.FieldLTE(FieldReadyNodes, v))
+}
+
+// AllocatableCPUEQ applies the EQ predicate on the "allocatable_cpu" field.
+func AllocatableCPUEQ(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldAllocatableCPU, v))
+}
+
+// AllocatableCPUNEQ applies the NEQ predicate on the "allocatable_cpu" field.
+func AllocatableCPUNEQ(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldAllocatableCPU, v))
+}
+
+// AllocatableCPUIn applies the In predicate on the "allocatable_cpu" field.
+func AllocatableCPUIn(vs ...int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldAllocatableCPU, vs...))
+}
+
+// AllocatableCPUNotIn applies the NotIn predicate on the "allocatable_cpu" field.
+func AllocatableCPUNotIn(vs ...int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldAllocatableCPU, vs...))
+}
+
+// AllocatableCPUGT applies the GT predicate on the "allocatable_cpu" field.
+func AllocatableCPUGT(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldAllocatableCPU, v))
+}
+
+// AllocatableCPUGTE applies the GTE predicate on the "allocatable_cpu" field.
+func AllocatableCPUGTE(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldAllocatableCPU, v))
+}
+
+// AllocatableCPULT applies the LT predicate on the "allocatable_cpu" field.
+func AllocatableCPULT(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldAllocatableCPU, v))
+}
+
+// AllocatableCPULTE applies the LTE predicate on the "allocatable_cpu" field.
+func AllocatableCPULTE(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldAllocatableCPU, v))
+}
+
+// AllocatableMemoryMibEQ applies the EQ predicate on the "allocatable_memory_mib" field.
+func AllocatableMemoryMibEQ(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldAllocatableMemoryMib, v))
+}
+
+// AllocatableMemoryMibNEQ applies the NEQ predicate on the "allocatable_memory_mib" field.
+func AllocatableMemoryMibNEQ(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldAllocatableMemoryMib, v))
+}
+
+// AllocatableMemoryMibIn applies the In predicate on the "allocatable_memory_mib" field.
+func AllocatableMemoryMibIn(vs ...int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldAllocatableMemoryMib, vs...))
+}
+
+// AllocatableMemoryMibNotIn applies the NotIn predicate on the "allocatable_memory_mib" field.
+func AllocatableMemoryMibNotIn(vs ...int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldAllocatableMemoryMib, vs...))
+}
+
+// AllocatableMemoryMibGT applies the GT predicate on the "allocatable_memory_mib" field.
+func AllocatableMemoryMibGT(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldAllocatableMemoryMib, v))
+}
+
+// AllocatableMemoryMibGTE applies the GTE predicate on the "allocatable_memory_mib" field.
+func AllocatableMemoryMibGTE(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldAllocatableMemoryMib, v))
+}
+
+// AllocatableMemoryMibLT applies the LT predicate on the "allocatable_memory_mib" field.
+func AllocatableMemoryMibLT(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldAllocatableMemoryMib, v))
+}
+
+// AllocatableMemoryMibLTE applies the LTE predicate on the "allocatable_memory_mib" field.
+func AllocatableMemoryMibLTE(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldAllocatableMemoryMib, v))
 }
 
 // CheckedAtEQ applies the EQ predicate on the "checked_at" field.

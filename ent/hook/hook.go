@@ -225,6 +225,18 @@ func (f VMRevisionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, 
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.VMRevisionMutation", m)
 }
 
+// The VMSampleFunc type is an adapter to allow the use of ordinary
+// function as VMSample mutator.
+type VMSampleFunc func(context.Context, *ent.VMSampleMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f VMSampleFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.VMSampleMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.VMSampleMutation", m)
+}
+
 // Condition is a hook condition function.
 type Condition func(context.Context, ent.Mutation) bool
 

@@ -116,6 +116,11 @@ var (
 				Columns: []*schema.Column{ApprovalTicketsColumns[14], ApprovalTicketsColumns[0]},
 			},
 			{
+				Name:    "approvalticket_decided_at",
+				Unique:  false,
+				Columns: []*schema.Column{ApprovalTicketsColumns[20]},
+			},
+			{
 				Name:    "approvalticket_expires_at",
 				Unique:  false,
 				Columns: []*schema.Column{ApprovalTicketsColumns[27]},
@@ -193,6 +198,8 @@ var (
 		{Name: "storage_classes", Type: field.TypeJSON, Nullable: true},
 		{Name: "nodes", Type: field.TypeInt, Default: 0},
 		{Name: "ready_nodes", Type: field.TypeInt, Default: 0},
+		{Name: "allocatable_cpu", Type: field.TypeInt, Default: 0},
+		{Name: "allocatable_memory_mib", Type: field.TypeInt, Default: 0},
 		{Name: "checked_at", Type: field.TypeTime, Nullable: true},
 		{Name: "answered_at", Type: field.TypeTime, Nullable: true},
 		{Name: "failures", Type: field.TypeInt, Default: 0},
@@ -742,6 +749,29 @@ var (
 			},
 		},
 	}
+	// VMSamplesColumns holds the columns for the "vm_samples" table.
+	VMSamplesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt, Increment: true},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "system_id", Type: field.TypeUUID},
+		{Name: "cluster_id", Type: field.TypeUUID},
+		{Name: "environment", Type: field.TypeEnum, Enums: []string{"test", "prod"}},
+		{Name: "state", Type: field.TypeEnum, Enums: []string{"Stopped", "Provisioning", "Starting", "Running", "Paused", "Stopping", "Terminating", "CrashLoopBackOff", "Migrating", "Unknown", "ErrorUnschedulable", "ErrImagePull", "ImagePullBackOff", "ErrorPvcNotFound", "DataVolumeError", "WaitingForVolumeBinding", "WaitingForReceiver", "Requested", "Failed", "Deleted", "Missing"}},
+		{Name: "vms", Type: field.TypeInt},
+	}
+	// VMSamplesTable holds the schema information for the "vm_samples" table.
+	VMSamplesTable = &schema.Table{
+		Name:       "vm_samples",
+		Columns:    VMSamplesColumns,
+		PrimaryKey: []*schema.Column{VMSamplesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "vmsample_at_system_id_cluster_id_state",
+				Unique:  true,
+				Columns: []*schema.Column{VMSamplesColumns[1], VMSamplesColumns[2], VMSamplesColumns[3], VMSamplesColumns[5]},
+			},
+		},
+	}
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
 		ApprovalPoliciesTable,
@@ -762,6 +792,7 @@ var (
 		UsersTable,
 		VmsTable,
 		VMRevisionsTable,
+		VMSamplesTable,
 	}
 )
 

@@ -59,3 +59,6 @@ type VM func(*sql.Selector)
 
 // VMRevision is the predicate function for vmrevision builders.
 type VMRevision func(*sql.Selector)
+
+// VMSample is the predicate function for vmsample builders.
+type VMSample func(*sql.Selector)

@@ -25,6 +25,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/ent/vmrevision"
+	"kubevirt-shepherd.io/shepherd/ent/vmsample"
 )
 
 // The init function reads all schema descriptors with runtime code
@@ -213,12 +214,20 @@ func init() {
 	clusterDescReadyNodes := clusterFields[18].Descriptor()
 	// cluster.DefaultReadyNodes holds the default value on creation for the ready_nodes field.
 	cluster.DefaultReadyNodes = clusterDescReadyNodes.Default.(int)
+	// clusterDescAllocatableCPU is the schema descriptor for allocatable_cpu field.
+	clusterDescAllocatableCPU := clusterFields[19].Descriptor()
+	// cluster.DefaultAllocatableCPU holds the default value on creation for the allocatable_cpu field.
+	cluster.DefaultAllocatableCPU = clusterDescAllocatableCPU.Default.(int)
+	// clusterDescAllocatableMemoryMib is the schema descriptor for allocatable_memory_mib field.
+	clusterDescAllocatableMemoryMib := clusterFields[20].Descriptor()
+	// cluster.DefaultAllocatableMemoryMib holds the default value on creation for the allocatable_memory_mib field.
+	cluster.DefaultAllocatableMemoryMib = clusterDescAllocatableMemoryMib.Default.(int)
 	// clusterDescFailures is the schema descriptor for failures field.
-	clusterDescFailures := clusterFields[21].Descriptor()
+	clusterDescFailures := clusterFields[23].Descriptor()
 	// cluster.DefaultFailures holds the default value on creation for the failures field.
 	cluster.DefaultFailures = clusterDescFailures.Default.(int)
 	// clusterDescVMCount is the schema descriptor for vm_count field.
-	clusterDescVMCount := clusterFields[24].Descriptor()
+	clusterDescVMCount := clusterFields[26].Descriptor()
 	// cluster.DefaultVMCount holds the default value on creation for the vm_count field.
 	cluster.DefaultVMCount = clusterDescVMCount.Default.(int)
 	// clusterDescID is the schema descriptor for id field.
@@ -842,6 +851,12 @@ func init() {
 	vmrevisionDescID := vmrevisionMixinFields0[0].Descriptor()
 	// vmrevision.DefaultID holds the default value on creation for the id field.
 	vmrevision.DefaultID = vmrevisionDescID.Default.(func() uuid.UUID)
+	vmsampleFields := schema.VMSample{}.Fields()
+	_ = vmsampleFields
+	// vmsampleDescVms is the schema descriptor for vms field.
+	vmsampleDescVms := vmsampleFields[5].Descriptor()
+	// vmsample.VmsValidator is a validator for the "vms" field. It is called by the builders before save.
+	vmsample.VmsValidator = vmsampleDescVms.Validators[0].(func(int) error)
 }
 
 const (

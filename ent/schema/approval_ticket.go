@@ -75,6 +75,7 @@ func (ApprovalTicket) Indexes() []ent.Index {
 		index.Fields("system_id", "id"),
 		index.Fields("service_id", "id"),
 		index.Fields("vm_id", "id"),
+		index.Fields("decided_at"),
 		index.Fields("expires_at").Annotations(entsql.IndexWhere("status = 'PENDING_APPROVAL'")),
 	}
 }

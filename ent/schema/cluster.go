@@ -42,6 +42,8 @@ func (Cluster) Fields() []ent.Field {
 		field.JSON("storage_classes", []domain.StorageClass{}).Optional(),
 		field.Int("nodes").Default(0),
 		field.Int("ready_nodes").Default(0),
+		field.Int("allocatable_cpu").Default(0).Comment("vCPU of the nodes that take VMs"),
+		field.Int("allocatable_memory_mib").Default(0),
 		field.Time("checked_at").Optional().Nillable(),
 		field.Time("answered_at").Optional().Nillable().Comment("last check that got an answer"),
 		field.Int("failures").Default(0).Comment("checks in a row without an answer"),

@@ -34,6 +34,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -69,6 +70,7 @@ type App struct {
 	Clusters *cluster.Service
 	Approval *approval.Service
 	VMs      *vm.Service
+	Trends   *trends.Service
 
 	// Demo is set by the demo before Run, to show how far its clusters are.
 	Demo func() *views.ProgressView
@@ -114,6 +116,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
 	a.Systems = &system.Service{DB: a.DB}
 	a.Services = &service.Service{DB: a.DB}
+	a.Trends = &trends.Service{DB: a.DB}
 	a.provider = kubevirt.New(kubevirt.NewKubeconfigProvider(&cluster.Credentials{DB: a.DB, Keys: keys}), kubevirt.Options{
 		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs, Logger: logger, UserAgent: "kubevirt-shepherd/" + c.Version,
 	})
@@ -140,6 +143,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 			_, err := a.Approval.Expire(ctx)
 			return err
 		}},
+		{Name: "sample-vms", Every: trends.SampleEvery, Run: a.Trends.Sample},
 		{Name: "clean-up", Every: cleanupEvery, Run: func(ctx context.Context) error {
 			_, err1 := a.store.DeleteExpired(ctx)
 			_, err2 := a.Clusters.SweepDrafts(ctx)
@@ -205,7 +209,7 @@ func (a *App) openKeys() (*crypto.Keyring, error) {
 func (a *App) Handler() *handlers.Server {
 	return handlers.New(handlers.Config{
 		Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
-		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: &audit.Log{DB: a.DB},
+		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: &audit.Log{DB: a.DB}, Trends: a.Trends,
 		Tokens: a.tokens,
 		Hub:    a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,

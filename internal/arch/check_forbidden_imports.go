@@ -42,6 +42,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/usecase/service", base + " internal/usecase/system"},
 	{"internal/usecase/inbox", base + " internal/notify"},
 	{"internal/usecase/search", base},
+	{"internal/usecase/trends", base},
 	{"internal/usecase/cluster", base + " internal/crypto internal/kubeconfig internal/provider"},
 	{"internal/usecase/vm", base + " internal/provider internal/policy internal/notify internal/usecase/cluster"},
 	{"internal/usecase/approval", base + " internal/provider internal/policy internal/notify internal/usecase/account internal/usecase/cluster internal/usecase/catalog internal/usecase/vm"},
@@ -51,7 +52,7 @@ var floors = []struct{ pkg, may string }{
 	{"views", "views/ui views/paths static internal/domain"},
 	{"handlers", "views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
-		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/vm"},
+		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
 	{"internal/gallery", "views views/ui views/paths static internal/domain"},
 	{"internal/app", "*"},
 	{"internal/cast", "*"},

@@ -32,7 +32,8 @@ type ClusterHealth struct {
 	Features          []string // KubeVirt's feature gates that are on
 	StorageClasses    []StorageClass
 	Nodes, ReadyNodes int
-	IdentityUID       string // UID of the namespace kube-system
+	Allocatable       ResourceUsage // of the nodes that take VMs
+	IdentityUID       string        // UID of the namespace kube-system
 	CheckedAt         time.Time
 }
 
@@ -118,7 +119,7 @@ func (c Credential) LogValue() slog.Value { return slog.StringValue(c.Server) }
 // LogValue hides the secret from slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// ResourceUsage is used and total capacity.
+// ResourceUsage is an amount of what VMs run on: what some use, or what there is.
 type ResourceUsage struct {
 	CPU       int // vCPU
 	MemoryMiB int // MiB

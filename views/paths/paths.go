@@ -33,9 +33,13 @@ const (
 	People        = "/people"
 	NewPerson     = "/people/new"
 	Audit         = "/audit"
+	Trends        = "/trends"
 	Notifications = "/notifications"
 	Events        = "/events"
 )
+
+// TrendsOver are the trends over a range, such as 24h.
+func TrendsOver(r string) string { return Trends + "?range=" + url.QueryEscape(r) }
 
 // Setup is the one-time link of a new account.
 func Setup(token string) string { return "/setup/" + url.PathEscape(token) }

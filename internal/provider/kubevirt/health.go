@@ -95,7 +95,7 @@ func (c *client) look(ctx context.Context) sight {
 	wg.Go(func() { h.KubernetesVersion, s.version = c.serverVersion(ctx) })
 	wg.Go(func() { h.IdentityUID, s.identity = c.identity(ctx) })
 	wg.Go(func() { h.KubeVirtVersion, h.Features, s.kubevirt = c.kubevirtState(ctx) })
-	wg.Go(func() { h.Nodes, h.ReadyNodes, s.nodes = c.countNodes(ctx) })
+	wg.Go(func() { s.nodes = c.countNodes(ctx, h) })
 	wg.Go(func() { h.StorageClasses, s.storage = c.storageClasses(ctx) })
 	wg.Wait()
 	return s
@@ -156,21 +156,32 @@ func (c *client) kubevirtState(ctx context.Context) (version string, features []
 	return version, features, nil
 }
 
-func (c *client) countNodes(ctx context.Context) (all, up int, err error) {
-	err = pages(func(opt metav1.ListOptions) (string, error) {
+// countNodes counts the nodes, and what those that are ready and not cordoned
+// give to pods.
+func (c *client) countNodes(ctx context.Context, h *domain.ClusterHealth) error {
+	var milliCPU, memory int64
+	err := pages(func(opt metav1.ListOptions) (string, error) {
 		page, err := c.kube.CoreV1().Nodes().List(ctx, opt)
 		if err != nil {
 			return "", err
 		}
-		all += len(page.Items)
+		h.Nodes += len(page.Items)
 		for i := range page.Items {
-			if ready(&page.Items[i]) {
-				up++
+			n := &page.Items[i]
+			if !ready(n) {
+				continue
+			}
+			h.ReadyNodes++
+			if !n.Spec.Unschedulable {
+				// No node is larger, and no sum of a false cluster's nodes overflows.
+				milliCPU += min(max(n.Status.Allocatable.Cpu().MilliValue(), 0), 1e9)
+				memory += min(max(n.Status.Allocatable.Memory().Value(), 0), 1<<45)
 			}
 		}
 		return page.Continue, nil
 	})
-	return all, up, c.fail(err)
+	h.Allocatable = domain.ResourceUsage{CPU: int(milliCPU / 1000), MemoryMiB: int(memory >> 20)}
+	return c.fail(err)
 }
 
 func (c *client) storageClasses(ctx context.Context) ([]domain.StorageClass, error) {

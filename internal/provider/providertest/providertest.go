@@ -114,7 +114,7 @@ func (s *suite) health(t *testing.T) {
 	if h.Status != domain.ClusterHealthy || !h.Reason.IsZero() {
 		t.Fatalf("health is %s, %+v", h.Status, h.Reason)
 	}
-	if h.KubernetesVersion == "" || h.KubeVirtVersion == "" || h.IdentityUID == "" || h.Nodes == 0 || h.ReadyNodes == 0 || len(h.StorageClasses) == 0 || h.CheckedAt.IsZero() {
+	if h.KubernetesVersion == "" || h.KubeVirtVersion == "" || h.IdentityUID == "" || h.Nodes == 0 || h.ReadyNodes == 0 || h.Allocatable.CPU == 0 || h.Allocatable.MemoryMiB == 0 || len(h.StorageClasses) == 0 || h.CheckedAt.IsZero() {
 		t.Errorf("health is not complete: %+v", h)
 	}
 }

@@ -197,6 +197,8 @@ func learn(m *ent.ClusterMutation, h domain.ClusterHealth) {
 	if all || h.Nodes > 0 {
 		m.SetNodes(h.Nodes)
 		m.SetReadyNodes(h.ReadyNodes)
+		m.SetAllocatableCPU(h.Allocatable.CPU)
+		m.SetAllocatableMemoryMib(h.Allocatable.MemoryMiB)
 	}
 }
 

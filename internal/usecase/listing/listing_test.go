@@ -15,6 +15,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/service"
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
+	"kubevirt-shepherd.io/shepherd/ent/vmsample"
 	"kubevirt-shepherd.io/shepherd/internal/databasetest"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -37,6 +38,8 @@ func TestVisibilityIsTheRule(t *testing.T) {
 			c.VM.Create().SetServiceID(sv.ID).SetSystemID(sys.ID).SetClusterID(place.ID).SetName(sys.Name + "-web-01").SetNamespace("n").SetInstance(1).
 				SetEnvironment(vm.Environment(e)).SetCreatedBy("x").SetTicketID(1).SetTemplate("t").SetTemplateVersion(1).SetSize("s").
 				SetCPU(1).SetMemoryMib(1).SetDiskGib(1).SaveX(ctx)
+			c.VMSample.Create().SetAt(sys.CreatedAt).SetSystemID(sys.ID).SetClusterID(place.ID).SetEnvironment(vmsample.Environment(e)).
+				SetState(vmsample.StateRunning).SetVms(1).SaveX(ctx)
 			for _, requester := range []uuid.UUID{me, uuid.New()} {
 				ev := c.DomainEvent.Create().SetType(domainevent.TypeVM_CREATION_REQUESTED).SetAggregateType("ticket").SetAggregateID("x").
 					SetPayload([]byte("{}")).SetCreatedBy("x").SaveX(ctx)
@@ -97,6 +100,15 @@ func TestVisibilityIsTheRule(t *testing.T) {
 		}
 		if n != 0 {
 			t.Errorf("%s: services %d off", name, n)
+		}
+		samples := want
+		for _, v := range c.VMSample.Query().Where(vmsample.VmsGT(0), listing.Samples(a)).AllX(ctx) {
+			if samples--; !visible[v.SystemID] {
+				t.Errorf("%s sees a count of %s", name, v.SystemID)
+			}
+		}
+		if samples != 0 {
+			t.Errorf("%s: samples %d off", name, samples)
 		}
 		for _, v := range c.VM.Query().Where(vm.NameNEQ(""), listing.VMs(a)).AllX(ctx) {
 			if want--; !visible[v.SystemID] {

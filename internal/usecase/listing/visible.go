@@ -10,6 +10,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/service"
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
+	"kubevirt-shepherd.io/shepherd/ent/vmsample"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
@@ -38,6 +39,14 @@ func VMs(a domain.Actor) predicate.VM {
 		return func(*sql.Selector) {}
 	}
 	return vm.Or(vm.EnvironmentIn(environments[vm.Environment](a)...), vm.SystemIDIn(members(a)...))
+}
+
+// Samples are the counts of the VMs of those systems.
+func Samples(a domain.Actor) predicate.VMSample {
+	if a.SeesAll() {
+		return func(*sql.Selector) {}
+	}
+	return vmsample.Or(vmsample.EnvironmentIn(environments[vmsample.Environment](a)...), vmsample.SystemIDIn(members(a)...))
 }
 
 // Tickets are the tickets about those systems, and the actor's own.
