@@ -66,6 +66,9 @@ var matrix = map[string]string{
 	"GET /people/new":                     "LFFFFFF2",
 	"POST /people":                        "LFFFFFFI",
 	"POST /people/{person}/link":          "LFFFFFFN",
+	"GET /docs":                           "L2222222",
+	"GET /docs/{guide}":                   "L2222222",
+	"GET /docs/images/{name}":             "L2222222",
 	"GET /audit":                          "LFFFFF22",
 	"GET /notifications":                  "L2222222",
 	"POST /notifications":                 "L3333333",
@@ -95,6 +98,7 @@ func TestMatrix(t *testing.T) {
 	m := s.vm(s.test, 1, domain.StateRunning)
 	own := map[string]string{
 		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(),
+		"{guide}": "concepts", "{name}": "request-life.svg",
 		"{draft}": m.ID.String(), "{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(ctx).String(),
 	}
 	people := []*browser{s.anonymous(), s.outsider, s.viewer, s.dev, s.approver, s.prodBoss, s.auditor, s.admin}
@@ -156,7 +160,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
-		paths.PersonLink("{person}"),
+		paths.PersonLink("{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
 	} {
 		if p = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(p); !known[p] {
 			t.Errorf("%s leads nowhere", p)

@@ -51,6 +51,7 @@ var (
 		{"People", "users accounts roles members", paths.People, "person.read", false},
 		{"Audit log", "records history", paths.Audit, "audit.read", false},
 		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
+		{"Docs", "guides help documentation manual", paths.Docs, "docs.read", false},
 	}
 	actions = []place{
 		{"Request VM", "new create machine order", paths.NewRequest, "ticket.create", false},
