@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/html"
-
 	"kubevirt-shepherd.io/shepherd/docs"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -18,7 +16,7 @@ import (
 func TestGuides(t *testing.T) {
 	p := newPortal(t)
 	dev := p.as(p.person("dev"))
-	pages := map[string]*response{}
+	pages := map[string]*page{}
 	for _, g := range docs.Guides() {
 		at := paths.Guide(g.Slug)
 		if g.Slug == docs.Index {
@@ -34,38 +32,45 @@ func TestGuides(t *testing.T) {
 			t.Errorf("%s does not lead to all guides", at)
 		}
 		for _, a := range page.find("main a") {
-			to, heading, _ := strings.Cut(attr(a, "href"), "#")
+			to, heading, _ := strings.Cut(attribute(a, "href"), "#")
 			if to == "" {
 				to = at
 			}
 			target, known := pages[to]
 			if !known && !strings.HasPrefix(to, "https://") {
-				t.Errorf("%s leads to %s, which is no guide", at, attr(a, "href"))
+				t.Errorf("%s leads to %s, which is no guide", at, attribute(a, "href"))
 			}
 			if known && heading != "" && !target.has("main #"+heading) {
-				t.Errorf("%s leads to %s, and there is no such heading", at, attr(a, "href"))
+				t.Errorf("%s leads to %s, and there is no such heading", at, attribute(a, "href"))
 			}
 		}
 		for _, img := range page.find("main img") {
-			src, _, hashed := strings.Cut(attr(img, "src"), "?v=")
-			if attr(img, "alt") == "" || path.Dir(src) != paths.Docs+"/images" {
-				t.Errorf("%s has the image %s %q", at, src, attr(img, "alt"))
+			src, _, hashed := strings.Cut(attribute(img, "src"), "?v=")
+			if attribute(img, "alt") == "" || path.Dir(src) != paths.Docs+"/images" {
+				t.Errorf("%s has the image %s %q", at, src, attribute(img, "alt"))
 			}
-			if hashed && (attr(img, "width") == "" || attr(img, "height") == "") { // without a hash it is yet to be made
+			if hashed && (attribute(img, "width") == "" || attribute(img, "height") == "") { // without a hash it is yet to be made
 				t.Errorf("%s: %s has no size", at, src)
 			}
 		}
 	}
 	life := pages[paths.Guide("concepts")]
+	drawn, explained, listed := life.text("main article svg"), map[string]bool{}, 0
+	for _, code := range life.find("main article td code") {
+		explained[text(code)] = true
+	}
 	for _, s := range domain.TicketStatuses() {
-		for _, where := range []string{"svg", "table"} {
-			if !strings.Contains(life.text("main article "+where), string(s)) {
-				t.Errorf("the life of a request lacks %s in its %s", s, where)
-			}
+		if !strings.Contains(drawn, string(s)) || !explained[string(s)] {
+			t.Errorf("the life of a request lacks %s in its drawing or its table", s)
 		}
 	}
-	if list := life.find("main nav[aria-label='On this page'] a[href='#the-life-of-a-request']"); len(list) != 2 {
-		t.Errorf("%d links to a heading, want one for each width", len(list))
+	for _, a := range life.find("main nav a") {
+		if attribute(a, "href") == "#the-life-of-a-request" {
+			listed++
+		}
+	}
+	if listed != 2 {
+		t.Errorf("%d links to a heading, want one for each width", listed)
 	}
 	dev.get(paths.Guide("none")).is(http.StatusNotFound)
 	dev.get(paths.Guide(docs.Index)).is(http.StatusNotFound)
@@ -90,13 +95,4 @@ func TestGuideImages(t *testing.T) {
 	if again := dev.with("If-None-Match", tag).get(plain).is(http.StatusNotModified); again.Body != "" {
 		t.Error("a file that the browser has is sent again")
 	}
-}
-
-func attr(n *html.Node, key string) string {
-	for _, a := range n.Attr {
-		if a.Key == key {
-			return a.Val
-		}
-	}
-	return ""
 }
