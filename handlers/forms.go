@@ -231,7 +231,7 @@ func labels(form any) map[string]string {
 // field, with the status of the answer. What is not about the input comes back
 // as an error, for the error page.
 func rejected(r *http.Request, form any, err error) (errs []ui.FieldError, status int, rest error) {
-	if err == nil {
+	if err == nil || errors.Is(err, domain.ErrDryRun) {
 		return nil, http.StatusOK, nil
 	}
 	fields := apperr.Fields(err)

@@ -40,9 +40,25 @@ func (f requestForm) input() approval.Input {
 	}
 }
 
-// newRequest answers GET /requests/new.
+// newRequest answers GET /requests/new: as the last one, for the named service.
 func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) error {
-	return s.requestForm(w, r, restored(s, w, r, requestForm{Service: r.URL.Query().Get("service"), Count: whole(1)}), nil)
+	form := requestForm{Service: r.URL.Query().Get("service"), Count: whole(1)}
+	options, err := s.Approval.Options(r.Context(), actor(r))
+	if err != nil {
+		return err
+	}
+	last, from, err := s.Approval.LastAsked(r.Context(), actor(r), form.Service, options)
+	if err != nil {
+		return err
+	}
+	if from > 0 {
+		form.Template, form.Size, form.Count, form.Disk = last.TemplateID, last.SizeID, whole(last.Count), whole(last.DiskGiB)
+		form.SSHKeys = strings.Join(last.SSHKeys, "\n")
+	}
+	if kept := restored(s, w, r, form); kept != form {
+		form, from = kept, 0
+	}
+	return s.requestForm(w, r, form, from, nil)
 }
 
 // previewRequest answers POST /requests/preview: the form with what sending it
@@ -52,7 +68,7 @@ func (s *Server) previewRequest(w http.ResponseWriter, r *http.Request) error {
 	if _, typed := err.(apperr.List); err != nil && !typed {
 		return err
 	}
-	return s.requestForm(w, r, form, nil)
+	return s.requestForm(w, r, form, 0, nil)
 }
 
 // submitRequest answers POST /requests.
@@ -65,11 +81,12 @@ func (s *Server) submitRequest(w http.ResponseWriter, r *http.Request) error {
 			return s.redirect(w, r, paths.Request(number))
 		}
 	}
-	return s.requestForm(w, r, form, err)
+	return s.requestForm(w, r, form, 0, err)
 }
 
-// requestForm draws the form, new, to preview or refused.
-func (s *Server) requestForm(w http.ResponseWriter, r *http.Request, form requestForm, err error) error {
+// requestForm draws the form, new, to preview or refused. from is the number of
+// the request that it is filled in from, or 0.
+func (s *Server) requestForm(w http.ResponseWriter, r *http.Request, form requestForm, from int, err error) error {
 	options, optionsErr := s.Approval.Options(r.Context(), actor(r))
 	if optionsErr != nil {
 		return optionsErr
@@ -99,7 +116,7 @@ func (s *Server) requestForm(w http.ResponseWriter, r *http.Request, form reques
 			Service: form.Service, Template: form.Template, Size: form.Size, Count: form.Count.Text, Disk: form.Disk.Text,
 			SSHKeys: form.SSHKeys, Reason: form.Reason,
 		},
-		Errors: errs, Preview: previewView(r, form, p), MaxCount: approval.MaxCount,
+		Errors: errs, Preview: previewView(r, form, p), MaxCount: approval.MaxCount, From: from,
 	}
 	if v.Services, err = s.serviceOptions(r, form.Service); err != nil {
 		return err

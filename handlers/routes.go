@@ -160,6 +160,14 @@ func (s *Server) routes() []route {
 	}
 }
 
+// dryRuns are the forms that the header Dry-Run: All sends only to be checked,
+// field by field while they are filled in (domain.WithDryRun). Their use cases
+// do nothing outside the transaction.
+var dryRuns = map[string]bool{
+	paths.Systems: true, "/systems/{system}/services": true, paths.Requests: true, paths.Namespaces: true,
+	paths.Templates: true, paths.Sizes: true, paths.People: true,
+}
+
 // isUpload says whether the request is the form that takes a kubeconfig.
 func isUpload(r *http.Request) bool { return r.Method == post && r.URL.Path == paths.NewCluster }
 
@@ -204,6 +212,12 @@ func (s *Server) Router() http.Handler {
 func (s *Server) adapt(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := rt.permission.enter(actor(r))
+		if err == nil && r.Header.Get("Dry-Run") != "" {
+			if rt.method != post || !dryRuns[rt.pattern] {
+				err = apperr.New(apperr.ErrMethod)
+			}
+			r = r.WithContext(domain.WithDryRun(r.Context()))
+		}
 		if err == nil {
 			if actor(r).UserID != "" && rt.pattern != paths.Events {
 				s.used(r)

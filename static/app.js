@@ -286,6 +286,81 @@ addEventListener("pageshow", () => {
 for (const form of all("form[data-sent]")) delete form.dataset.sent;
 for (const button of all("button[aria-busy]")) button.removeAttribute("aria-busy");
 });
+let asked = 0;
+document.addEventListener("change", async (e) => {
+const form = e.target.form;
+if (!form?.matches("[data-check]") || !e.target.id) return;
+e.target.dataset.touched = "";
+const turn = ++asked;
+let page;
+try {
+const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { "Dry-Run": "All" }, redirect: "error" });
+page = new DOMParser().parseFromString(await answer.text(), "text/html");
+} catch {
+return; // sending it will tell
+}
+if (turn !== asked) return;
+for (const field of all("[data-touched], [aria-invalid]", form)) judge(field, page.getElementById(field.id));
+});
+function judge(field, now) {
+if (!now) return;
+const text = (root) => root.getElementById(field.id + "-error") ?? root.getElementById(field.id + "-hint");
+const was = text(document), is = text(now.ownerDocument);
+if (is?.classList.contains("err")) is.setAttribute("role", "status");
+if (was && is) was.replaceWith(is);
+else if (is) field.after(is);
+else was?.remove();
+for (const name of ["aria-invalid", "aria-describedby"]) {
+if (now.hasAttribute(name)) field.setAttribute(name, now.getAttribute(name));
+else field.removeAttribute(name);
+}
+}
+const draftKey = () => `draft ${document.body.dataset.user} ` + location.pathname + location.search;
+const draftFields = (form) => [...form.elements].filter((el) => el.name && !el.matches("[type=hidden], [type=password], [type=file], [data-secret], [readonly], button"));
+const answers = (form) => draftFields(form).map((el) => (el.matches("[type=radio], [type=checkbox]") ? el.checked : el.value));
+const dirty = new Set();
+function startDraft(form) {
+const offer = one("[data-draft-offer]", form), key = draftKey(), first = JSON.stringify(answers(form));
+const kept = localStorage.getItem(key);
+if (kept && kept !== first && !one("#errors", form)) offer.hidden = false;
+const save = () => {
+const now = JSON.stringify(answers(form));
+if (now === first) dirty.delete(form);
+else dirty.add(form);
+if (offer.hidden) localStorage.setItem(key, now);
+};
+form.addEventListener("input", save);
+one("[data-draft-use]", offer).addEventListener("click", () => {
+const values = JSON.parse(kept);
+for (const [i, el] of draftFields(form).entries()) {
+if (typeof values[i] === "boolean") el.checked = values[i];
+else el.value = values[i] ?? el.value;
+}
+offer.hidden = true;
+save();
+const field = draftFields(form)[0];
+field.focus();
+field.dispatchEvent(new Event("change", { bubbles: true }));
+});
+one("[data-draft-drop]", offer).addEventListener("click", () => {
+localStorage.removeItem(key);
+offer.hidden = true;
+draftFields(form)[0].focus();
+});
+}
+for (const form of all("form[data-draft]")) startDraft(form);
+addEventListener("beforeunload", (e) => dirty.size && e.preventDefault());
+document.addEventListener("submit", (e) => {
+if (e.target.matches("[data-draft]")) {
+dirty.clear();
+sessionStorage.setItem("sent", draftKey());
+}
+if (e.target.matches('[action="/logout"]')) {
+for (const key of Object.keys(localStorage)) if (key.startsWith("draft ")) localStorage.removeItem(key);
+}
+});
+if (sessionStorage.getItem("sent") && !one("#errors")) localStorage.removeItem(sessionStorage.getItem("sent"));
+sessionStorage.removeItem("sent");
 const kept = new WeakMap();
 const states = (root) => new Map(within(root, "[id]").map((el) => [el.id, one(".st", el)?.textContent.trim()]));
 const controls = (root) => within(root, "a, button, input, select, textarea, summary, [tabindex]");

@@ -25,7 +25,7 @@ var floors = []struct{ pkg, may string }{
 	{"ent/schema", "internal/domain internal/pkg/errors"},
 	{"ent/", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/database/gen", "internal/database"},
-	{"internal/database", "ent/ migrations internal/pkg/errors"},
+	{"internal/database", "internal/domain ent/ migrations internal/pkg/errors"},
 	{"internal/databasetest", "internal/database"},
 	{"internal/provider", "internal/domain internal/pkg/errors"},
 	{"internal/provider/kubevirt", "internal/provider internal/domain internal/pkg/errors"},

@@ -26,6 +26,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	_ "kubevirt-shepherd.io/shepherd/ent/runtime" // schema hooks and defaults
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/migrations"
 )
@@ -92,7 +93,8 @@ func (db *DB) River() riverdriver.Driver[*sql.Tx] {
 }
 
 // InTx runs fn in one transaction that ent and River share: all of it commits
-// or nothing. Only use cases call it.
+// or nothing. Only use cases call it. In a dry run it is nothing, with
+// domain.ErrDryRun.
 func (db *DB) InTx(ctx context.Context, fn func(tx *ent.Tx) error) error {
 	tx, err := db.Ent.Tx(ctx)
 	if err != nil {
@@ -101,6 +103,9 @@ func (db *DB) InTx(ctx context.Context, fn func(tx *ent.Tx) error) error {
 	defer func() { _ = tx.Rollback() }()
 	if err := fn(tx); err != nil {
 		return Classify(err)
+	}
+	if domain.IsDryRun(ctx) {
+		return domain.ErrDryRun
 	}
 	return Classify(tx.Commit())
 }

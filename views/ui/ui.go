@@ -63,6 +63,7 @@ type InputView struct {
 	Invalid, Required, Disabled, Spell, ReadOnly bool
 	Described                                    string
 	Rows, MaxLength                              int
+	Secret                                       bool // no browser keeps it in a draft
 	Class                                        string
 }
 

@@ -87,6 +87,50 @@ func (s *Service) Options(ctx context.Context, _ domain.Actor) (Options, error) 
 	return o, nil
 }
 
+// LastAsked is what the actor asked for last time, for this service or, when
+// serviceID is empty or there is nothing, for any, as far as the options still
+// have it. The number is 0 when he has not asked for a VM yet. The reason is
+// never proposed: it is of its day.
+func (s *Service) LastAsked(ctx context.Context, actor domain.Actor, serviceID string, o Options) (in Input, number int, err error) {
+	requester, err := uuid.Parse(actor.UserID)
+	if err != nil {
+		return in, 0, nil
+	}
+	last := s.DB.Ent.ApprovalTicket.Query().
+		Where(approvalticket.RequesterID(requester), approvalticket.OperationEQ(approvalticket.OperationCREATE)).
+		Order(ent.Desc(approvalticket.FieldID)).WithEvent()
+	var t *ent.ApprovalTicket
+	if id, err := uuid.Parse(serviceID); err == nil {
+		if t, err = last.Clone().Where(approvalticket.ServiceID(id)).First(ctx); err != nil && !ent.IsNotFound(err) {
+			return in, 0, database.Classify(err)
+		}
+	}
+	if t == nil {
+		if t, err = last.First(ctx); ent.IsNotFound(err) {
+			return in, 0, nil
+		} else if err != nil {
+			return in, 0, database.Classify(err)
+		}
+	}
+	c, err := read(t)
+	if err != nil {
+		return in, 0, err
+	}
+	asked := c.create.Spec
+	in = Input{Count: asked.Count, DiskGiB: asked.DiskGiB, SSHKeys: c.create.SSHKeys}
+	for _, t := range o.Templates {
+		if t.Name == asked.Template { // its newest version
+			in.TemplateID = t.ID
+		}
+	}
+	for _, z := range o.Sizes {
+		if z.ID == asked.SizeID {
+			in.SizeID = z.ID
+		}
+	}
+	return in, t.ID, nil
+}
+
 // Preview says what sending a request would start.
 type Preview struct {
 	Ready  bool        // all but the reason is answered, and rightly

@@ -1,6 +1,6 @@
 // What the pages cannot do without scripts, and nothing else: keys, roving
-// focus, closing menus, copying, toasts, keeping the focus over a swap, and a
-// stream that knows when it is lost. Everything works without this file.
+// focus, closing menus, copying, toasts, checking fields, drafts, keeping the
+// focus over a swap, and a stream that knows when it is lost. Everything works without this file.
 (() => {
   "use strict";
 
@@ -335,6 +335,90 @@
     for (const form of all("form[data-sent]")) delete form.dataset.sent;
     for (const button of all("button[aria-busy]")) button.removeAttribute("aria-busy");
   });
+
+  // A field that was filled in is judged by the server's own rules: the form is
+  // sent as a dry run, and what the answer says at the field is shown here.
+  let asked = 0;
+  document.addEventListener("change", async (e) => {
+    const form = e.target.form;
+    if (!form?.matches("[data-check]") || !e.target.id) return;
+    e.target.dataset.touched = "";
+    const turn = ++asked;
+    let page;
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { "Dry-Run": "All" }, redirect: "error" });
+      page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    } catch {
+      return; // sending it will tell
+    }
+    if (turn !== asked) return;
+    for (const field of all("[data-touched], [aria-invalid]", form)) judge(field, page.getElementById(field.id));
+  });
+  function judge(field, now) {
+    if (!now) return;
+    const text = (root) => root.getElementById(field.id + "-error") ?? root.getElementById(field.id + "-hint");
+    const was = text(document), is = text(now.ownerDocument);
+    if (is?.classList.contains("err")) is.setAttribute("role", "status");
+    if (was && is) was.replaceWith(is);
+    else if (is) field.after(is);
+    else was?.remove();
+    for (const name of ["aria-invalid", "aria-describedby"]) {
+      if (now.hasAttribute(name)) field.setAttribute(name, now.getAttribute(name));
+      else field.removeAttribute(name);
+    }
+  }
+
+  // What is typed into a long form is kept in this browser, without secrets,
+  // until it is sent or its writer signs out; leaving it half done is asked about.
+  const draftKey = () => `draft ${document.body.dataset.user} ` + location.pathname + location.search;
+  const draftFields = (form) => [...form.elements].filter((el) => el.name && !el.matches("[type=hidden], [type=password], [type=file], [data-secret], [readonly], button"));
+  const answers = (form) => draftFields(form).map((el) => (el.matches("[type=radio], [type=checkbox]") ? el.checked : el.value));
+  const dirty = new Set();
+
+  function startDraft(form) {
+    const offer = one("[data-draft-offer]", form), key = draftKey(), first = JSON.stringify(answers(form));
+    const kept = localStorage.getItem(key);
+    // A form that came back rejected has what was typed already.
+    if (kept && kept !== first && !one("#errors", form)) offer.hidden = false;
+    const save = () => {
+      const now = JSON.stringify(answers(form));
+      if (now === first) dirty.delete(form);
+      else dirty.add(form);
+      if (offer.hidden) localStorage.setItem(key, now);
+    };
+    form.addEventListener("input", save);
+    one("[data-draft-use]", offer).addEventListener("click", () => {
+      const values = JSON.parse(kept);
+      for (const [i, el] of draftFields(form).entries()) {
+        if (typeof values[i] === "boolean") el.checked = values[i];
+        else el.value = values[i] ?? el.value;
+      }
+      offer.hidden = true;
+      save();
+      const field = draftFields(form)[0];
+      field.focus();
+      field.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+    one("[data-draft-drop]", offer).addEventListener("click", () => {
+      localStorage.removeItem(key);
+      offer.hidden = true;
+      draftFields(form)[0].focus();
+    });
+  }
+  for (const form of all("form[data-draft]")) startDraft(form);
+  addEventListener("beforeunload", (e) => dirty.size && e.preventDefault());
+  document.addEventListener("submit", (e) => {
+    if (e.target.matches("[data-draft]")) {
+      dirty.clear();
+      sessionStorage.setItem("sent", draftKey());
+    }
+    if (e.target.matches('[action="/logout"]')) {
+      for (const key of Object.keys(localStorage)) if (key.startsWith("draft ")) localStorage.removeItem(key);
+    }
+  });
+  // A draft goes when the server has taken the form: what comes is no rejection.
+  if (sessionStorage.getItem("sent") && !one("#errors")) localStorage.removeItem(sessionStorage.getItem("sent"));
+  sessionStorage.removeItem("sent");
 
   /* ---------- swaps ---------- */
 
