@@ -31,6 +31,14 @@ func TestGuides(t *testing.T) {
 		if len(page.find("main nav[aria-label=Guides] a")) != len(pages) || len(page.find("main nav a[aria-current=page]")) != 1 {
 			t.Errorf("%s does not lead to all guides", at)
 		}
+		seen := map[string]bool{}
+		for n := range page.doc.Descendants() { // a heading must not take the id of a part of the frame
+			if id := attribute(n, "id"); id != "" && seen[id] {
+				t.Errorf("%s has the id %s twice", at, id)
+			} else {
+				seen[id] = true
+			}
+		}
 		for _, a := range page.find("main a") {
 			to, heading, _ := strings.Cut(attribute(a, "href"), "#")
 			if to == "" {
