@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// The pattern leaves out the directories dark and phone, which no guide shows.
+// The pattern leaves out images/dark and images/phone, which no guide shows.
 //
 //go:embed *.md images/*.*
 var files embed.FS
