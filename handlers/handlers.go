@@ -14,6 +14,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -82,6 +83,7 @@ type Server struct {
 	streams  streams
 	metrics  *metrics
 	markdown markdown
+	guides   func() ([]views.DocsView, error)
 }
 
 // New checks nothing and starts nothing: a Server is a value.
@@ -92,7 +94,7 @@ func New(c Config) *Server {
 	if c.Demo == nil {
 		c.Demo = func() *views.ProgressView { return nil }
 	}
-	return &Server{Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown()}
+	return &Server{Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown(), guides: sync.OnceValues(readGuides)}
 }
 
 // now is the time that a page is drawn for.

@@ -67,6 +67,9 @@ var matrix = map[string]string{
 	"POST /people":                        "LFFFFFFI",
 	"POST /people/{person}/link":          "LFFFFFFN",
 	"GET /trends":                         "L2222222",
+	"GET /docs":                           "L2222222",
+	"GET /docs/{guide}":                   "L2222222",
+	"GET /docs/images/{name}":             "L2222222",
 	"GET /audit":                          "LFFFFF22",
 	"GET /notifications":                  "L2222222",
 	"POST /notifications":                 "L3333333",
@@ -96,7 +99,8 @@ func (s *shop) objects() map[string]string {
 	m := s.vm(s.test, 1, domain.StateRunning)
 	return map[string]string{
 		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(),
-		"{draft}": m.ID.String(), "{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
+		"{draft}": m.ID.String(), "{guide}": "concepts", "{name}": "request-life.svg",
+		"{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
 	}
 }
 
@@ -167,7 +171,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
-		paths.PersonLink("{person}"),
+		paths.PersonLink("{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
 	} {
 		if p = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(p); !known[p] {
 			t.Errorf("%s leads nowhere", p)

@@ -23,7 +23,7 @@ type permission string
 var gates = map[permission]func(domain.Actor) bool{
 	"open": nil, // also without being signed in
 
-	"home.read": nil, "search.read": nil, "events.read": nil, "catalog.read": nil,
+	"home.read": nil, "search.read": nil, "events.read": nil, "catalog.read": nil, "docs.read": nil,
 	"notification.read": nil, "notification.update": nil,
 	"system.read": nil, "system.create": domain.Actor.CreatesSystems, "system.update": nil, "system.delete": nil,
 	"service.read": nil, "service.create": nil, "service.update": nil, "service.delete": nil,
@@ -134,6 +134,10 @@ func (s *Server) routes() []route {
 		{get, paths.NewPerson, "person.create", s.newPerson},
 		{post, paths.People, "person.create", s.invitePerson},
 		{post, paths.People + "/{person}/link", "person.link", s.newPersonLink},
+
+		{get, paths.Docs, "docs.read", s.showDocs},
+		{get, paths.Docs + "/{guide}", "docs.read", s.showDocs},
+		{get, paths.Docs + "/images/{name}", "docs.read", s.docsImage},
 
 		{get, paths.Trends, "trends.read", s.showTrends},
 		{get, paths.Audit, "audit.read", s.showAudit},

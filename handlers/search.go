@@ -52,6 +52,7 @@ var (
 		{"Trends", "charts history capacity waiting", paths.Trends, "trends.read", false},
 		{"Audit log", "records history", paths.Audit, "audit.read", false},
 		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
+		{"Docs", "guides help documentation manual", paths.Docs, "docs.read", false},
 	}
 	actions = []place{
 		{"Request VM", "new create machine order", paths.NewRequest, "ticket.create", false},

@@ -21,6 +21,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/kubeconfig/", "internal/domain internal/pkg/errors internal/kubeconfig"},
 	{"migrations", ""},
 	{"static", ""},
+	{"docs", ""},
 	{"ent/schema", "internal/domain internal/pkg/errors"},
 	{"ent/", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/database/gen", "internal/database"},
@@ -50,7 +51,7 @@ var floors = []struct{ pkg, may string }{
 	{"views/paths", ""},
 	{"views/ui", "static"},
 	{"views", "views/ui views/paths static internal/domain"},
-	{"handlers", "views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
+	{"handlers", "docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
 		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
 	{"internal/gallery", "views views/ui views/paths static internal/domain"},

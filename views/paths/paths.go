@@ -35,6 +35,7 @@ const (
 	Audit         = "/audit"
 	Trends        = "/trends"
 	Notifications = "/notifications"
+	Docs          = "/docs"
 	Events        = "/events"
 )
 
@@ -129,3 +130,9 @@ func PersonLink(id string) string { return People + "/" + url.PathEscape(id) + "
 
 // NextVersion is the form for the next version of a template, by its id.
 func NextVersion(template string) string { return NewTemplate + "?from=" + url.QueryEscape(template) }
+
+// Guide is a guide of the documentation, by its slug.
+func Guide(slug string) string { return Docs + "/" + url.PathEscape(slug) }
+
+// DocsImage is an image of the guides, by its name.
+func DocsImage(name string) string { return Docs + "/images/" + url.PathEscape(name) }

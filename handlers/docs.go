@@ -1,0 +1,194 @@
+package handlers
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/a-h/templ"
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/parser"
+	"github.com/yuin/goldmark/text"
+
+	"kubevirt-shepherd.io/shepherd/docs"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+)
+
+// showDocs answers GET /docs and GET /docs/{guide}.
+func (s *Server) showDocs(w http.ResponseWriter, r *http.Request) error {
+	all, err := s.guides()
+	if err != nil {
+		return err
+	}
+	for i, v := range all {
+		if v.Guides[i].Href != r.URL.Path {
+			continue
+		}
+		sh, err := s.shell(r, v.Guides[i].Title, "docs")
+		if err != nil {
+			return err
+		}
+		return s.page(w, r, http.StatusOK, views.Docs(sh, v))
+	}
+	return apperr.New(apperr.ErrNotFound)
+}
+
+// docsImage answers GET /docs/images/{name}. An address with the hash of the
+// content, as the guides have it, may be kept for ever.
+func (s *Server) docsImage(w http.ResponseWriter, r *http.Request) error {
+	data, ok := docs.Image(param(r, "name"))
+	contentType := map[string]string{".webp": "image/webp", ".svg": "image/svg+xml"}[path.Ext(param(r, "name"))]
+	if !ok || contentType == "" {
+		return apperr.New(apperr.ErrNotFound)
+	}
+	tag := contentHash(data)
+	h := w.Header()
+	h.Set("ETag", `"`+tag+`"`)
+	h.Set("Cache-Control", "private, no-cache")
+	if r.URL.Query().Get("v") == tag {
+		h.Set("Cache-Control", "private, max-age=31536000, immutable")
+	}
+	if strings.Contains(r.Header.Get("If-None-Match"), tag) {
+		return s.send(w, r, http.StatusNotModified, "", nil)
+	}
+	return s.send(w, r, http.StatusOK, contentType, data)
+}
+
+func contentHash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:6])
+}
+
+// readGuides draws all guides; they are part of the binary, so once is enough.
+func readGuides() ([]views.DocsView, error) {
+	var list []views.DocsLink
+	for _, g := range docs.Guides() {
+		list = append(list, views.DocsLink{Title: g.Title, Line: g.Line, Href: guidePath(g.Slug)})
+	}
+	all := make([]views.DocsView, len(list))
+	for i, g := range docs.Guides() {
+		source, _ := docs.Read(g.Slug)
+		v, err := readGuide(source)
+		if err != nil {
+			return nil, err
+		}
+		v.Guides, v.Current = list, i
+		all[i] = v
+	}
+	return all, nil
+}
+
+// guidePath is the address of a guide by its slug.
+func guidePath(slug string) string {
+	if slug == docs.Index {
+		return paths.Docs
+	}
+	return paths.Guide(slug)
+}
+
+// guideReader reads our own text, so nothing is cleaned. Alignment is an
+// attribute: the content policy allows no style attributes.
+var guideReader = goldmark.New(
+	goldmark.WithExtensions(extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute))),
+	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
+)
+
+// guideBoxes lets wide tables and code scroll in a box of their own, which the
+// keyboard reaches.
+var guideBoxes = strings.NewReplacer(
+	"<table>", `<div class="overflow-x-auto" tabindex="0" role="group" aria-label="Table"><table>`, "</table>", "</table></div>",
+	"<pre>", `<pre tabindex="0">`,
+)
+
+// readGuide draws one guide: links lead to pages of the portal, images have
+// their size, headings are listed.
+func readGuide(source []byte) (views.DocsView, error) {
+	var v views.DocsView
+	doc := guideReader.Parser().Parse(text.NewReader(source))
+	err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if !entering {
+			return ast.WalkContinue, nil
+		}
+		switch n := n.(type) {
+		case *ast.Heading:
+			id, _ := n.AttributeString("id")
+			if name, ok := id.([]byte); ok && (n.Level == 2 || n.Level == 3) {
+				v.Headings = append(v.Headings, views.DocsHeading{ID: string(name), Title: plainText(n, source), Sub: n.Level == 3})
+			}
+		case *ast.Link:
+			n.Destination = []byte(guideLink(string(n.Destination)))
+		case *ast.Image:
+			return ast.WalkSkipChildren, guideImage(n, source)
+		}
+		return ast.WalkContinue, nil
+	})
+	if err != nil {
+		return v, err
+	}
+	var b bytes.Buffer
+	if err := guideReader.Renderer().Render(&b, source, doc); err != nil {
+		return v, err
+	}
+	v.Body = templ.Raw(guideBoxes.Replace(b.String()))
+	return v, nil
+}
+
+// plainText is the text of a node without its markup.
+func plainText(n ast.Node, source []byte) string {
+	var b strings.Builder
+	// The walk only reads, so it has no error to tell.
+	_ = ast.Walk(n, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if t, ok := n.(*ast.Text); ok && entering {
+			b.Write(t.Segment.Value(source))
+		}
+		return ast.WalkContinue, nil
+	})
+	return b.String()
+}
+
+// guideLink leads from user-guide.md#x, as the repository has it, to the page.
+func guideLink(to string) string {
+	file, heading, found := strings.Cut(to, "#")
+	slug, ok := strings.CutSuffix(file, ".md")
+	if !ok {
+		return to
+	}
+	if found {
+		heading = "#" + heading
+	}
+	return guidePath(slug) + heading
+}
+
+// guideImage gives an image its address and size, so that nothing moves when it
+// comes. A drawing goes into the page, where it takes the colours of the theme.
+// For one that does not exist its description stands.
+func guideImage(n *ast.Image, source []byte) error {
+	name := path.Base(string(n.Destination))
+	n.Destination = []byte(paths.DocsImage(name))
+	data, ok := docs.Image(name)
+	if !ok {
+		return nil
+	}
+	if path.Ext(name) == ".svg" {
+		label := templ.EscapeString(plainText(n, source))
+		drawing := ast.NewString(bytes.Replace(data, []byte("<svg "), []byte(`<svg role="img" aria-label="`+label+`" `), 1))
+		drawing.SetCode(true) // written as it is
+		n.Parent().ReplaceChild(n.Parent(), n, drawing)
+		return nil
+	}
+	n.Destination = append(n.Destination, "?v="+contentHash(data)...)
+	n.SetAttributeString("loading", []byte("lazy"))
+	if width, height, ok := docs.WebPSize(data); ok {
+		n.SetAttributeString("width", []byte(strconv.Itoa(width)))
+		n.SetAttributeString("height", []byte(strconv.Itoa(height)))
+	}
+	return nil
+}
