@@ -1,7 +1,10 @@
 package handlers_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,6 +13,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
 func inEnv(e domain.Environment) predicate.Namespace {
@@ -240,5 +244,38 @@ func TestLiveParts(t *testing.T) {
 			t.Errorf("%s: its stream %s gets %d", c.path, stream, status)
 		}
 		done()
+	}
+}
+
+// TestPageBudget: every page is small enough for the first round trips of a
+// connection, 14 KB of HTML as it is sent.
+func TestPageBudget(t *testing.T) {
+	const limit = 14 << 10
+	s := newShop(t)
+	own := s.objects()
+	own["{ticket}"] = fmt.Sprint(s.pendingTicket())
+	for _, r := range s.Routes() {
+		if r.Method != http.MethodGet || r.Pattern == paths.Events || strings.HasSuffix(r.Pattern, "/images/{name}") {
+			continue
+		}
+		for _, guide := range []string{"concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide"} {
+			own["{guide}"] = guide
+			path := r.Pattern
+			for name, id := range own {
+				path = strings.ReplaceAll(path, name, id)
+			}
+			var b bytes.Buffer
+			z := gzip.NewWriter(&b)
+			_, _ = io.WriteString(z, s.admin.get(path).Body)
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if b.Len() > limit {
+				t.Errorf("%s is %d bytes compressed, the limit is %d", path, b.Len(), limit)
+			}
+			if !strings.Contains(r.Pattern, "{guide}") {
+				break
+			}
+		}
 	}
 }

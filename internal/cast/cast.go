@@ -29,11 +29,12 @@ var (
 	Developer = Person{"developer", "Dana Developer", "developer-demo", "asks for VMs and operates them", ""}
 	Approver  = Person{"approver", "Alex Approver", "approver-demo", "decides requests", domain.RoleApprover}
 	Admin     = Person{"admin", "Ada Admin", "administrator-demo", "clusters, namespaces, people", domain.RoleAdmin}
+	Newcomer  = Person{"newcomer", "Nia Newcomer", "newcomer-demo-1", "has nothing yet: see the first steps", ""}
 	Auditor   = Person{"auditor", "Avi Auditor", "auditor-demo-1", "reads everything", domain.RoleAuditor}
 )
 
 // All lists the people.
-func All() []Person { return []Person{Developer, Approver, Admin, Auditor} }
+func All() []Person { return []Person{Developer, Approver, Admin, Auditor, Newcomer} }
 
 // Templates and sizes. The testbed's simulated guests say that they are Fedora
 // 41, so that is what the story uses. The image of "unlucky" does not exist: its VMs show
