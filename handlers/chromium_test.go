@@ -241,3 +241,42 @@ func TestFormsHelp(t *testing.T) {
 		t.Error("somebody else's draft is offered")
 	}
 }
+
+// TestSwaps: a part that is redrawn keeps the focus, a toast does not take it,
+// and the back button leads to what was shown.
+func TestSwaps(t *testing.T) {
+	shop := newShop(t)
+	first := shop.asked(shop.test)
+	s := shop.screen(shop.dev)
+	s.open(paths.Requests)
+	link := fmt.Sprintf("main a[href=%q]", paths.Request(first))
+	s.tab(link)
+	s.waits(`document.documentElement.dataset.stream === "open"`)
+	second := shop.asked(shop.prod, "reason", "Another request while the list is open.")
+	s.waits(s.says("main", domain.TicketName(second)))
+	s.waits(fmt.Sprintf("document.activeElement.matches(%q)", link))
+
+	// The result of a deed is told without taking the focus from the page.
+	s.open(paths.Request(first))
+	s.tab("#withdraw")
+	s.keys(kb.Enter)
+	s.waits(`document.querySelector("#toasts .toast")`)
+	if s.is(`document.querySelector("#toasts").contains(document.activeElement)`) {
+		t.Error("a toast has taken the focus")
+	}
+
+	s.become(shop.admin)
+	s.open(paths.Audit)
+	before, err := gallery.Ask[int](s.Camera, `document.querySelectorAll("#log tbody tr").length`)
+	if err != nil || before < 2 {
+		t.Fatalf("%d entries, %v", before, err)
+	}
+	s.tab("main [type=search]")
+	s.keys("nobody-has-this-name" + kb.Enter)
+	s.waits(`location.search.includes("nobody-has-this-name") && !document.querySelector("#log tbody tr")`)
+	s.waits(`(history.back(), true)`)
+	s.waits(fmt.Sprintf(`!location.search.includes("nobody") && document.querySelectorAll("#log tbody tr").length === %d`, before))
+	// The address alone, in another tab, is the same page.
+	s.open(paths.Audit + "?q=nobody-has-this-name")
+	s.waits(`!document.querySelector("#log tbody tr")`)
+}

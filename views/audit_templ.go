@@ -100,7 +100,7 @@ func AuditLog(s Shell, v AuditView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "\" hx-target=\"#log\" hx-swap=\"outerHTML\" hx-push-url=\"true\" hx-trigger=\"change, search\" role=\"search\" aria-label=\"Audit log\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 3, "\" hx-target=\"#log\" hx-swap=\"outerHTML\" hx-push-url=\"true\" hx-trigger=\"submit, change, search\" hx-sync=\"this:replace\" role=\"search\" aria-label=\"Audit log\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -434,6 +434,8 @@
   const kept = new WeakMap();
   const states = (root) => new Map(within(root, "[id]").map((el) => [el.id, one(".st", el)?.textContent.trim()]));
   const controls = (root) => within(root, "a, button, input, select, textarea, summary, [tabindex]");
+  // What tells a control from the others of its part, also when rows came or went.
+  const named = (el) => [el.tagName, el.id, el.getAttribute("href"), el.name, el.type === "text" ? "" : el.value, el.getAttribute("aria-label")].join(" ");
 
   document.addEventListener("htmx:beforeSwap", (e) => {
     const { target: root, xhr, isError, requestConfig } = e.detail, active = document.activeElement;
@@ -443,6 +445,7 @@
     kept.set(xhr, {
       holder: holder?.id,
       at: holder ? controls(holder).indexOf(active) : -1,
+      name: named(active),
       open: all("details[open][id]", root).map((d) => d.id),
       states: states(root),
     });
@@ -452,7 +455,10 @@
     if (!was) return;
     for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
     const holder = was.holder && document.getElementById(was.holder);
-    if (holder && document.activeElement === document.body) controls(holder)[was.at]?.focus({ preventScroll: true });
+    if (holder && document.activeElement === document.body) {
+      const list = controls(holder);
+      (list.find((el) => named(el) === was.name) ?? list[was.at])?.focus({ preventScroll: true });
+    }
     for (const [id, text] of states(e.target)) {
       if (was.states.get(id) === undefined || was.states.get(id) === text) continue;
       const el = document.getElementById(id);
