@@ -175,6 +175,10 @@ func keyboard(p *page, service, vmName string) {
 	if !p.exists("#palette[open] #palette-q:focus") {
 		p.t.Error("the key / does not lead to the search")
 	}
+	p.keys(kb.Escape)
+	if p.exists("#palette[open]") {
+		p.t.Error("Escape does not close the search")
+	}
 }
 
 // addCluster pastes a kubeconfig, reads the pre-flight and confirms.
