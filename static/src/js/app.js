@@ -450,15 +450,17 @@
       states: states(root),
     });
   });
+  // The focus is put back in the very swap, so that no key in between is lost.
+  document.addEventListener("htmx:afterSwap", (e) => {
+    const was = kept.get(e.detail.xhr), holder = was?.holder && document.getElementById(was.holder);
+    if (!holder || document.activeElement !== document.body) return;
+    const list = controls(holder);
+    (list.find((el) => named(el) === was.name) ?? list[was.at])?.focus({ preventScroll: true });
+  });
   document.addEventListener("htmx:afterSettle", (e) => {
     const was = kept.get(e.detail.xhr);
     if (!was) return;
     for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
-    const holder = was.holder && document.getElementById(was.holder);
-    if (holder && document.activeElement === document.body) {
-      const list = controls(holder);
-      (list.find((el) => named(el) === was.name) ?? list[was.at])?.focus({ preventScroll: true });
-    }
     for (const [id, text] of states(e.target)) {
       if (was.states.get(id) === undefined || was.states.get(id) === text) continue;
       const el = document.getElementById(id);
