@@ -383,15 +383,17 @@ open: all("details[open][id]", root).map((d) => d.id),
 states: states(root),
 });
 });
-document.addEventListener("htmx:afterSwap", (e) => {
-const was = kept.get(e.detail.xhr), holder = was?.holder && document.getElementById(was.holder);
+function refocus(was, settled) {
+const holder = was?.holder && document.getElementById(was.holder);
 if (!holder || document.activeElement !== document.body) return;
-const list = controls(holder);
-(list.find((el) => named(el) === was.name) ?? list[was.at])?.focus({ preventScroll: true });
-});
+const list = controls(holder), same = list.find((el) => named(el) === was.name);
+(same ?? (settled ? list[was.at] : null))?.focus({ preventScroll: true });
+}
+document.addEventListener("htmx:afterSwap", (e) => refocus(kept.get(e.detail.xhr), false));
 document.addEventListener("htmx:afterSettle", (e) => {
 const was = kept.get(e.detail.xhr);
 if (!was) return;
+refocus(was, true);
 for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
 for (const [id, text] of states(e.target)) {
 if (was.states.get(id) === undefined || was.states.get(id) === text) continue;

@@ -450,16 +450,19 @@
       states: states(root),
     });
   });
-  // The focus is put back in the very swap, so that no key in between is lost.
-  document.addEventListener("htmx:afterSwap", (e) => {
-    const was = kept.get(e.detail.xhr), holder = was?.holder && document.getElementById(was.holder);
+  // The focus is put back in the very swap, so that no key in between is lost; to
+  // what stands in its place, when it is gone, only once all is settled.
+  function refocus(was, settled) {
+    const holder = was?.holder && document.getElementById(was.holder);
     if (!holder || document.activeElement !== document.body) return;
-    const list = controls(holder);
-    (list.find((el) => named(el) === was.name) ?? list[was.at])?.focus({ preventScroll: true });
-  });
+    const list = controls(holder), same = list.find((el) => named(el) === was.name);
+    (same ?? (settled ? list[was.at] : null))?.focus({ preventScroll: true });
+  }
+  document.addEventListener("htmx:afterSwap", (e) => refocus(kept.get(e.detail.xhr), false));
   document.addEventListener("htmx:afterSettle", (e) => {
     const was = kept.get(e.detail.xhr);
     if (!was) return;
+    refocus(was, true);
     for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
     for (const [id, text] of states(e.target)) {
       if (was.states.get(id) === undefined || was.states.get(id) === text) continue;
