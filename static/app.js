@@ -126,9 +126,10 @@ const chosen = (entry) => entry.getAttribute("aria-selected") === "true";
 function paletteKey(e) {
 if (!palette?.open) return false;
 const list = hits(), at = list.findIndex(chosen), step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
-if (!step) return !e.ctrlKey && !e.metaKey;
+if (!step && e.key !== "Escape") return !e.ctrlKey && !e.metaKey;
 e.preventDefault();
-if (list.length) choose(list[(at + step + list.length) % list.length]);
+if (!step) palette.close(); // at once: a search field would first be emptied
+else if (list.length) choose(list[(at + step + list.length) % list.length]);
 return true;
 }
 palette?.addEventListener("submit", (e) => {
