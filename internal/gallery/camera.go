@@ -36,9 +36,9 @@ func media(pairs ...string) []*emulation.MediaFeature {
 
 // The modes of the pictures.
 var (
-	Light = Mode{"light", 1280, 800, 1600, media("prefers-color-scheme", "light")}
-	Dark  = Mode{"dark", 1280, 800, 1600, media("prefers-color-scheme", "dark")}
-	Phone = Mode{"phone", 390, 844, 1600, media("prefers-color-scheme", "light")}
+	Light = Mode{"light", 1280, 800, 6000, media("prefers-color-scheme", "light")}
+	Dark  = Mode{"dark", 1280, 800, 6000, media("prefers-color-scheme", "dark")}
+	Phone = Mode{"phone", 390, 844, 6000, media("prefers-color-scheme", "light")}
 )
 
 // Modes lists them.
@@ -166,7 +166,7 @@ func (c *Camera) Audit(script []byte) ([]string, error) {
 
 // Shoot takes a picture of the page that is shown, as WebP.
 func (c *Camera) Shoot(m Mode) ([]byte, error) {
-	height, err := Ask[int64](c, `document.documentElement.scrollHeight`)
+	height, err := Ask[int64](c, `(scrollTo(0, 0), document.documentElement.scrollHeight)`) // an error has scrolled to itself
 	if err != nil {
 		return nil, err
 	}
