@@ -1873,7 +1873,7 @@ func Explorer(s Shell, v ExplorerView) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = ExplorerFrame(s, v.Tree, "Explorer").Render(templ.WithChildren(ctx, templ_7745c5c3_Var74), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ExplorerFrame(live(s, "tree"), v.Tree, "Explorer").Render(templ.WithChildren(ctx, templ_7745c5c3_Var74), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
