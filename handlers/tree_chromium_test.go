@@ -92,6 +92,13 @@ func TestTreeInBrowser(t *testing.T) {
 	s.keys(kb.ArrowLeft)
 	s.waits(`!document.querySelector("#tree [aria-level='2']") && location.search === "" && ` + focused(p.system))
 
+	// Two rows opened at once, while the tree is redrawn: all three come.
+	run(`window.was = document.querySelector("#tree"); htmx.trigger("#tree", "sse:tree");
+		setTimeout(() => { for (const row of [...document.querySelectorAll("[aria-expanded=false]")].slice(1, 3)) row.querySelector(".tg").click() }, 201)`)
+	s.waits(`document.querySelectorAll("#tree > .tree > .tb > [aria-expanded=true]").length === 2 && new URLSearchParams(location.search).getAll("open").length === 2`)
+	s.waits(`!window.was.isConnected`)
+	s.waits(`document.querySelectorAll("#tree > .tree > .tb > [aria-expanded=true]").length === 2`)
+
 	// The filter asks the server, so it finds what is not shown.
 	run(`document.querySelector("#tree-q").focus()`)
 	s.keys("sys001-app04321")

@@ -228,8 +228,13 @@ const link = e.target.closest?.("#tree a.tn:not([hx-get])");
 if (link) link.search = new URLSearchParams([...new FormData(one("#tree-filter"))].filter(([, value]) => value));
 });
 }
-document.addEventListener("htmx:sendAbort", (e) => {
-if (e.target.id === "tree") setTimeout(() => one("#tree") && htmx.trigger("#tree", "sse:tree"), TYPING);
+let stale = false;
+const redraw = () => setTimeout(() => stale && one("#tree") && htmx.trigger("#tree", "sse:tree"), TYPING);
+document.addEventListener("sse:tree", () => (stale = true));
+document.addEventListener("htmx:sendAbort", redraw);
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+if (detail.elt.id !== "tree") stale && redraw();
+else if (detail.successful) stale = false;
 });
 function anchor(pane) {
 const top = pane.getBoundingClientRect().top, seen = (row) => row.getBoundingClientRect().bottom > top;

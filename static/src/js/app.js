@@ -268,10 +268,15 @@
     });
   }
 
-  // Who opens a row while the tree is redrawn is served first, and what has
-  // changed is asked for again.
-  document.addEventListener("htmx:sendAbort", (e) => {
-    if (e.target.id === "tree") setTimeout(() => one("#tree") && htmx.trigger("#tree", "sse:tree"), TYPING);
+  // Who opens a row while the tree is to be redrawn is served first; what has
+  // changed is asked for afterwards.
+  let stale = false;
+  const redraw = () => setTimeout(() => stale && one("#tree") && htmx.trigger("#tree", "sse:tree"), TYPING);
+  document.addEventListener("sse:tree", () => (stale = true));
+  document.addEventListener("htmx:sendAbort", redraw);
+  document.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (detail.elt.id !== "tree") stale && redraw();
+    else if (detail.successful) stale = false;
   });
 
   // What is seen stays where it is though rows above it come or go: the row
