@@ -2,6 +2,9 @@ package handlers
 
 import (
 	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -15,12 +18,12 @@ const shownAttention = 20
 
 // showExplorer answers GET /explorer.
 func (s *Server) showExplorer(w http.ResponseWriter, r *http.Request) error {
-	tree, err := s.tree(r, "")
+	tree, err := s.tree(w, r, "")
 	if err != nil {
 		return err
 	}
 	v := views.ExplorerView{Tree: tree}
-	if fragment(r) != "tree" {
+	if _, _, part := treePart(fragment(r)); !part || fragment(r) == "" {
 		// The whole page knows from the tree whether there is anything to read.
 		if tree.Attention > 0 || fragment(r) != "" {
 			if v.Attention, err = s.attention(r); err != nil {
@@ -47,36 +50,159 @@ func (s *Server) namespaceCount(r *http.Request) (int, error) {
 	return len(list), err
 }
 
+// What is open is remembered by the browser, so that the tree looks the same on
+// the next page and the next day; an address that says it wins.
+const (
+	treeCookie = "tree"
+	treeAge    = 90 * 24 * 3600 // seconds
+	treeKept   = 40             // rows; the longest open are forgotten first
+)
+
+// rowID is how the rows of the tree are called; nothing else is kept.
+var rowID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// treePart says which part of the tree a fragment is: all of it, a branch, or
+// the rest of one (of the systems, if id is ""). The whole page has all of it.
+func treePart(fragment string) (id string, rest, ok bool) {
+	switch kind, id, _ := strings.Cut(fragment, "-"); {
+	case fragment == "" || fragment == "tree":
+		return "", false, true
+	case fragment == views.TreeRest(""):
+		return "", true, true
+	case views.TreeBranch(id) == fragment, views.TreeRest(id) == fragment:
+		return id, views.TreeRest(id) == fragment, rowID.MatchString(id)
+	default:
+		return kind, false, false
+	}
+}
+
 // tree is the explorer's tree as the address says, with the row of selected
-// shown. Parts of a page that are not the tree do not read it.
-func (s *Server) tree(r *http.Request, selected string) (views.TreeView, error) {
-	if id := fragment(r); id != "" && id != "tree" {
+// shown, or the part of it that is asked for. Parts of a page that are not the
+// tree do not read it.
+func (s *Server) tree(w http.ResponseWriter, r *http.Request, selected string) (views.TreeView, error) {
+	id, rest, ok := treePart(fragment(r))
+	if !ok {
 		return views.TreeView{}, nil
 	}
 	q := r.URL.Query()
-	query := system.TreeQuery{Open: q["open"], Query: q.Get("q"), Problems: q.Get("problems") != "", Selected: selected}
+	query := system.TreeQuery{
+		Open: openRows(r), Shut: rowIDs(q["shut"]), Query: q.Get("q"), Problems: q.Get("problems") != "", Selected: selected,
+		Branch: id, Rest: rest, Upto: map[string]system.Shown{},
+	}
+	if show := rowIDs(q["show"]); len(show) > 0 {
+		query.Open, query.Shut = append(except(query.Open, show), show...), except(query.Shut, show)
+	}
+	if hide := rowIDs(q["hide"]); len(hide) > 0 {
+		query.Open, query.Shut = except(query.Open, hide), append(except(query.Shut, hide), hide...)
+	}
+	typed := r.Header.Get("HX-Trigger") == "tree-filter"
+	if typed { // other rows than those that were long, or closed
+		query.Shut = nil
+	} else {
+		for _, text := range append(q["upto"], q.Get("more")) {
+			if parent, shown, ok := shownRows(text); ok {
+				query.Upto[parent] = shown
+			}
+		}
+	}
 	t, err := s.Systems.Tree(r.Context(), actor(r), query)
 	if err != nil {
 		return views.TreeView{}, err
 	}
 	v := views.TreeView{
-		Path: r.URL.Path, VMs: t.VMs, Total: t.Total, Attention: t.Bad, Query: query.Query, Problems: query.Problems, Selected: selected, More: t.More,
+		Path: r.URL.Path, VMs: t.VMs, Total: t.Total, Attention: t.Bad, Query: query.Query, Problems: query.Problems, Selected: selected,
+		Rest: treeRest("", len(t.Systems), t.Part), Shut: t.Shut, Open: query.Open,
 	}
 	for _, sys := range t.Systems {
-		row := views.TreeSystem{ID: sys.ID, Name: sys.Name, Env: string(sys.Environment), Open: sys.Open, VMs: sys.VMs, Bad: sys.Bad}
+		row := views.TreeSystem{
+			ID: sys.ID, Name: sys.Name, Env: string(sys.Environment), Open: sys.Open, VMs: sys.VMs, Bad: sys.Bad,
+			Rest: treeRest(sys.ID, len(sys.Services), sys.Part),
+		}
 		for _, sv := range sys.Services {
 			row.Services = append(row.Services, treeService(sv))
 		}
 		v.Systems = append(v.Systems, row)
 	}
+	v.Opened()
+	// A part that refreshes itself, perhaps in a tab that nobody looks at, is no
+	// news of what the person wants to see.
+	if own := r.Header.Get("HX-Trigger"); fragment(r) == "" || own != "tree" && !rest {
+		s.rememberTree(w, r, v.Open)
+		if fragment(r) != "" {
+			w.Header().Set("HX-Replace-Url", v.Here())
+		}
+	}
 	return v, nil
 }
 
-func treeService(sv system.TreeService) views.TreeService {
-	row := views.TreeService{ID: sv.ID, Name: sv.Name, Open: sv.Open, VMs: sv.VMs, Bad: sv.Bad}
-	if sv.More {
-		row.MoreHref = paths.Service(sv.ID)
+// openRows are the rows that the address opens. Without a word about it those
+// that were open last.
+func openRows(r *http.Request) []string {
+	if list, ok := r.URL.Query()["open"]; ok {
+		return rowIDs(list)
 	}
+	return rememberedTree(r)
+}
+
+func rememberedTree(r *http.Request) []string {
+	c, err := r.Cookie(treeCookie)
+	if err != nil {
+		return nil
+	}
+	return rowIDs(strings.Split(c.Value, "."))
+}
+
+// rememberTree keeps what is open for the next page without a word about it.
+func (s *Server) rememberTree(w http.ResponseWriter, r *http.Request, open []string) {
+	open = rowIDs(open)
+	if slices.Equal(open, rememberedTree(r)) {
+		return
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: treeCookie, Value: strings.Join(open, "."), Path: "/", MaxAge: treeAge, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// rowIDs leaves out what is no row or there before, and all but the last.
+func rowIDs(list []string) []string {
+	var ids []string
+	for _, id := range list {
+		if rowID.MatchString(id) && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids[max(0, len(ids)-treeKept):]
+}
+
+func except(list, out []string) []string {
+	return slices.DeleteFunc(list, func(id string) bool { return slices.Contains(out, id) })
+}
+
+// shownRows reads "parent:rows:cursor".
+func shownRows(text string) (parent string, shown system.Shown, ok bool) {
+	parent, text, _ = strings.Cut(text, ":")
+	n, cursor, _ := strings.Cut(text, ":")
+	rows, err := strconv.ParseUint(n, 10, 31)
+	return parent, system.Shown{Rows: int(rows), Cursor: cursor}, err == nil && cursor != "" && (parent == "" || rowID.MatchString(parent))
+}
+
+// treeRest is where the rows of a list begin that are fetched later.
+func treeRest(parent string, rows int, p system.TreePart) views.TreeRestView {
+	word := func(s system.Shown) string {
+		if s.Cursor == "" {
+			return ""
+		}
+		return parent + ":" + strconv.Itoa(s.Rows) + ":" + s.Cursor
+	}
+	v := views.TreeRestView{Parent: parent, Upto: word(p.From), More: word(p.Next), Left: p.Left, At: rows}
+	if p.Late {
+		v.At--
+	}
+	return v
+}
+
+func treeService(sv system.TreeService) views.TreeService {
+	row := views.TreeService{ID: sv.ID, Name: sv.Name, Open: sv.Open, VMs: sv.VMs, Bad: sv.Bad, Rest: treeRest(sv.ID, len(sv.List), sv.Part)}
 	for _, m := range sv.List {
 		row.List = append(row.List, views.TreeVM{
 			ID: m.ID, Name: shortName(sv.Name, m.Instance), Status: vmStatus(m.State, m.Problem, "", nil),
@@ -85,29 +211,19 @@ func treeService(sv system.TreeService) views.TreeService {
 	return row
 }
 
-// attention lists VMs that need somebody, as far as the tree of problems goes.
+// attention lists the first VMs that need somebody.
 func (s *Server) attention(r *http.Request) ([]views.Attention, error) {
-	t, err := s.Systems.Tree(r.Context(), actor(r), system.TreeQuery{Problems: true})
-	if err != nil {
-		return nil, err
-	}
+	vms, err := s.Systems.Attention(r.Context(), actor(r), shownAttention)
 	var list []views.Attention
-	for _, sys := range t.Systems {
-		for _, sv := range sys.Services {
-			for _, m := range sv.List {
-				if len(list) == shownAttention {
-					return list, nil
-				}
-				list = append(list, attentionRow(r, sys, m))
-			}
-		}
+	for _, m := range vms {
+		list = append(list, attentionRow(r, m))
 	}
-	return list, nil
+	return list, err
 }
 
-func attentionRow(r *http.Request, sys system.TreeSystem, m system.TreeVM) views.Attention {
+func attentionRow(r *http.Request, m system.TreeVM) views.Attention {
 	a := views.Attention{
-		Status: vmStatus(m.State, m.Problem, "", nil), Name: m.Name, Href: paths.VM(m.ID), Env: string(sys.Environment),
+		Status: vmStatus(m.State, m.Problem, "", nil), Name: m.Name, Href: paths.VM(m.ID), Env: string(m.Environment),
 	}
 	if m.Problem.IsZero() {
 		a.Fact = sentence(a.Status.Label)

@@ -79,7 +79,7 @@ func (s *Server) showSystem(w http.ResponseWriter, r *http.Request) error {
 		ID: sys.ID, Name: sys.Name, Env: string(sys.Environment), Namespace: sys.Namespace, Owner: sys.CreatedBy, CreatedAt: sys.CreatedAt,
 		VMs: sys.VMs, CanEdit: actor(r).OperatesSystem(sys.ID),
 	}
-	if v.Tree, err = s.tree(r, sys.ID); err != nil {
+	if v.Tree, err = s.tree(w, r, sys.ID); err != nil {
 		return err
 	}
 	if v.Docs, err = s.markdown.component(sys.Documentation); err != nil {

@@ -28,7 +28,7 @@ func (s *Server) showVM(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := s.vmView(r, found)
-	if v.Tree, err = s.tree(r, found.ID); err != nil {
+	if v.Tree, err = s.tree(w, r, found.ID); err != nil {
 		return err
 	}
 	sh, err := s.shell(r, found.Name, "explorer")

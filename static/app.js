@@ -163,26 +163,41 @@ const link = e.key === "Enter" && e.target.matches("input[type=checkbox]") && cu
 if (link) link.click();
 return Boolean(link);
 }
-const treeRows = () => all("#tree tr[role=row]");
+const treeRows = () => all("#tree [role=row][aria-level]");
+const treeRow = (el) => el.closest?.("#tree [role=row][aria-level]");
 const level = (row) => Number(row.getAttribute("aria-level"));
-function rove(current) {
-for (const row of treeRows()) {
-row.tabIndex = row === current ? 0 : -1;
+let stop;
+function rove(row) {
+if (stop) stop.tabIndex = -1;
+stop = row;
+row.tabIndex = 0;
+}
+function startTree(root) {
+for (const row of within(root, "[role=row][aria-level]")) {
+row.tabIndex = -1;
 for (const link of all("a", row)) link.tabIndex = -1;
 }
-}
-function startTree() {
-const list = treeRows();
-if (!list.length) return;
-rove(list.find((row) => row.getAttribute("aria-selected") === "true") ?? list[0]);
+if (stop?.isConnected) return;
+const row = (stop?.id && document.getElementById(stop.id)) || one('#tree [aria-selected="true"]') || treeRows()[0];
+if (row) rove(row);
 }
 document.addEventListener("focusin", (e) => {
-const row = e.target.closest("#tree tr[role=row]");
+const row = treeRow(e.target);
 if (row) rove(row);
 });
+const TYPING = 700;
+let typed = "", typedAt = 0;
+function typeAhead(key, list, at) {
+typed = Date.now() - typedAt < TYPING ? typed + key : key;
+typedAt = Date.now();
+const again = typed.replaceAll(typed[0], "") === "", text = again ? typed[0] : typed;
+const starts = (row) => one(".tn", row)?.textContent.trim().toLowerCase().startsWith(text);
+const from = again ? at + 1 : at; // a longer beginning may still fit where we are
+return [...list.slice(from), ...list.slice(0, from)].find(starts);
+}
 function treeKey(e) {
-const row = e.target.matches?.("#tree tr[role=row]") && e.target;
-if (!row) return false;
+const row = treeRow(e.target);
+if (!row || row !== e.target) return false;
 const list = treeRows(), at = list.indexOf(row), open = row.getAttribute("aria-expanded");
 const focus = (to) => (to && to.focus(), true);
 switch (e.key) {
@@ -198,21 +213,45 @@ case "ArrowLeft":
 if (open === "true") one(".tg", row).click();
 else focus(list.slice(0, at).findLast((r) => level(r) < level(row)));
 return true;
-case "Enter":
-sessionStorage.setItem("tree", "focus");
-(one("a.tn", row) ?? one("a", row))?.click();
+case "Enter": {
+const link = one("a.tn", row) ?? one("a", row);
+if (link && !link.matches("[hx-get]")) sessionStorage.setItem("tree", "focus");
+link?.click();
 return true;
 }
-if (!/^[a-z0-9]$/i.test(e.key)) return false;
-const starts = (r) => one(".tn", r)?.textContent.trim().toLowerCase().startsWith(e.key.toLowerCase());
-return focus([...list.slice(at + 1), ...list.slice(0, at)].find(starts));
+}
+if (!/^[a-z0-9-]$/i.test(e.key)) return false;
+return focus(typeAhead(e.key.toLowerCase(), list, at));
+}
+for (const type of ["click", "auxclick"]) {
+document.addEventListener(type, (e) => {
+const link = e.target.closest?.("#tree a.tn:not([hx-get])");
+if (link) link.search = new URLSearchParams([...new FormData(one("#tree-filter"))].filter(([, value]) => value));
+});
+}
+let stale = false;
+const redraw = () => setTimeout(() => stale && one("#tree") && htmx.trigger("#tree", "sse:tree"), TYPING);
+document.addEventListener("sse:tree", () => (stale = true));
+document.addEventListener("htmx:sendAbort", redraw);
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+if (detail.elt.id !== "tree") stale && redraw();
+else if (detail.successful) stale = false;
+});
+function anchor(pane) {
+const top = pane.getBoundingClientRect().top, seen = (row) => row.getBoundingClientRect().bottom > top;
+const focused = treeRow(document.activeElement), row = focused ?? treeRows().find(seen);
+const at = row?.getBoundingClientRect().top;
+return () => {
+const now = row && document.getElementById(row.id);
+if (now) pane.scrollTop += now.getBoundingClientRect().top - at;
+};
 }
 addEventListener("pagehide", () => {
 for (const el of all("[data-keep-scroll]")) sessionStorage.setItem("scroll-" + el.id, el.scrollTop);
 });
 function restoreTree() {
 for (const el of all("[data-keep-scroll]")) el.scrollTop = sessionStorage.getItem("scroll-" + el.id) ?? 0;
-const row = one('#tree tr[aria-selected="true"]');
+const row = one('#tree [aria-selected="true"]');
 if (shown(row)) row.scrollIntoView({ block: "nearest" });
 if (sessionStorage.getItem("tree")) row?.focus({ preventScroll: true });
 sessionStorage.removeItem("tree");
@@ -375,6 +414,7 @@ const named = (el) => [el.tagName, el.id, el.getAttribute("href"), el.name, el.t
 document.addEventListener("htmx:beforeSwap", (e) => {
 const { target: root, xhr, isError, requestConfig } = e.detail, active = document.activeElement;
 if (isError && requestConfig.triggeringEvent?.type.startsWith("sse:")) e.detail.shouldSwap = false;
+const inTree = root.closest("#tree");
 const holder = root.contains(active) ? active.closest("[id]") : null;
 kept.set(xhr, {
 holder: holder?.id,
@@ -382,6 +422,8 @@ at: holder ? controls(holder).indexOf(active) : -1,
 name: named(active),
 open: all("details[open][id]", root).map((d) => d.id),
 states: states(root),
+before: root.matches(".tm") && holder && treeRows()[treeRows().indexOf(one("[role=row]", root)) - 1],
+stay: inTree && anchor(inTree.closest("[data-keep-scroll]")),
 });
 });
 function refocus(was, settled) {
@@ -395,18 +437,20 @@ document.addEventListener("htmx:afterSettle", (e) => {
 const was = kept.get(e.detail.xhr);
 if (!was) return;
 refocus(was, true);
+was.stay?.();
+if (was.before) treeRows()[treeRows().indexOf(was.before) + 1]?.focus({ preventScroll: true });
 for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
 for (const [id, text] of states(e.target)) {
 if (was.states.get(id) === undefined || was.states.get(id) === text) continue;
 const el = document.getElementById(id);
-if (el.matches("tr, #vm-status")) el.classList.add("changed");
+if (el.matches("tr, #tree [role=row], #vm-status")) el.classList.add("changed");
 }
 });
 function enhance(root) {
 if (root.id === "palette-hits") choose(one("a[role=option]", root));
 for (const el of within(root, "[data-copy], [data-needs-keys]")) el.hidden = false;
 if (document.documentElement.dataset.stream) for (const word of within(root, "[data-live-word]")) word.hidden = false;
-if (root === document.body || root.id === "tree") startTree();
+if (root === document.body || root.closest("#tree")) startTree(root);
 within(root, "#errors")[0]?.focus();
 }
 document.addEventListener("htmx:load", (e) => e.target !== document.body && enhance(e.target));

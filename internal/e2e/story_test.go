@@ -162,7 +162,7 @@ func story(t *testing.T, js bool) {
 func keyboard(p *page, service, vmName string) {
 	p.t.Helper()
 	p.open("/explorer")
-	p.do("focus the tree", chromedp.Focus("#tree tr[role=row][tabindex='0']"))
+	p.do("focus the tree", chromedp.Focus("#tree [role=row][tabindex='0']"))
 	p.keys(kb.ArrowRight)
 	p.sees("#tree", service, 5*time.Second)
 	p.keys(kb.ArrowDown)

@@ -53,7 +53,7 @@ func tree(path, selected string) views.TreeView {
 		{ID: "s4", Name: "data-platform", Env: "prod", VMs: 290},
 		{ID: "s1", Name: "shop", Env: "prod", Open: true, VMs: 88, Bad: 1, Warn: 2, Services: []views.TreeService{
 			{ID: "v1", Name: "catalogue", VMs: 18},
-			{ID: "v2", Name: "redis", Open: true, VMs: 9, Bad: 1, Warn: 1, MoreHref: paths.Service("v2"), List: []views.TreeVM{
+			{ID: "v2", Name: "redis", Open: true, VMs: 9, Bad: 1, Warn: 1, Rest: views.TreeRestView{Parent: "v2", At: 7, More: "v2:7:10", Left: 2}, List: []views.TreeVM{
 				{ID: "m1", Name: "redis-01", Status: views.VMState(domain.StateRunning)},
 				{ID: "m2", Name: "redis-02", Status: views.VMState(domain.StateRunning)},
 				{ID: "m3", Name: "redis-03", Status: views.VMState(domain.StateMigrating)},
@@ -66,6 +66,17 @@ func tree(path, selected string) views.TreeView {
 		}},
 		{ID: "s2", Name: "shop", Env: "test", Open: true, VMs: 12},
 	}
+	t.Rest.At = len(t.Systems)
+	for i := range t.Systems {
+		y := &t.Systems[i]
+		y.Rest.Parent, y.Rest.At = y.ID, len(y.Services)
+		for j := range y.Services {
+			if v := &y.Services[j]; v.Rest.Parent == "" {
+				v.Rest.Parent = v.ID
+			}
+		}
+	}
+	t.Opened()
 	return t
 }
 

@@ -67,7 +67,7 @@ func (p Page) Name() (string, uuid.UUID, error) {
 	name, text, _ := strings.Cut(p.After, "~")
 	id, err := uuid.Parse(text)
 	if err != nil || !IsText(name) {
-		return "", uuid.Nil, badCursor()
+		return "", uuid.Nil, BadCursor()
 	}
 	return name, id, nil
 }
@@ -79,7 +79,7 @@ func (p Page) Number() (int, error) {
 	}
 	n, err := strconv.ParseInt(p.After, 10, 63)
 	if err != nil || n <= 0 {
-		return 0, badCursor()
+		return 0, BadCursor()
 	}
 	return int(n), nil
 }
@@ -90,12 +90,13 @@ func (p Page) ID() (id uuid.UUID, ok bool, err error) {
 		return uuid.Nil, false, nil
 	}
 	if id, err = uuid.Parse(p.After); err != nil {
-		return uuid.Nil, false, badCursor()
+		return uuid.Nil, false, BadCursor()
 	}
 	return id, true, nil
 }
 
-func badCursor() error { return apperr.Field("after", apperr.ErrInvalidChoice) }
+// BadCursor is the error for a cursor that no list has given.
+func BadCursor() error { return apperr.Field("after", apperr.ErrInvalidChoice) }
 
 // IsText says whether the database can take s as text: it refuses NUL and what
 // is not UTF-8.

@@ -329,7 +329,7 @@ func outline(t system.Tree) string {
 			for _, v := range sv.List {
 				fmt.Fprintf(&b, " %02d", v.Instance)
 			}
-			if sv.More {
+			if sv.Part.Next.Cursor != "" {
 				b.WriteString(" …")
 			}
 			b.WriteString("]")
@@ -358,26 +358,33 @@ func TestTree(t *testing.T) {
 		q     system.TreeQuery
 		want  string
 	}{
-		"closed":             {w.dev, system.TreeQuery{}, "-shop 3!1;"},
-		"all closed":         {all, system.TreeQuery{}, "-bank 3!3; -shop 3!1;"},
-		"system":             {w.dev, system.TreeQuery{Open: []string{shop}}, "+shop 3!1 [-redis 2!0] [-web 1!1];"},
-		"service":            {w.dev, system.TreeQuery{Open: []string{shop, id(redis.ID)}}, "+shop 3!1 [+redis 2!0 01 02] [-web 1!1];"},
-		"service alone":      {w.dev, system.TreeQuery{Open: []string{id(redis.ID)}}, "-shop 3!1;"},
-		"selected VM":        {w.dev, system.TreeQuery{Selected: id(rv[1].ID)}, "+shop 3!1 [+redis 2!0 01 02] [-web 1!1];"},
-		"selected deleted":   {w.dev, system.TreeQuery{Selected: id(gone.ID)}, "+shop 3!1 [+redis 2!0 01 02] [-web 1!1];"},
-		"selected service":   {w.dev, system.TreeQuery{Selected: id(web.ID)}, "+shop 3!1 [-redis 2!0] [+web 1!1 01];"},
-		"selected system":    {w.dev, system.TreeQuery{Selected: shop}, "+shop 3!1 [-redis 2!0] [-web 1!1];"},
-		"selected elsewhere": {w.dev, system.TreeQuery{Selected: id(secret[0].ID), Open: []string{bank, id(vault.ID)}}, "-shop 3!1;"},
-		"rubbish":            {w.dev, system.TreeQuery{Selected: "x", Open: []string{"", "\x00", uuid.NewString()}}, "-shop 3!1;"},
-		"query: system":      {all, system.TreeQuery{Query: " SHO "}, "+shop 3!1 [-redis 2!0] [-web 1!1];"},
-		"query: service":     {all, system.TreeQuery{Query: "edi"}, "+shop 3!1 [-redis 2!0];"},
-		"query: prefix":      {all, system.TreeQuery{Query: "shop-redis"}, "+shop 3!1 [+redis 2!0 01 02];"},
-		"query: VM":          {all, system.TreeQuery{Query: "shop-redis-02"}, "+shop 3!1 [+redis 2!0 02];"},
-		"query: hidden":      {w.dev, system.TreeQuery{Query: "vault"}, ""},
-		"query: nothing":     {all, system.TreeQuery{Query: "%"}, ""},
-		"query: NUL":         {all, system.TreeQuery{Query: "a\x00"}, ""},
-		"problems":           {all, system.TreeQuery{Problems: true}, "+bank 3!3 [+vault 3!3 01 02 03]; +shop 3!1 [+web 1!1 01];"},
-		"problems, query":    {all, system.TreeQuery{Problems: true, Query: "shop"}, "+shop 3!1 [+web 1!1 01];"},
+		"closed":              {w.dev, system.TreeQuery{}, "-shop 3!1;"},
+		"all closed":          {all, system.TreeQuery{}, "-bank 3!3; -shop 3!1;"},
+		"system":              {w.dev, system.TreeQuery{Open: []string{shop}}, "+shop 3!1 [-redis 2!0] [-web 1!1];"},
+		"service":             {w.dev, system.TreeQuery{Open: []string{shop, id(redis.ID)}}, "+shop 3!1 [+redis 2!0 01 02] [-web 1!1];"},
+		"service alone":       {w.dev, system.TreeQuery{Open: []string{id(redis.ID)}}, "-shop 3!1;"},
+		"selected VM":         {w.dev, system.TreeQuery{Selected: id(rv[1].ID)}, "+shop 3!1 [+redis 2!0 01 02] [-web 1!1];"},
+		"selected deleted":    {w.dev, system.TreeQuery{Selected: id(gone.ID)}, "+shop 3!1 [+redis 2!0 01 02] [-web 1!1];"},
+		"selected service":    {w.dev, system.TreeQuery{Selected: id(web.ID)}, "+shop 3!1 [-redis 2!0] [+web 1!1 01];"},
+		"selected system":     {w.dev, system.TreeQuery{Selected: shop}, "+shop 3!1 [-redis 2!0] [-web 1!1];"},
+		"shut":                {w.dev, system.TreeQuery{Selected: id(rv[1].ID), Shut: []string{id(redis.ID)}}, "+shop 3!1 [-redis 2!0] [-web 1!1];"},
+		"branch: system":      {w.dev, system.TreeQuery{Branch: shop, Open: []string{shop, id(web.ID)}}, "+shop 3!1 [-redis 2!0] [+web 1!1 01];"},
+		"branch: service":     {w.dev, system.TreeQuery{Branch: id(web.ID), Open: []string{id(web.ID)}}, "+shop 3!1 [+web 1!1 01];"},
+		"branch: closed":      {w.dev, system.TreeQuery{Branch: shop}, "-shop 3!1;"},
+		"branch: searched":    {all, system.TreeQuery{Branch: shop, Query: "web"}, "+shop 3!1 [-web 1!1];"},
+		"selected elsewhere":  {w.dev, system.TreeQuery{Selected: id(secret[0].ID), Open: []string{bank, id(vault.ID)}}, "-shop 3!1;"},
+		"rubbish":             {w.dev, system.TreeQuery{Selected: "x", Open: []string{"", "\x00", uuid.NewString()}}, "-shop 3!1;"},
+		"query: system":       {all, system.TreeQuery{Query: " SHO "}, "+shop 3!1 [-redis 2!0] [-web 1!1];"},
+		"query: shut":         {all, system.TreeQuery{Query: "sho", Shut: []string{shop}}, "-shop 3!1;"},
+		"query: what is open": {all, system.TreeQuery{Query: "edi", Open: []string{shop, bank}}, "+shop 3!1 [-redis 2!0];"},
+		"query: service":      {all, system.TreeQuery{Query: "edi"}, "+shop 3!1 [-redis 2!0];"},
+		"query: prefix":       {all, system.TreeQuery{Query: "shop-redis"}, "+shop 3!1 [+redis 2!0 01 02];"},
+		"query: VM":           {all, system.TreeQuery{Query: "shop-redis-02"}, "+shop 3!1 [+redis 2!0 02];"},
+		"query: hidden":       {w.dev, system.TreeQuery{Query: "vault"}, ""},
+		"query: nothing":      {all, system.TreeQuery{Query: "%"}, ""},
+		"query: NUL":          {all, system.TreeQuery{Query: "a\x00"}, ""},
+		"problems":            {all, system.TreeQuery{Problems: true}, "+bank 3!3 [+vault 3!3 01 02 03]; +shop 3!1 [+web 1!1 01];"},
+		"problems, query":     {all, system.TreeQuery{Problems: true, Query: "shop"}, "+shop 3!1 [+web 1!1 01];"},
 	} {
 		tree, err := w.Tree(ctx, c.actor, c.q)
 		if got := outline(tree); err != nil || got != c.want {
@@ -387,28 +394,116 @@ func TestTree(t *testing.T) {
 	if tree, _ := w.Tree(ctx, all, system.TreeQuery{Query: "vault"}); tree.Total != 2 || tree.VMs != 6 || tree.Bad != 4 {
 		t.Errorf("totals %+v", tree)
 	}
+	for _, branch := range []string{bank, id(vault.ID), id(secret[0].ID), uuid.NewString(), "x"} {
+		if _, err := w.Tree(ctx, w.dev, system.TreeQuery{Branch: branch, Open: []string{branch}}); apperr.CodeOf(err) != apperr.ErrNotFound {
+			t.Errorf("a branch that dev may not know of: %v", err)
+		}
+	}
+	bad, err := w.Attention(ctx, all, 3)
+	if err != nil || len(bad) != 3 || bad[0].Name != "bank-vault-01" {
+		t.Errorf("attention %+v, %v", bad, err)
+	}
+	if bad, err := w.Attention(ctx, w.dev, 3); err != nil || len(bad) != 1 || bad[0].Name != "shop-web-01" {
+		t.Errorf("attention of dev %+v, %v", bad, err)
+	}
 	if tree, err := w.Tree(ctx, w.other, system.TreeQuery{}); err != nil || tree.Total != 0 || tree.VMs != 0 {
 		t.Errorf("for nobody: %+v, %v", tree, err)
 	}
 }
 
-// Long lists are cut and say so; the selected VM is there all the same.
-func TestTreeIsBounded(t *testing.T) {
+// Long lists come in parts and every row once, whatever is selected: that is
+// there at once. What was fetched is there again when all is redrawn.
+func TestTreeComesInParts(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
 	shop := w.create("shop", "shop-test")
 	sv := w.service(shop, "web")
-	vms := w.vms(sv, 150, domain.HealthOK)
+	vms := w.vms(sv, 250, domain.HealthOK)
+	w.db.Service.UpdateOne(sv).SetVMCount(250).ExecX(ctx)
+	for i := range 120 {
+		w.service(shop, fmt.Sprintf("s%03d", i))
+	}
 	rows := make([]*ent.SystemCreate, 205)
-	for i := range rows {
-		rows[i] = w.db.System.Create().SetName(fmt.Sprintf("z%03d", i)).SetNamespace("n").SetEnvironment(entsystem.EnvironmentTest).SetCreatedBy("x")
+	for i := range rows { // pairs of one name
+		rows[i] = w.db.System.Create().SetName(fmt.Sprintf("a%03d", i/2)).SetNamespace(fmt.Sprint("n", i%2)).SetEnvironment(entsystem.EnvironmentTest).SetCreatedBy("x")
 	}
 	w.db.System.CreateBulk(rows...).ExecX(ctx)
-	tree, err := w.Tree(ctx, as(w.other, domain.Binding{Role: domain.RoleAuditor}), system.TreeQuery{Selected: vms[140].ID.String()})
-	if err != nil || len(tree.Systems) != 200 || tree.More != 6 || tree.Total != 206 {
-		t.Fatalf("%d systems, %d more of %d, %v", len(tree.Systems), tree.More, tree.Total, err)
+	all := as(w.other, domain.Binding{Role: domain.RoleAuditor})
+	ids := func(tree system.Tree, parent string) (list []string, part system.TreePart) {
+		if parent == "" {
+			for _, s := range tree.Systems {
+				list = append(list, s.ID)
+			}
+			return list, tree.Part
+		}
+		for _, s := range tree.Systems {
+			if s.ID == parent {
+				for _, v := range s.Services {
+					list = append(list, v.ID)
+				}
+				return list, s.Part
+			}
+			for _, v := range s.Services {
+				if v.ID == parent {
+					for _, m := range v.List {
+						list = append(list, m.ID)
+					}
+					return list, v.Part
+				}
+			}
+		}
+		return nil, system.TreePart{}
 	}
-	list := tree.Systems[0].Services[0]
-	if len(list.List) != 101 || !list.More || list.List[100].Instance != 141 {
-		t.Errorf("%d VMs, more %v", len(list.List), list.More)
+	q := system.TreeQuery{Selected: vms[240].ID.String()}
+	first, err := w.Tree(ctx, all, q)
+	if err != nil || first.Total != 206 {
+		t.Fatalf("%d systems of %d, %v", len(first.Systems), first.Total, err)
+	}
+	for name, c := range map[string]struct {
+		parent, selected string
+		total            int
+	}{
+		"systems": {"", shop, 206}, "services": {shop, sv.ID.String(), 121}, "VMs": {sv.ID.String(), vms[240].ID.String(), 250},
+	} {
+		got, part := ids(first, c.parent)
+		if len(got) != 101 || !part.Late || got[100] != c.selected || part.Left != c.total-101 {
+			t.Fatalf("%s: %d rows, %+v", name, len(got), part)
+		}
+		got = got[:100]
+		for part.Next.Cursor != "" {
+			q := q
+			q.Upto, q.Branch, q.Rest, q.Open = map[string]system.Shown{c.parent: part.Next}, c.parent, true, []string{shop, sv.ID.String()}
+			next, err := w.Tree(ctx, all, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Branch, q.Rest = "", false
+			whole, err := w.Tree(ctx, all, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var more []string
+			more, part = ids(next, c.parent)
+			if part.Late {
+				more = more[:len(more)-1]
+			}
+			got = append(got, more...)
+			again, same := ids(whole, c.parent)
+			if same.Late {
+				again = again[:len(again)-1]
+			}
+			if c.parent == "" && !slices.Equal(again, got) || same != part {
+				t.Errorf("%s: redrawn %d rows, %+v; want %d, %+v", name, len(again), same, len(got), part)
+			}
+		}
+		slices.Sort(got)
+		if n := len(slices.Compact(got)); n != c.total {
+			t.Errorf("%s: %d rows in all, want %d", name, n, c.total)
+		}
+	}
+	for parent, cursor := range map[string]string{"": "x", shop: "\x00", sv.ID.String(): "x"} {
+		q.Upto = map[string]system.Shown{parent: {Rows: 1, Cursor: cursor}}
+		if _, err := w.Tree(ctx, all, q); apperr.CodeOf(err) != apperr.ErrInvalidChoice && len(apperr.Fields(err)) != 1 {
+			t.Errorf("a made-up cursor %q: %v", cursor, err)
+		}
 	}
 }
