@@ -1,7 +1,9 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,10 +23,7 @@ func (s *Server) listPeople(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := views.PeopleView{Pager: pager(r, "", list.Next)}
 	for _, m := range list.Items {
-		v.Rows = append(v.Rows, views.PersonRow{
-			ID: m.ID, Username: m.Username, DisplayName: m.DisplayName, RoleLabel: roleLabel(domain.Actor{Bindings: m.Bindings}),
-			Systems: m.Systems, Self: m.ID == actor(r).UserID, Invited: m.Invited, Disabled: m.Disabled, LastSignInAt: m.LastSignInAt,
-		})
+		v.Rows = append(v.Rows, personRow(r, m))
 	}
 	sh, err := s.shell(r, "People", "people")
 	if err != nil {
@@ -33,20 +32,53 @@ func (s *Server) listPeople(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, http.StatusOK, views.People(sh, v))
 }
 
+func personRow(r *http.Request, m account.Member) views.PersonRow {
+	return views.PersonRow{
+		ID: m.ID, Username: m.Username, DisplayName: m.DisplayName, RoleLabel: roleLabel(domain.Actor{Bindings: m.Bindings}),
+		Systems: len(m.InSystems), Self: m.ID == actor(r).UserID, Invited: m.Invited, Disabled: m.Disabled, LastSignInAt: m.LastSignInAt,
+	}
+}
+
 type personForm struct {
 	Username    string `form:"username" label:"Account name"`
 	DisplayName string `form:"display_name" label:"Name"`
 	Role        string `form:"role" label:"Role"`
 }
 
-// bindings are the role of the form: its name and, after a colon, an environment.
-// Everybody has the rights of a developer, so that is no role.
+// bindings are the role of the form. Everybody has the rights of a developer,
+// so that is no role.
 func (f personForm) bindings() []domain.Binding {
 	if f.Role == "" {
 		return nil
 	}
-	role, env, _ := strings.Cut(f.Role, ":")
-	return []domain.Binding{{Role: domain.Role(role), Environment: domain.Environment(env)}}
+	return []domain.Binding{bindingOf(f.Role)}
+}
+
+// roleOptions are the roles that do not belong to a system, as bindingOf reads them.
+func roleOptions(chosen string) []ui.Option {
+	list := []ui.Option{
+		{Value: "approver:test", Label: "Approver, test"}, {Value: "approver:prod", Label: "Approver, prod"}, {Value: "approver", Label: "Approver, test and prod"},
+		{Value: "auditor", Label: "Auditor: reads everything"}, {Value: "admin", Label: "Platform admin: clusters, templates, people"},
+	}
+	for i := range list {
+		list[i].Selected = list[i].Value == chosen
+	}
+	return list
+}
+
+// bindingOf reads a role as forms send it: its name and, after a colon, an
+// environment.
+func bindingOf(role string) domain.Binding {
+	name, env, _ := strings.Cut(role, ":")
+	return domain.Binding{Role: domain.Role(name), Environment: domain.Environment(env)}
+}
+
+// bindingValue is what bindingOf reads.
+func bindingValue(b domain.Binding) string {
+	if b.Environment == "" {
+		return string(b.Role)
+	}
+	return string(b.Role) + ":" + string(b.Environment)
 }
 
 // newPerson answers GET /people/new.
@@ -96,17 +128,69 @@ func (s *Server) personForm(w http.ResponseWriter, r *http.Request, form personF
 		return err
 	}
 	v := views.PersonFormView{Username: form.Username, DisplayName: form.DisplayName, Errors: errs}
-	for _, o := range []ui.Option{
-		{Value: "", Label: "Developer"},
-		{Value: "approver:test", Label: "Approver, test"}, {Value: "approver:prod", Label: "Approver, prod"}, {Value: "approver", Label: "Approver, test and prod"},
-		{Value: "auditor", Label: "Auditor: reads everything"}, {Value: "admin", Label: "Platform admin: clusters, templates, people"},
-	} {
-		o.Selected = o.Value == form.Role
-		v.Roles = append(v.Roles, o)
-	}
+	v.Roles = append([]ui.Option{{Label: "Developer"}}, roleOptions(form.Role)...)
 	sh, err := s.shell(r, "Invite somebody", "people")
 	if err != nil {
 		return err
 	}
 	return s.page(w, r, status, views.PersonForm(sh, v))
+}
+
+type roleForm struct {
+	Role string `form:"role" label:"Role" validate:"required"`
+}
+
+// showPerson answers GET /people/{person}.
+func (s *Server) showPerson(w http.ResponseWriter, r *http.Request) error {
+	return s.personPage(w, r, roleForm{}, nil)
+}
+
+// giveRole answers POST /people/{person}.
+func (s *Server) giveRole(w http.ResponseWriter, r *http.Request) error {
+	return s.changeRole(w, r, s.Accounts.Bind, "The role is given", "It works with the next click of its owner.")
+}
+
+// removeRole answers POST /people/{person}/remove.
+func (s *Server) removeRole(w http.ResponseWriter, r *http.Request) error {
+	return s.changeRole(w, r, s.Accounts.Unbind, "The role is taken away", "")
+}
+
+func (s *Server) changeRole(w http.ResponseWriter, r *http.Request, change func(context.Context, domain.Actor, string, domain.Binding) error, title, text string) error {
+	form, err := decode[roleForm](r)
+	if err == nil {
+		err = change(r.Context(), actor(r), param(r, "person"), bindingOf(form.Role))
+	}
+	if err != nil {
+		return s.personPage(w, r, form, err)
+	}
+	s.flash(r, ui.OK, title, text)
+	return s.redirect(w, r, paths.Person(param(r, "person")))
+}
+
+func (s *Server) personPage(w http.ResponseWriter, r *http.Request, form roleForm, err error) error {
+	m, memberErr := s.Accounts.Member(r.Context(), actor(r), param(r, "person"))
+	if memberErr != nil {
+		return memberErr
+	}
+	errs, status, err := rejected(r, form, err)
+	if err != nil {
+		return err
+	}
+	v := views.PersonView{Row: personRow(r, m), Errors: errs}
+	for _, b := range m.Bindings {
+		v.Roles = append(v.Roles, ui.Option{Value: bindingValue(b), Label: roleLabel(domain.Actor{Bindings: []domain.Binding{b}})})
+	}
+	for _, o := range roleOptions(form.Role) {
+		if !slices.ContainsFunc(v.Roles, func(has ui.Option) bool { return has.Value == o.Value }) {
+			v.More = append(v.More, o)
+		}
+	}
+	for _, b := range m.InSystems {
+		v.Systems = append(v.Systems, views.RoleInSystem{Name: b.System, Env: string(b.Environment), Href: paths.System(b.SystemID), Role: string(b.Role)})
+	}
+	sh, err := s.shell(r, m.Username, "people")
+	if err != nil {
+		return err
+	}
+	return s.page(w, r, status, views.PersonPage(sh, v))
 }

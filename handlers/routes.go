@@ -25,6 +25,7 @@ var gates = map[permission]func(domain.Actor) bool{
 
 	"home.read": nil, "search.read": nil, "events.read": nil, "catalog.read": nil, "docs.read": nil,
 	"notification.read": nil, "notification.update": nil,
+	"member.create": nil, "member.delete": nil,
 	"system.read": nil, "system.create": domain.Actor.CreatesSystems, "system.update": nil, "system.delete": nil,
 	"service.read": nil, "service.create": nil, "service.update": nil, "service.delete": nil,
 	"vm.read": nil, "vm.power": nil, "vm.delete": nil,
@@ -32,7 +33,7 @@ var gates = map[permission]func(domain.Actor) bool{
 	"ticket.decide": domain.Actor.Approves,
 	"cluster.read":  seesClusters, "cluster.create": seesClusters, "cluster.check": seesClusters,
 	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
-	"catalog.create": domain.Actor.IsAdmin, "person.read": domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin,
+	"catalog.create": domain.Actor.IsAdmin, "person.read": domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin, "person.bind": domain.Actor.IsAdmin,
 	"trends.read": nil, "audit.read": domain.Actor.CanAudit,
 }
 
@@ -97,6 +98,10 @@ func (s *Server) routes() []route {
 		{get, "/systems/{system}/delete", "system.delete", s.askDeleteSystem},
 		{post, "/systems/{system}/delete", "system.delete", s.deleteSystem},
 
+		{get, "/systems/{system}/members", "system.read", s.listMembers},
+		{post, "/systems/{system}/members", "member.create", s.addMember},
+		{post, "/systems/{system}/members/{person}/remove", "member.delete", s.removeMember},
+
 		{get, "/systems/{system}/services/new", "service.create", s.newService},
 		{post, "/systems/{system}/services", "service.create", s.createService},
 		{get, "/services/{service}", "service.read", s.showService},
@@ -133,6 +138,9 @@ func (s *Server) routes() []route {
 		{get, paths.People, "person.read", s.listPeople},
 		{get, paths.NewPerson, "person.create", s.newPerson},
 		{post, paths.People, "person.create", s.invitePerson},
+		{get, paths.People + "/{person}", "person.read", s.showPerson},
+		{post, paths.People + "/{person}", "person.bind", s.giveRole},
+		{post, paths.People + "/{person}/remove", "person.bind", s.removeRole},
 		{post, paths.People + "/{person}/link", "person.link", s.newPersonLink},
 
 		{get, paths.Docs, "docs.read", s.showDocs},
@@ -166,7 +174,7 @@ func (s *Server) routes() []route {
 // do nothing outside the transaction.
 var dryRuns = map[string]bool{
 	paths.Systems: true, "/systems/{system}/services": true, paths.Requests: true, paths.Namespaces: true,
-	paths.Templates: true, paths.Sizes: true, paths.People: true,
+	paths.Templates: true, paths.Sizes: true, paths.People: true, "/systems/{system}/members": true,
 }
 
 // isUpload says whether the request is the form that takes a kubeconfig.

@@ -92,6 +92,11 @@ func (s *Server) showSystem(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	people := map[string]bool{}
+	for _, m := range members {
+		people[m.UserID] = true
+	}
+	v.Members = len(people)
 	if len(members) > 0 && members[0].Role == domain.RoleOwner {
 		v.Owner = members[0].Username
 	}

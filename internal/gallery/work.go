@@ -7,6 +7,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/views"
+	"kubevirt-shepherd.io/shepherd/views/paths"
 	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
@@ -416,9 +417,17 @@ func work() map[string]templ.Component {
 			Name: "General", CPU: "2", Memory: "4", Disk: "400", MaxDisk: "200",
 			Errors: []ui.FieldError{{Field: "name", Label: "Name", Message: "small letters, digits and dashes"}, {Field: "disk", Label: "Disk, GiB", Message: "from 1 to 200 GiB"}},
 		}),
-		"people":              views.People(admin, people()),
-		"person-form":         views.PersonForm(admin, views.PersonFormView{Roles: personRoles()}),
-		"person-form-errors":  views.PersonForm(admin, views.PersonFormView{Username: "lea", Roles: personRoles(), Errors: []ui.FieldError{{Field: "username", Label: "Account name", Message: "the name lea is taken"}}}),
+		"people":             views.People(admin, people()),
+		"person-form":        views.PersonForm(admin, views.PersonFormView{Roles: personRoles()}),
+		"person-form-errors": views.PersonForm(admin, views.PersonFormView{Username: "lea", Roles: personRoles(), Errors: []ui.FieldError{{Field: "username", Label: "Account name", Message: "the name lea is taken"}}}),
+		"person": views.PersonPage(admin, views.PersonView{
+			Row: people().Rows[1], Roles: personRoles()[1:2], More: personRoles()[2:], Systems: []views.RoleInSystem{{Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "maintainer"}},
+		}),
+		"person-last": views.PersonPage(admin, views.PersonView{
+			Row: people().Rows[0], Roles: personRoles()[2:], More: personRoles()[1:2], Errors: []ui.FieldError{{Message: "admin is the last admin. Give it to somebody else first."}},
+		}),
+		"members":             views.Members(viewer("Members of shop", "explorer", "developer", paths.Members("s1")), members(true)),
+		"members-viewer":      views.Members(viewer("Members of shop", "explorer", "developer", paths.Members("s1")), members(false)),
 		"person-link":         views.PersonLink(admin, views.PersonLinkView{Name: "lea", Link: "https://shepherd.example.com/setup/EXAMPLEEXAMPLEEXAMPLEEXAMP", Days: 3}),
 		"catalog-empty":       views.Catalog(admin, views.CatalogView{CanCreate: true}),
 		"audit":               views.AuditLog(admin, audit()),
@@ -436,6 +445,17 @@ func people() views.PeopleView {
 		{ID: "p4", Username: "lea", RoleLabel: "Developer", Invited: true},
 		{ID: "p5", Username: "tom", RoleLabel: "Auditor", Disabled: true, LastSignInAt: beforePtr(7 * days)},
 	}}
+}
+
+func members(owner bool) views.MembersView {
+	return views.MembersView{
+		SystemID: "s1", System: "shop", Env: "prod", CanChange: owner,
+		Rows: []views.MemberRow{
+			{ID: "p3", Username: "developer", DisplayName: "Dev Patel", Role: "owner", Self: owner},
+			{ID: "p4", Username: "lea", Role: "maintainer"},
+		},
+		Roles: []ui.Option{{Value: "maintainer", Label: "Maintainer: makes services, asks for VMs, switches them"}, {Value: "viewer", Label: "Viewer: sees everything in it"}},
+	}
 }
 
 func personRoles() []ui.Option {

@@ -37,6 +37,7 @@ func Params() map[string]Param {
 		"max":         {"largest allowed value", 500},
 		"min":         {"smallest allowed value", 10},
 		"name":        {"name of the thing that the error is about", "shop"},
+		"role":        {"the role that the error is about", "owner"},
 		"namespace":   {"namespace in the cluster", "team-a"},
 		"node":        {"name of the node", "node-7"},
 		"nodes":       {"number of nodes", 16},

@@ -57,6 +57,14 @@ func EditSystem(id string) string { return System(id) + "/edit" }
 // DeleteSystem is the page that asks before a system is deleted.
 func DeleteSystem(id string) string { return System(id) + "/delete" }
 
+// Members is who has a role in a system; a new one is posted to it.
+func Members(system string) string { return System(system) + "/members" }
+
+// RemoveMember takes a role in a system from a person.
+func RemoveMember(system, person string) string {
+	return Members(system) + "/" + url.PathEscape(person) + "/remove"
+}
+
 // SystemServices is where a new service is posted; NewService is its form.
 func SystemServices(system string) string { return System(system) + "/services" }
 
@@ -124,6 +132,12 @@ func EventsFor(topics ...string) string {
 	}
 	return Events + "?" + v.Encode()
 }
+
+// Person is an account with its roles; a role is given by posting to it.
+func Person(id string) string { return People + "/" + url.PathEscape(id) }
+
+// RemoveRole takes a role from a person.
+func RemoveRole(person string) string { return Person(person) + "/remove" }
 
 // PersonLink is where a new one-time link of an account is asked for.
 func PersonLink(id string) string { return People + "/" + url.PathEscape(id) + "/link" }

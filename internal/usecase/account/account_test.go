@@ -21,6 +21,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 const password = "correct horse battery"
@@ -397,5 +398,65 @@ func TestSetupEnds(t *testing.T) {
 	}
 	if _, err := s.CreateSetup(ctx, "fresh", domain.RoleOwner); !slices.Equal(wrong(err), []string{"system REQUIRED"}) {
 		t.Errorf("a system's role without a system: %v", err)
+	}
+}
+
+// Of two owners who send each other away at the same time one stays.
+func TestLastOwner(t *testing.T) {
+	s, ctx := service(t), t.Context()
+	sys := s.DB.Ent.System.Create().SetName("shop").SetNamespace("shop").SetEnvironment(system.EnvironmentTest).SetCreatedBy("x").SaveX(ctx)
+	owner := domain.Binding{Role: domain.RoleOwner, SystemID: sys.ID.String()}
+	for i := range 10 {
+		a, b := create(t, s, fmt.Sprintf("a%d", i), owner), create(t, s, fmt.Sprintf("b%d", i), owner)
+		actors := []domain.Actor{actor(t, s, a), actor(t, s, b)}
+		var wg sync.WaitGroup
+		for j, other := range []string{b, a} {
+			wg.Go(func() {
+				err := s.Unbind(ctx, actors[j], other, owner)
+				if code := apperr.CodeOf(err); err != nil && code != apperr.ErrLastOwner && code != apperr.ErrUnavailable {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		left := s.DB.Ent.RoleBinding.Query().Where(rolebinding.SystemID(sys.ID)).AllX(ctx)
+		if len(left) == 0 {
+			t.Fatal("nobody owns the system")
+		}
+		s.DB.Ent.RoleBinding.Delete().Where(rolebinding.SystemID(sys.ID)).ExecX(ctx)
+	}
+}
+
+// Only admins read who there is, and a page of people ends where it should.
+func TestPeopleList(t *testing.T) {
+	s, ctx := service(t), t.Context()
+	for i := range 5 {
+		create(t, s, fmt.Sprintf("p%d", i))
+	}
+	if _, err := s.People(ctx, domain.Actor{UserID: uuid.NewString(), Username: "p0"}, listing.Page{}); apperr.CodeOf(err) != apperr.ErrForbidden {
+		t.Errorf("somebody without a role: %v", err)
+	}
+	var names []string
+	page := listing.Page{Limit: 2}
+	for {
+		list, err := s.People(ctx, admin, page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list.Items {
+			names = append(names, m.Username)
+		}
+		if page.After = list.Next; page.After == "" {
+			break
+		}
+	}
+	if !slices.Equal(names, []string{"p0", "p1", "p2", "p3", "p4"}) {
+		t.Errorf("got %v", names)
+	}
+	if _, _, err := s.Invite(ctx, domain.Actor{UserID: uuid.NewString(), Username: "p0"}, account.NewUser{Username: "p9"}); apperr.CodeOf(err) != apperr.ErrForbidden {
+		t.Errorf("an invitation by somebody without a role: %v", err)
+	}
+	if _, err := s.Member(ctx, admin, uuid.NewString()); apperr.CodeOf(err) != apperr.ErrNotFound {
+		t.Errorf("nobody: %v", err)
 	}
 }

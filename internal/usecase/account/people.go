@@ -1,7 +1,9 @@
 package account
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,10 +20,17 @@ import (
 type Member struct {
 	Person
 	Bindings     []domain.Binding // platform-wide ones and those of an environment
-	Systems      int              // that he is a member of
+	InSystems    []SystemRole     // those in systems, by name
 	Disabled     bool
 	Invited      bool // has not set a password yet
 	LastSignInAt *time.Time
+}
+
+// SystemRole is a role in a system.
+type SystemRole struct {
+	SystemID, System string
+	Environment      domain.Environment
+	Role             domain.Role
 }
 
 // People lists everybody by user name. Admins only.
@@ -34,21 +43,41 @@ func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.P
 		return listing.Of[Member]{}, err
 	}
 	rows, err := s.DB.Ent.User.Query().Where(user.UsernameGT(after)).Order(ent.Asc(user.FieldUsername)).
-		Limit(page.Size() + 1).WithBindings().All(ctx)
+		Limit(page.Size() + 1).WithBindings(withSystem).All(ctx)
 	if err != nil {
 		return listing.Of[Member]{}, database.Classify(err)
 	}
 	return listing.Make(page, rows, member, func(u *ent.User) string { return listing.ByName(u.Username, u.ID) }), nil
 }
 
+func withSystem(q *ent.RoleBindingQuery) { q.WithSystem() }
+
+// Member is one person with all his roles. Admins only; NOT_FOUND.
+func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string) (Member, error) {
+	if !actor.IsAdmin() {
+		return Member{}, apperr.New(apperr.ErrForbidden)
+	}
+	id, err := listing.Key(userID)
+	if err != nil {
+		return Member{}, err
+	}
+	u, err := s.DB.Ent.User.Query().Where(user.ID(id)).WithBindings(withSystem).Only(ctx)
+	if ent.IsNotFound(err) {
+		return Member{}, apperr.New(apperr.ErrNotFound)
+	}
+	if err != nil {
+		return Member{}, database.Classify(err)
+	}
+	return member(u), nil
+}
+
 func member(u *ent.User) Member {
 	m := Member{
 		Person: person(u), Disabled: u.Disabled, Invited: u.PasswordHash == "", LastSignInAt: u.LastSignInAt,
 	}
-	systems := map[uuid.UUID]bool{}
 	for _, b := range u.Edges.Bindings {
-		if b.SystemID != nil {
-			systems[*b.SystemID] = true
+		if y := b.Edges.System; y != nil {
+			m.InSystems = append(m.InSystems, SystemRole{y.ID.String(), y.Name, domain.Environment(y.Environment), domain.Role(b.Role)})
 			continue
 		}
 		of := domain.Binding{Role: domain.Role(b.Role)}
@@ -57,7 +86,9 @@ func member(u *ent.User) Member {
 		}
 		m.Bindings = append(m.Bindings, of)
 	}
-	m.Systems = len(systems)
+	slices.SortFunc(m.InSystems, func(a, b SystemRole) int {
+		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Environment, b.Environment))
+	})
 	return m
 }
 

@@ -1,0 +1,70 @@
+package handlers_test
+
+import (
+	"net/http"
+	"testing"
+
+	"kubevirt-shepherd.io/shepherd/ent/user"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+)
+
+// TestMembers: an owner lets somebody in, who then works there, and shuts him
+// out again; the last owner stays.
+func TestMembers(t *testing.T) {
+	s := newShop(t)
+	id := func(name string) string {
+		return s.db.Ent.User.Query().Where(user.Username(name)).OnlyIDX(t.Context()).String()
+	}
+	newcomer := s.as(s.person("newcomer"))
+	members := paths.Members(s.test.system)
+	newcomer.get(members).is(http.StatusNotFound)
+	if s.viewer.get(members).is(http.StatusOK).has("main form") {
+		t.Error("a viewer may change members")
+	}
+
+	s.dev.post(members, "user", "nobody-at-all", "role", "maintainer").is(http.StatusUnprocessableEntity).wants("nobody-at-all", "invite")
+	s.dev.post(members, "user", "newcomer", "role", "admin").is(http.StatusUnprocessableEntity)
+	s.viewer.post(members, "user", "newcomer", "role", "owner").is(http.StatusForbidden)
+	s.dev.post(members, "user", "newcomer", "role", "maintainer").is(http.StatusSeeOther)
+	s.dev.get(members).is(http.StatusOK).wants("newcomer", "maintainer")
+	newcomer.get(paths.NewRequestFor(s.test.service)).is(http.StatusOK)
+	newcomer.post(members, "user", "newcomer", "role", "owner").is(http.StatusForbidden)
+
+	s.dev.post(paths.RemoveMember(s.test.system, id("newcomer")), "role", "maintainer").is(http.StatusSeeOther)
+	newcomer.get(paths.System(s.test.system)).is(http.StatusNotFound)
+	s.dev.post(paths.RemoveMember(s.test.system, id("dev")), "role", "owner").is(http.StatusConflict).wants("last owner", "somebody else first")
+	s.dev.get(paths.System(s.test.system)).is(http.StatusOK)
+
+	// Handing over: the new owner may send the old one away, who lands where he
+	// still may be.
+	s.dev.post(members, "user", "newcomer", "role", "owner").is(http.StatusSeeOther)
+	left := s.dev.post(paths.RemoveMember(s.test.system, id("dev")), "role", "owner").is(http.StatusSeeOther)
+	if left.Location != paths.Explorer {
+		t.Errorf("who has left is sent to %s", left.Location)
+	}
+	s.dev.get(paths.System(s.test.system)).is(http.StatusNotFound)
+	s.admin.get(paths.Audit).is(http.StatusOK).wants("user.unbind", "user.bind")
+}
+
+// TestRoles: an admin gives and takes platform roles; the last admin stays.
+func TestRoles(t *testing.T) {
+	p := newPortal(t)
+	admin, root := p.admin(), p.db.Ent.User.Query().Where(user.Username("admin")).OnlyX(t.Context())
+	lea := p.person("lea")
+	her := p.as(lea)
+	page := paths.Person(lea.ID.String())
+	admin.get(page).is(http.StatusOK).wants("lea", "as everybody does")
+	her.get(paths.Approvals).is(http.StatusForbidden)
+	admin.post(page, "role", "approver:prod").is(http.StatusSeeOther)
+	her.get(paths.Approvals).is(http.StatusOK)
+	admin.get(page).wants("Approver, prod")
+	admin.post(page, "role", "owner").is(http.StatusUnprocessableEntity)
+	admin.post(paths.RemoveRole(lea.ID.String()), "role", "approver:prod").is(http.StatusSeeOther)
+	her.get(paths.Approvals).is(http.StatusForbidden)
+
+	admin.post(paths.RemoveRole(root.ID.String()), "role", "admin").is(http.StatusConflict).wants("last admin")
+	admin.post(page, "role", "admin").is(http.StatusSeeOther)
+	her.post(paths.RemoveRole(root.ID.String()), "role", string(domain.RoleAdmin)).is(http.StatusSeeOther)
+	admin.get(paths.People).is(http.StatusForbidden)
+}
