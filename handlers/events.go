@@ -14,6 +14,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 )
 
 // Limits of a stream of events (reference A1.11).
@@ -87,7 +88,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
 
-	sub := s.Hub.Subscribe(topics)
+	rights := account.RightsTopic(actor(r).UserID) // never told: it is why the stream may end
+	sub := s.Hub.Subscribe(append(slices.Clone(topics), rights))
 	defer sub.Close()
 	out := http.NewResponseController(w)
 	_ = out.SetReadDeadline(time.Time{}) // the server's limits are for pages
@@ -119,8 +121,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 			switch {
 			case !open: // the portal stops
 				return nil
+			case topic == rights:
+				err = s.stillMayHear(ctx, r, topics)
 			case topic == live.Resync:
-				err = write(eventsOf(sub.Topics))
+				if err = s.stillMayHear(ctx, r, topics); err == nil {
+					err = write(eventsOf(topics))
+				}
 			default:
 				err = write(eventsOf([]string{topic}))
 			}

@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -31,7 +32,13 @@ func TestMembers(t *testing.T) {
 	newcomer.get(paths.NewRequestFor(s.test.service)).is(http.StatusOK)
 	newcomer.post(members, "user", "newcomer", "role", "owner").is(http.StatusForbidden)
 
+	stream, status, done := newcomer.stream(paths.EventsFor("service-" + s.test.service))
+	if status != http.StatusOK {
+		t.Fatalf("the stream is refused: %d", status)
+	}
+	defer done()
 	s.dev.post(paths.RemoveMember(s.test.system, id("newcomer")), "role", "maintainer").is(http.StatusSeeOther)
+	waitForEnd(t, stream, time.Second)
 	newcomer.get(paths.System(s.test.system)).is(http.StatusNotFound)
 	s.dev.post(paths.RemoveMember(s.test.system, id("dev")), "role", "owner").is(http.StatusConflict).wants("last owner", "somebody else first")
 	s.dev.get(paths.System(s.test.system)).is(http.StatusOK)

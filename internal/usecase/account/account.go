@@ -239,6 +239,9 @@ func insert(ctx context.Context, tx *ent.Tx, actor domain.Actor, username, displ
 	})
 }
 
+// RightsTopic is what open pages of a user hear when his roles change.
+func RightsTopic(userID string) string { return "rights-" + userID }
+
 // Bind gives a user a role; one that he has already is no error. Roles of a
 // system are given by its owners, all others by admins.
 func (s *Service) Bind(ctx context.Context, actor domain.Actor, userID string, b domain.Binding) error {
@@ -262,7 +265,10 @@ func (s *Service) Bind(ctx context.Context, actor domain.Actor, userID string, b
 		if err != nil {
 			return err
 		}
-		return bind(ctx, tx, actor, u, b)
+		if err := bind(ctx, tx, actor, u, b); err != nil {
+			return err
+		}
+		return database.Notify(ctx, tx, RightsTopic(u.ID.String()))
 	})
 }
 

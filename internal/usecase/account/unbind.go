@@ -87,7 +87,10 @@ func (s *Service) Unbind(ctx context.Context, actor domain.Actor, userID string,
 		if _, err := tx.RoleBinding.Delete().Where(append(place, role, rolebinding.UserID(u.ID))...).Exec(ctx); err != nil {
 			return err
 		}
-		return audit.Write(ctx, tx, actor, entry)
+		if err := audit.Write(ctx, tx, actor, entry); err != nil {
+			return err
+		}
+		return database.Notify(ctx, tx, RightsTopic(u.ID.String()))
 	})
 }
 
