@@ -30,6 +30,8 @@ type User struct {
 	PasswordHash string `json:"-"`
 	// Disabled holds the value of the "disabled" field.
 	Disabled bool `json:"disabled,omitempty"`
+	// sessions of another epoch are over; a counter needs no clocks that agree
+	SessionEpoch int `json:"session_epoch,omitempty"`
 	// SHA-256 of the one-time link's token
 	SetupHash string `json:"-"`
 	// SetupExpiresAt holds the value of the "setup_expires_at" field.
@@ -82,7 +84,7 @@ func (*User) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case user.FieldDisabled:
 			values[i] = new(sql.NullBool)
-		case user.FieldFailedSignIns:
+		case user.FieldSessionEpoch, user.FieldFailedSignIns:
 			values[i] = new(sql.NullInt64)
 		case user.FieldUsername, user.FieldDisplayName, user.FieldPasswordHash, user.FieldSetupHash:
 			values[i] = new(sql.NullString)
@@ -146,6 +148,12 @@ func (_m *User) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field disabled", values[i])
 			} else if value.Valid {
 				_m.Disabled = value.Bool
+			}
+		case user.FieldSessionEpoch:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field session_epoch", values[i])
+			} else if value.Valid {
+				_m.SessionEpoch = int(value.Int64)
 			}
 		case user.FieldSetupHash:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -242,6 +250,9 @@ func (_m *User) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("disabled=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Disabled))
+	builder.WriteString(", ")
+	builder.WriteString("session_epoch=")
+	builder.WriteString(fmt.Sprintf("%v", _m.SessionEpoch))
 	builder.WriteString(", ")
 	builder.WriteString("setup_hash=<sensitive>")
 	builder.WriteString(", ")

@@ -69,6 +69,20 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 	return s.redirect(w, r, paths.Login)
 }
 
+// logoutEverywhere answers POST /logout/everywhere: all sessions of the person
+// are over, this one too.
+func (s *Server) logoutEverywhere(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Accounts.EndSessions(r.Context(), actor(r), actor(r).UserID); err != nil {
+		return err
+	}
+	if err := s.end(r); err != nil {
+		return err
+	}
+	s.streams.endAll(s.credential(r))
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+	return s.redirect(w, r, paths.Login)
+}
+
 type setupForm struct {
 	Name     string `form:"name" label:"Account name"`
 	Password string `form:"password,raw" label:"Password"`

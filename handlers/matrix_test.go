@@ -16,15 +16,16 @@ import (
 // admin. L leads to the sign-in, 2 is a page, 3 leads on; the others are the
 // status: I 422, F 403, N 404, C 409.
 var matrix = map[string]string{
-	"GET /":               "L2222222",
-	"GET /search":         "L2222222",
-	"GET /events":         "LIIIIIII",
-	"GET /login":          "23333333",
-	"POST /login":         "IIIIIIII",
-	"POST /logout":        "33333333",
-	"POST /theme":         "IIIIIIII",
-	"GET /setup/{token}":  "NNNNNNNN",
-	"POST /setup/{token}": "NNNNNNNN",
+	"GET /":                   "L2222222",
+	"GET /search":             "L2222222",
+	"GET /events":             "LIIIIIII",
+	"GET /login":              "23333333",
+	"POST /login":             "IIIIIIII",
+	"POST /logout/everywhere": "L3333333",
+	"POST /logout":            "33333333",
+	"POST /theme":             "IIIIIIII",
+	"GET /setup/{token}":      "NNNNNNNN",
+	"POST /setup/{token}":     "NNNNNNNN",
 
 	"GET /explorer":                                  "L2222222",
 	"GET /systems/new":                               "L2F222F2",
@@ -68,6 +69,9 @@ var matrix = map[string]string{
 	"GET /people":                                    "LFFFFFF2",
 	"GET /people/new":                                "LFFFFFF2",
 	"POST /people":                                   "LFFFFFFI",
+	"POST /people/{person}/sign-out":                 "LFFFFFFN",
+	"POST /people/{person}/disable":                  "LFFFFFFN",
+	"POST /people/{person}/enable":                   "LFFFFFFN",
 	"POST /people/{person}/link":                     "LFFFFFFN",
 	"GET /people/{person}":                           "LFFFFFFN",
 	"POST /people/{person}":                          "LFFFFFFN",
@@ -130,7 +134,7 @@ func TestMatrix(t *testing.T) {
 			continue
 		}
 		for i, b := range people {
-			if r.Pattern == paths.Logout && i > 0 {
+			if (r.Pattern == paths.Logout || r.Pattern == paths.LogoutAll) && i > 0 {
 				continue // ends the session that the others need
 			}
 			if strings.Contains(r.Pattern, "{ticket}") {
@@ -177,7 +181,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
-		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
+		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
 	} {
 		if p = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(p); !known[p] {
 			t.Errorf("%s leads nowhere", p)

@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,4 +75,48 @@ func TestRoles(t *testing.T) {
 	admin.post(page, "role", "admin").is(http.StatusSeeOther)
 	her.post(paths.RemoveRole(root.ID.String()), "role", string(domain.RoleAdmin)).is(http.StatusSeeOther)
 	admin.get(paths.People).is(http.StatusForbidden)
+}
+
+// TestSessionsEnd: sign out everywhere, a new password and a disabled account
+// end all sessions and streams of a person, and nobody else's.
+func TestSessionsEnd(t *testing.T) {
+	p := newPortal(t)
+	admin := p.admin()
+	lea := p.person("lea")
+	person := lea.ID.String()
+	again := func() *browser {
+		t.Helper()
+		b := p.anonymous()
+		link := strings.TrimPrefix(admin.post(paths.PersonLink(person)).is(http.StatusOK).text("#link"), p.url)
+		b.post(link, "password", "correct horse battery", "repeat", "correct horse battery").is(http.StatusSeeOther)
+		b.get(paths.Home).is(http.StatusOK)
+		return b
+	}
+	for what, end := range map[string]func(phone *browser){
+		"everywhere": func(phone *browser) { phone.post(paths.LogoutAll).is(http.StatusSeeOther) },
+		"by admin":   func(*browser) { admin.post(paths.EndSessions(person)).is(http.StatusSeeOther) },
+		"password":   func(*browser) { again() },
+		"disabled": func(*browser) {
+			admin.post(paths.Disable(person)).is(http.StatusSeeOther)
+			admin.get(paths.Person(person)).is(http.StatusOK).wants("Disabled", "Enable")
+			admin.post(paths.PersonLink(person)).is(http.StatusForbidden)
+			admin.post(paths.Enable(person)).is(http.StatusSeeOther)
+		},
+	} {
+		laptop := again()
+		phone := p.anonymous()
+		phone.post(paths.Login, "username", "lea", "password", "correct horse battery").is(http.StatusSeeOther)
+		stream, _, done := laptop.stream(paths.EventsFor("tree"))
+		end(phone)
+		waitForEnd(t, stream, time.Second)
+		done()
+		for _, b := range []*browser{laptop, phone} {
+			if got := b.get(paths.Home).is(http.StatusSeeOther); !strings.HasPrefix(got.Location, paths.Login) {
+				t.Errorf("%s: still signed in: %s", what, got.Location)
+			}
+		}
+	}
+	admin.get(paths.Home).is(http.StatusOK)
+	root := p.db.Ent.User.Query().Where(user.Username("admin")).OnlyIDX(t.Context()).String()
+	admin.post(paths.Disable(root)).is(http.StatusForbidden)
 }

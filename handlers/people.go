@@ -194,3 +194,27 @@ func (s *Server) personPage(w http.ResponseWriter, r *http.Request, form roleFor
 	}
 	return s.page(w, r, status, views.PersonPage(sh, v))
 }
+
+// endSessions answers POST /people/{person}/sign-out.
+func (s *Server) endSessions(w http.ResponseWriter, r *http.Request) error {
+	return s.changePerson(w, r, s.Accounts.EndSessions(r.Context(), actor(r), param(r, "person")), "All sessions are ended")
+}
+
+// disablePerson answers POST /people/{person}/disable.
+func (s *Server) disablePerson(w http.ResponseWriter, r *http.Request) error {
+	return s.changePerson(w, r, s.Accounts.SetDisabled(r.Context(), actor(r), param(r, "person"), true), "The account is disabled")
+}
+
+// enablePerson answers POST /people/{person}/enable.
+func (s *Server) enablePerson(w http.ResponseWriter, r *http.Request) error {
+	return s.changePerson(w, r, s.Accounts.SetDisabled(r.Context(), actor(r), param(r, "person"), false), "The account works again")
+}
+
+// changePerson answers with the person's page: the new state, or why not.
+func (s *Server) changePerson(w http.ResponseWriter, r *http.Request, err error, done string) error {
+	if err != nil {
+		return s.personPage(w, r, roleForm{}, err)
+	}
+	s.flash(r, ui.OK, done, "")
+	return s.redirect(w, r, paths.Person(param(r, "person")))
+}

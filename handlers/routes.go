@@ -25,7 +25,7 @@ var gates = map[permission]func(domain.Actor) bool{
 
 	"home.read": nil, "search.read": nil, "events.read": nil, "catalog.read": nil, "docs.read": nil,
 	"notification.read": nil, "notification.update": nil,
-	"member.create": nil, "member.delete": nil,
+	"session.end": nil, "member.create": nil, "member.delete": nil,
 	"system.read": nil, "system.create": domain.Actor.CreatesSystems, "system.update": nil, "system.delete": nil,
 	"service.read": nil, "service.create": nil, "service.update": nil, "service.delete": nil,
 	"vm.read": nil, "vm.power": nil, "vm.delete": nil,
@@ -33,7 +33,7 @@ var gates = map[permission]func(domain.Actor) bool{
 	"ticket.decide": domain.Actor.Approves,
 	"cluster.read":  seesClusters, "cluster.create": seesClusters, "cluster.check": seesClusters,
 	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
-	"catalog.create": domain.Actor.IsAdmin, "person.read": domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin, "person.bind": domain.Actor.IsAdmin,
+	"catalog.create": domain.Actor.IsAdmin, "person.read": domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin, "person.bind": domain.Actor.IsAdmin, "person.disable": domain.Actor.IsAdmin,
 	"trends.read": nil, "audit.read": domain.Actor.CanAudit,
 }
 
@@ -85,6 +85,7 @@ func (s *Server) routes() []route {
 		{get, paths.Login, "open", s.showLogin},
 		{post, paths.Login, "open", s.login},
 		{post, paths.Logout, "open", s.logout},
+		{post, paths.LogoutAll, "session.end", s.logoutEverywhere},
 		{get, "/setup/{token}", "open", s.showSetup},
 		{post, "/setup/{token}", "open", s.setup},
 		{post, paths.Theme, "open", s.setTheme},
@@ -141,6 +142,9 @@ func (s *Server) routes() []route {
 		{get, paths.People + "/{person}", "person.read", s.showPerson},
 		{post, paths.People + "/{person}", "person.bind", s.giveRole},
 		{post, paths.People + "/{person}/remove", "person.bind", s.removeRole},
+		{post, paths.People + "/{person}/sign-out", "person.disable", s.endSessions},
+		{post, paths.People + "/{person}/disable", "person.disable", s.disablePerson},
+		{post, paths.People + "/{person}/enable", "person.disable", s.enablePerson},
 		{post, paths.People + "/{person}/link", "person.link", s.newPersonLink},
 
 		{get, paths.Docs, "docs.read", s.showDocs},

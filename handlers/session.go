@@ -32,6 +32,7 @@ const (
 const (
 	keyUser   = "user"
 	keySignIn = "at"
+	keyEpoch  = "epoch" // of the account, when the session began
 	keySeen   = "seen"
 	keyFlash  = "flash"
 )
@@ -79,12 +80,17 @@ func (s *Server) take(r *http.Request, key string) string {
 // begin signs a user in. The token is new, so that one which somebody else
 // planted before is worth nothing.
 func (s *Server) begin(r *http.Request, userID string) error {
+	a, err := s.Accounts.Actor(r.Context(), userID, "", "")
+	if err != nil {
+		return err
+	}
 	if err := s.Sessions.RenewToken(r.Context()); err != nil {
 		return err
 	}
 	now := s.Clock().Unix()
 	s.put(r, keyUser, userID)
 	s.put(r, keySignIn, now)
+	s.put(r, keyEpoch, a.Epoch)
 	s.put(r, keySeen, now)
 	return nil
 }
@@ -194,6 +200,9 @@ func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, dom
 	a, err := s.Accounts.Actor(ctx, userID, nobody.IP, nobody.RequestID)
 	if apperr.KindOf(err) == apperr.Unauthenticated && !program { // the account is gone or closed
 		return ctx, nobody, nil
+	}
+	if err == nil && !program && a.Epoch != s.Sessions.GetInt(ctx, keyEpoch) {
+		return ctx, nobody, nil // signed out everywhere, or a new password
 	}
 	return ctx, a, err
 }

@@ -606,6 +606,7 @@ var (
 		{Name: "display_name", Type: field.TypeString, Nullable: true},
 		{Name: "password_hash", Type: field.TypeString, Nullable: true},
 		{Name: "disabled", Type: field.TypeBool, Default: false},
+		{Name: "session_epoch", Type: field.TypeInt, Default: 0},
 		{Name: "setup_hash", Type: field.TypeString, Nullable: true},
 		{Name: "setup_expires_at", Type: field.TypeTime, Nullable: true},
 		{Name: "last_sign_in_at", Type: field.TypeTime, Nullable: true},

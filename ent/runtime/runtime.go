@@ -741,8 +741,12 @@ func init() {
 	userDescDisabled := userFields[3].Descriptor()
 	// user.DefaultDisabled holds the default value on creation for the disabled field.
 	user.DefaultDisabled = userDescDisabled.Default.(bool)
+	// userDescSessionEpoch is the schema descriptor for session_epoch field.
+	userDescSessionEpoch := userFields[4].Descriptor()
+	// user.DefaultSessionEpoch holds the default value on creation for the session_epoch field.
+	user.DefaultSessionEpoch = userDescSessionEpoch.Default.(int)
 	// userDescFailedSignIns is the schema descriptor for failed_sign_ins field.
-	userDescFailedSignIns := userFields[7].Descriptor()
+	userDescFailedSignIns := userFields[8].Descriptor()
 	// user.DefaultFailedSignIns holds the default value on creation for the failed_sign_ins field.
 	user.DefaultFailedSignIns = userDescFailedSignIns.Default.(int)
 	// userDescID is the schema descriptor for id field.

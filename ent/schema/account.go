@@ -24,6 +24,7 @@ func (User) Fields() []ent.Field {
 		field.String("display_name").Optional(),
 		field.String("password_hash").Optional().Sensitive().Comment("argon2id; empty until the setup link was used"),
 		field.Bool("disabled").Default(false),
+		field.Int("session_epoch").Default(0).Comment("sessions of another epoch are over; a counter needs no clocks that agree"),
 		field.String("setup_hash").Optional().Sensitive().Comment("SHA-256 of the one-time link's token"),
 		field.Time("setup_expires_at").Optional().Nillable(),
 		field.Time("last_sign_in_at").Optional().Nillable(),

@@ -27,6 +27,8 @@ const (
 	FieldPasswordHash = "password_hash"
 	// FieldDisabled holds the string denoting the disabled field in the database.
 	FieldDisabled = "disabled"
+	// FieldSessionEpoch holds the string denoting the session_epoch field in the database.
+	FieldSessionEpoch = "session_epoch"
 	// FieldSetupHash holds the string denoting the setup_hash field in the database.
 	FieldSetupHash = "setup_hash"
 	// FieldSetupExpiresAt holds the string denoting the setup_expires_at field in the database.
@@ -68,6 +70,7 @@ var Columns = []string{
 	FieldDisplayName,
 	FieldPasswordHash,
 	FieldDisabled,
+	FieldSessionEpoch,
 	FieldSetupHash,
 	FieldSetupExpiresAt,
 	FieldLastSignInAt,
@@ -96,6 +99,8 @@ var (
 	UsernameValidator func(string) error
 	// DefaultDisabled holds the default value on creation for the "disabled" field.
 	DefaultDisabled bool
+	// DefaultSessionEpoch holds the default value on creation for the "session_epoch" field.
+	DefaultSessionEpoch int
 	// DefaultFailedSignIns holds the default value on creation for the "failed_sign_ins" field.
 	DefaultFailedSignIns int
 	// DefaultID holds the default value on creation for the "id" field.
@@ -138,6 +143,11 @@ func ByPasswordHash(opts ...sql.OrderTermOption) OrderOption {
 // ByDisabled orders the results by the disabled field.
 func ByDisabled(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldDisabled, opts...).ToFunc()
+}
+
+// BySessionEpoch orders the results by the session_epoch field.
+func BySessionEpoch(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldSessionEpoch, opts...).ToFunc()
 }
 
 // BySetupHash orders the results by the setup_hash field.

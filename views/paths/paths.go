@@ -12,6 +12,7 @@ const (
 	Home          = "/"
 	Login         = "/login"
 	Logout        = "/logout"
+	LogoutAll     = "/logout/everywhere"
 	Theme         = "/theme"
 	Explorer      = "/explorer"
 	Search        = "/search"
@@ -135,6 +136,15 @@ func EventsFor(topics ...string) string {
 
 // Person is an account with its roles; a role is given by posting to it.
 func Person(id string) string { return People + "/" + url.PathEscape(id) }
+
+// EndSessions signs a person out everywhere.
+func EndSessions(person string) string { return Person(person) + "/sign-out" }
+
+// Disable closes an account; Enable opens it again.
+func Disable(person string) string { return Person(person) + "/disable" }
+
+// Enable opens an account that was closed.
+func Enable(person string) string { return Person(person) + "/enable" }
 
 // RemoveRole takes a role from a person.
 func RemoveRole(person string) string { return Person(person) + "/remove" }

@@ -71,7 +71,7 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 	if err != nil {
 		return domain.Actor{}, err
 	}
-	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName}
+	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
 	for _, b := range u.Edges.Bindings {
 		binding := domain.Binding{Role: domain.Role(b.Role)}
 		if b.SystemID != nil {

@@ -115,7 +115,7 @@ func (s *Service) Setup(ctx context.Context, token, password, ip, requestID stri
 		}
 		n, err := tx.User.Update().
 			Where(user.SetupHash(digest(token)), user.SetupExpiresAtGT(now), user.Disabled(false)).
-			SetPasswordHash(hash).ClearSetupHash().ClearSetupExpiresAt().SetFailedSignIns(0).ClearNextSignInAt().Save(ctx)
+			SetPasswordHash(hash).ClearSetupHash().ClearSetupExpiresAt().AddSessionEpoch(1).SetFailedSignIns(0).ClearNextSignInAt().Save(ctx)
 		if err != nil {
 			return err
 		}
@@ -123,9 +123,13 @@ func (s *Service) Setup(ctx context.Context, token, password, ip, requestID stri
 			return apperr.New(apperr.ErrSetupLink)
 		}
 		by := domain.Actor{UserID: p.ID, Username: p.Username, IP: ip, RequestID: requestID}
-		return audit.Write(ctx, tx, by, audit.Entry{
+		err = audit.Write(ctx, tx, by, audit.Entry{
 			Action: "user.set_password", ResourceType: "user", ResourceID: p.ID, ResourceName: p.Username,
 		})
+		if err != nil {
+			return err
+		}
+		return database.Notify(ctx, tx, RightsTopic(p.ID)) // sessions of before are over
 	})
 	if err != nil {
 		return "", err

@@ -1,0 +1,83 @@
+package account
+
+import (
+	"context"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
+	"kubevirt-shepherd.io/shepherd/ent/user"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
+)
+
+// EndSessions ends all sessions of a user, on every device: his own, or for
+// admins anybody's. NOT_FOUND.
+func (s *Service) EndSessions(ctx context.Context, actor domain.Actor, userID string) error {
+	if actor.UserID != userID && !actor.IsAdmin() {
+		return apperr.New(apperr.ErrForbidden)
+	}
+	return s.change(ctx, actor, userID, "session.end_all", func(*ent.Tx, *ent.User) error { return nil })
+}
+
+// SetDisabled closes an account, or opens it again. A closed one signs nobody
+// in, and its sessions are over; what it owns and did stays. Admins only, and
+// not their own. LAST_OWNER for the last admin. One that is so already is no
+// error.
+func (s *Service) SetDisabled(ctx context.Context, actor domain.Actor, userID string, disabled bool) error {
+	if !actor.IsAdmin() || actor.UserID == userID {
+		return apperr.New(apperr.ErrForbidden)
+	}
+	action := map[bool]string{true: "user.disable", false: "user.enable"}[disabled]
+	return s.change(ctx, actor, userID, action, func(tx *ent.Tx, u *ent.User) error {
+		if disabled {
+			// Locked as Unbind locks them, so that two cannot close each other.
+			admins, err := tx.RoleBinding.Query().Where(rolebinding.RoleEQ(rolebinding.RoleAdmin)).ForUpdate().WithUser().All(ctx)
+			if err != nil {
+				return err
+			}
+			others, is := 0, false
+			for _, b := range admins {
+				if b.UserID == u.ID {
+					is = true
+				} else if !b.Edges.User.Disabled {
+					others++
+				}
+			}
+			if is && others == 0 {
+				return apperr.New(apperr.ErrLastOwner).With("name", u.Username).With("role", string(domain.RoleAdmin))
+			}
+		}
+		return tx.User.UpdateOne(u).SetDisabled(disabled).ClearSetupHash().ClearSetupExpiresAt().Exec(ctx)
+	})
+}
+
+// change does something to a user, ends his sessions and writes it down.
+func (s *Service) change(ctx context.Context, actor domain.Actor, userID, action string, do func(*ent.Tx, *ent.User) error) error {
+	id, err := listing.Key(userID)
+	if err != nil {
+		return err
+	}
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
+		if ent.IsNotFound(err) {
+			return apperr.New(apperr.ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		if err := do(tx, u); err != nil {
+			return err
+		}
+		if err := tx.User.UpdateOne(u).AddSessionEpoch(1).Exec(ctx); err != nil {
+			return err
+		}
+		err = audit.Write(ctx, tx, actor, audit.Entry{Action: action, ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username})
+		if err != nil {
+			return err
+		}
+		return database.Notify(ctx, tx, RightsTopic(u.ID.String()))
+	})
+}
