@@ -2,19 +2,25 @@ package audit
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
-// Log reads the record.
-type Log struct{ DB *database.DB }
+// Log reads the record, seals and verifies it.
+type Log struct {
+	DB     *database.DB
+	Keys   *crypto.Keyring // signs the heads
+	Logger *slog.Logger    // where the heads go
+}
 
 // Row is one entry of the record. IP and RequestID are for admins and auditors
 // only; others get them empty.
