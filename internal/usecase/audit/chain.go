@@ -41,8 +41,9 @@ const (
 	verifying = 10_000           // links that are read at once
 )
 
-// Head is a link of the chain, signed. HeadMessage is the log's message of it.
+// Head is a link of the chain, signed. As JSON it is a line of the log.
 type Head struct {
+	Message   string    `json:"msg"` // always HeadMessage
 	Seq       int64     `json:"seq"` // 0: nothing is sealed
 	Hash      string    `json:"hash"`
 	At        time.Time `json:"at"`
@@ -156,7 +157,7 @@ func (l *Log) Head(ctx context.Context) (Head, error) {
 }
 
 func (l *Log) sign(t tip) Head {
-	h := Head{Seq: t.seq, Hash: t.hash, At: time.Now().UTC().Truncate(time.Microsecond), Key: l.Keys.Active()}
+	h := Head{Message: HeadMessage, Seq: t.seq, Hash: t.hash, At: time.Now().UTC().Truncate(time.Microsecond), Key: l.Keys.Active()}
 	h.Signature = ed25519.Sign(ed25519.NewKeyFromSeed(l.Keys.Derive(headKey)), h.signed())
 	return h
 }

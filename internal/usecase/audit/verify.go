@@ -131,12 +131,9 @@ func ReadHeads(from io.Reader) ([]Head, error) {
 	for {
 		text, err := in.ReadBytes('\n')
 		if i := bytes.IndexByte(text, '{'); i >= 0 && bytes.Contains(text, []byte(`"`+HeadMessage+`"`)) {
-			var line struct {
-				Message string `json:"msg"`
-				Head
-			}
-			if json.Unmarshal(text[i:], &line) == nil && line.Message == HeadMessage {
-				heads = append(heads, line.Head)
+			var h Head
+			if json.Unmarshal(text[i:], &h) == nil && h.Message == HeadMessage {
+				heads = append(heads, h)
 			}
 		}
 		if errors.Is(err, io.EOF) {
