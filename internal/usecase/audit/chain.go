@@ -150,6 +150,22 @@ func (l *Log) seal(ctx context.Context) (sealed int, from, to tip, err error) {
 	}
 }
 
+// Chain is how far the seals go.
+type Chain struct {
+	Links   int64
+	Waiting int // entries without a seal, for a moment
+}
+
+// Chain says how far the seals go.
+func (l *Log) Chain(ctx context.Context) (Chain, error) {
+	t, _, err := tipOf(ctx, l.DB.Ent.AuditSeal)
+	if err != nil {
+		return Chain{}, err
+	}
+	waiting, err := l.DB.Ent.AuditUnsealed.Query().Count(ctx)
+	return Chain{t.seq, waiting}, database.Classify(err)
+}
+
 // Head is the signed head of the chain.
 func (l *Log) Head(ctx context.Context) (Head, error) {
 	t, _, err := tipOf(ctx, l.DB.Ent.AuditSeal)
