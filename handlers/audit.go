@@ -105,6 +105,7 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request) error {
 	}
 	year := time.Now().UTC().Year()
 	for _, e := range list.Items {
+		v.Object.Name = cmp.Or(v.Object.Name, e.ResourceName) // as it was called last
 		row := auditRow(e)
 		row.Year = e.At.UTC().Year() != year
 		row.Open = q.Get("open") == strconv.Itoa(e.Number)

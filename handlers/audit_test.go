@@ -54,7 +54,7 @@ func TestAuditFiltersAndExport(t *testing.T) {
 
 	// From an entry to the history of what it is about, and back.
 	open := b.get(paths.Audit + "?who=ann&open=1").is(http.StatusOK)
-	history := b.get(linkTo(open, "type=vm")).is(http.StatusOK).wants("History of one vm", "v1")
+	history := b.get(linkTo(open, "type=vm")).is(http.StatusOK).wants("History of the vm shop-redis-01 v1")
 	if !history.has("input[type=hidden][name=id][value=v1]") || history.attr("#log p a", "href") != paths.Audit {
 		t.Errorf("history: %s", history.main())
 	}
