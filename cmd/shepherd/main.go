@@ -36,7 +36,7 @@ type command struct {
 var commands = []command{
 	{"serve", "", "run the portal", serve},
 	{"demo", "", "run the portal with a cast of people and two KubeVirt control planes (DEMO_CLUSTERS=none: without)", runDemo},
-	{"migrate", "", "bring the database up to date and stop", migrate},
+	{"migrate", "[-app ROLE]", "bring the database up to date and stop; ROLE may then run the portal, and not change records", migrate},
 	{"admin create", "NAME", "make an administrator and print the one-time link to set a password", adminCreate},
 	{"token", "[-ttl 1h] NAME", "print a bearer token for the account of a program", token},
 	{"audit verify", "[-heads FILE]", "walk through the whole audit log and name the first entry that was tampered with", auditVerify},
@@ -134,7 +134,12 @@ func runDemo(ctx context.Context, _ []string) error {
 	return demo.Run(ctx, c, os.Getenv("DEMO_CLUSTERS"), os.Stdout)
 }
 
-func migrate(ctx context.Context, _ []string) error {
+func migrate(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("migrate", flag.ContinueOnError)
+	role := flags.String("app", "", "account of the database, not the owner, that `serve` runs with")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
 	c, _, err := config()
 	if err != nil {
 		return err
@@ -142,7 +147,10 @@ func migrate(ctx context.Context, _ []string) error {
 	if c.DatabaseURL == "" {
 		return errors.New("set DATABASE_URL")
 	}
-	return database.Migrate(ctx, c.DatabaseURL)
+	if err := database.Migrate(ctx, c.DatabaseURL); err != nil || *role == "" {
+		return err
+	}
+	return database.Grant(ctx, c.DatabaseURL, *role)
 }
 
 func adminCreate(ctx context.Context, args []string) error {

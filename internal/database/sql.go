@@ -160,6 +160,38 @@ func (db *DB) Unsealed(ctx context.Context, after, upTo int64, grace time.Durati
 // Ping checks that the database answers and may be written to.
 func (db *DB) Ping(ctx context.Context) error { return db.Pool.Ping(ctx) }
 
+// Grant lets role, an account that does not own the tables, run the portal: it
+// may write what the portal writes, and neither change records nor switch off
+// their triggers. It has to be done again after a migration that adds a table.
+func Grant(ctx context.Context, url, role string) error {
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	to := pgx.Identifier{role}.Sanitize()
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		var schema string
+		if err := tx.QueryRow(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
+			return err
+		}
+		in := pgx.Identifier{schema}.Sanitize()
+		for _, sql := range []string{
+			`GRANT USAGE ON SCHEMA ` + in + ` TO ` + to,
+			`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ` + in + ` TO ` + to,
+			`GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA ` + in + ` TO ` + to,
+			`REVOKE UPDATE, DELETE, TRUNCATE ON audit_logs, audit_seals, vm_revisions FROM ` + to,
+			`REVOKE DELETE, TRUNCATE ON domain_events FROM ` + to,
+			`REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON goose_db_version FROM ` + to,
+		} {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return fmt.Errorf("grant: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
 // migrationLock is the key of the advisory lock around River's migration.
 const migrationLock = 7230421966
 

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
@@ -288,5 +291,57 @@ func TestHeadsOutliveTheKey(t *testing.T) {
 	l.Keys = ring(fresh + "\n" + old)
 	if _, err := l.Verify(t.Context(), []audit.Head{head}, grace); err != nil {
 		t.Error(err)
+	}
+}
+
+// The account that runs the portal, when it does not own the tables, writes and
+// seals, and cannot get around the rules.
+func TestAppendOnlyByRole(t *testing.T) {
+	t.Parallel()
+	ctx, address := t.Context(), databasetest.URL(t)
+	owner, err := database.Open(ctx, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := "app-" + uuid.NewString()
+	if _, err := owner.Pool.Exec(ctx, `CREATE ROLE "`+role+`" LOGIN PASSWORD 'x'`); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := owner.Pool.Exec(context.Background(), `DROP OWNED BY "`+role+`"; DROP ROLE "`+role+`"`); err != nil {
+			t.Error(err)
+		}
+		owner.Close()
+	})
+	if err := database.Grant(ctx, address, role); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "x")
+	if err := database.Migrate(ctx, u.String()); err != nil { // as serve does at start
+		t.Fatal(err)
+	}
+	app, err := database.Open(ctx, u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer app.Close()
+	l := newLog(t)
+	l.DB = app
+	fill(t, l, 3)
+	if r, err := l.Verify(ctx, nil, grace); err != nil || r.Links != 3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, sql := range []string{
+		`UPDATE audit_logs SET actor = 'x'`, `DELETE FROM audit_logs`, `TRUNCATE audit_logs`, `UPDATE audit_seals SET hash = sha256('x')`, `DELETE FROM audit_seals`,
+		`DELETE FROM vm_revisions`, `DELETE FROM domain_events`, `DELETE FROM goose_db_version`, `ALTER TABLE audit_logs DISABLE TRIGGER USER`, `DROP TRIGGER audit_logs_append_only ON audit_logs`,
+		`DROP TABLE audit_seals`, `SET session_replication_role = replica`, `CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE sql AS ''`,
+	} {
+		if _, err := app.Pool.Exec(ctx, sql); err == nil || !strings.Contains(err.Error(), "42501") { // insufficient privilege
+			t.Errorf("%s: %v", sql, err)
+		}
 	}
 }
