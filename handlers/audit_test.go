@@ -2,6 +2,8 @@ package handlers_test
 
 import (
 	"archive/zip"
+	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/url"
@@ -103,4 +105,29 @@ func linkTo(p *page, part string) string {
 	}
 	p.t.Fatalf("%s: no link to %s", p.what, part)
 	return ""
+}
+
+// The page of a thing leads those who read the log to its history, and nobody else.
+func TestHistoryOfThings(t *testing.T) {
+	s := newShop(t)
+	n := s.asked(s.test)
+	own := s.objects()
+	for kind, page := range map[string]string{
+		"system": paths.System(own["{system}"]), "service": paths.Service(own["{service}"]), "vm": paths.VM(own["{vm}"]),
+		"cluster": paths.Cluster(own["{cluster}"]), "ticket": paths.Request(n),
+	} {
+		id := page[strings.LastIndex(page, "/")+1:]
+		link := func(b *browser) bool {
+			return strings.Contains(b.get(page).is(http.StatusOK).Body, html.EscapeString(paths.AuditOf(kind, id)))
+		}
+		if !link(s.auditor) {
+			t.Errorf("%s: no link for the auditor", page)
+		}
+		if link(s.approver) {
+			t.Errorf("%s: a link to a page that is closed", page)
+		}
+	}
+	if got := s.auditor.get(paths.AuditOf("ticket", fmt.Sprint(n))).wants("ticket.submit"); len(got.find("#log tbody tr")) != 1 {
+		t.Errorf("history of the ticket: %s", got.main())
+	}
 }
