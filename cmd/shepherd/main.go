@@ -44,7 +44,7 @@ var commands = []command{
 	{"keys new", "FILE", "write a new key encryption key", keysNew},
 	{"bench approve", "[-n N]", "approve -> VM object, beside a raw create loop, on a testbed", bench.Approve},
 	{"bench page", "[-vms N]", "list and tree page on 10,000 VMs, beside the bare SELECTs", bench.Page},
-	{"bench audit", "[-n N]", "seal and verify an audit log of 1,000,000 entries, search it, and write to it", bench.Audit},
+	{"bench audit", "[-n N]", "seal and verify an audit log of 1,000,000 entries, search, export, and write to it", bench.Audit},
 	{"version", "", "print the version", func(context.Context, []string) error { fmt.Println(version); return nil }},
 }
 
