@@ -19,6 +19,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/ent/auditseal"
+	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
@@ -50,6 +52,10 @@ type Client struct {
 	ApprovalTicket *ApprovalTicketClient
 	// AuditLog is the client for interacting with the AuditLog builders.
 	AuditLog *AuditLogClient
+	// AuditSeal is the client for interacting with the AuditSeal builders.
+	AuditSeal *AuditSealClient
+	// AuditUnsealed is the client for interacting with the AuditUnsealed builders.
+	AuditUnsealed *AuditUnsealedClient
 	// Cluster is the client for interacting with the Cluster builders.
 	Cluster *ClusterClient
 	// ClusterDraft is the client for interacting with the ClusterDraft builders.
@@ -96,6 +102,8 @@ func (c *Client) init() {
 	c.ApprovalPolicy = NewApprovalPolicyClient(c.config)
 	c.ApprovalTicket = NewApprovalTicketClient(c.config)
 	c.AuditLog = NewAuditLogClient(c.config)
+	c.AuditSeal = NewAuditSealClient(c.config)
+	c.AuditUnsealed = NewAuditUnsealedClient(c.config)
 	c.Cluster = NewClusterClient(c.config)
 	c.ClusterDraft = NewClusterDraftClient(c.config)
 	c.DomainEvent = NewDomainEventClient(c.config)
@@ -207,6 +215,8 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		ApprovalPolicy:  NewApprovalPolicyClient(cfg),
 		ApprovalTicket:  NewApprovalTicketClient(cfg),
 		AuditLog:        NewAuditLogClient(cfg),
+		AuditSeal:       NewAuditSealClient(cfg),
+		AuditUnsealed:   NewAuditUnsealedClient(cfg),
 		Cluster:         NewClusterClient(cfg),
 		ClusterDraft:    NewClusterDraftClient(cfg),
 		DomainEvent:     NewDomainEventClient(cfg),
@@ -245,6 +255,8 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		ApprovalPolicy:  NewApprovalPolicyClient(cfg),
 		ApprovalTicket:  NewApprovalTicketClient(cfg),
 		AuditLog:        NewAuditLogClient(cfg),
+		AuditSeal:       NewAuditSealClient(cfg),
+		AuditUnsealed:   NewAuditUnsealedClient(cfg),
 		Cluster:         NewClusterClient(cfg),
 		ClusterDraft:    NewClusterDraftClient(cfg),
 		DomainEvent:     NewDomainEventClient(cfg),
@@ -290,10 +302,10 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.Cluster, c.ClusterDraft,
-		c.DomainEvent, c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption,
-		c.RoleBinding, c.Service, c.Session, c.System, c.Template, c.User, c.VM,
-		c.VMRevision, c.VMSample,
+		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.AuditSeal, c.AuditUnsealed,
+		c.Cluster, c.ClusterDraft, c.DomainEvent, c.InstanceSize, c.Namespace,
+		c.Notification, c.PendingAdoption, c.RoleBinding, c.Service, c.Session,
+		c.System, c.Template, c.User, c.VM, c.VMRevision, c.VMSample,
 	} {
 		n.Use(hooks...)
 	}
@@ -303,10 +315,10 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.Cluster, c.ClusterDraft,
-		c.DomainEvent, c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption,
-		c.RoleBinding, c.Service, c.Session, c.System, c.Template, c.User, c.VM,
-		c.VMRevision, c.VMSample,
+		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.AuditSeal, c.AuditUnsealed,
+		c.Cluster, c.ClusterDraft, c.DomainEvent, c.InstanceSize, c.Namespace,
+		c.Notification, c.PendingAdoption, c.RoleBinding, c.Service, c.Session,
+		c.System, c.Template, c.User, c.VM, c.VMRevision, c.VMSample,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -321,6 +333,10 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.ApprovalTicket.mutate(ctx, m)
 	case *AuditLogMutation:
 		return c.AuditLog.mutate(ctx, m)
+	case *AuditSealMutation:
+		return c.AuditSeal.mutate(ctx, m)
+	case *AuditUnsealedMutation:
+		return c.AuditUnsealed.mutate(ctx, m)
 	case *ClusterMutation:
 		return c.Cluster.mutate(ctx, m)
 	case *ClusterDraftMutation:
@@ -771,6 +787,273 @@ func (c *AuditLogClient) mutate(ctx context.Context, m *AuditLogMutation) (Value
 		return (&AuditLogDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown AuditLog mutation op: %q", m.Op())
+	}
+}
+
+// AuditSealClient is a client for the AuditSeal schema.
+type AuditSealClient struct {
+	config
+}
+
+// NewAuditSealClient returns a client for the AuditSeal from the given config.
+func NewAuditSealClient(c config) *AuditSealClient {
+	return &AuditSealClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `auditseal.Hooks(f(g(h())))`.
+func (c *AuditSealClient) Use(hooks ...Hook) {
+	c.hooks.AuditSeal = append(c.hooks.AuditSeal, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `auditseal.Intercept(f(g(h())))`.
+func (c *AuditSealClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AuditSeal = append(c.inters.AuditSeal, interceptors...)
+}
+
+// Create returns a builder for creating a AuditSeal entity.
+func (c *AuditSealClient) Create() *AuditSealCreate {
+	mutation := newAuditSealMutation(c.config, OpCreate)
+	return &AuditSealCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AuditSeal entities.
+func (c *AuditSealClient) CreateBulk(builders ...*AuditSealCreate) *AuditSealCreateBulk {
+	return &AuditSealCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AuditSealClient) MapCreateBulk(slice any, setFunc func(*AuditSealCreate, int)) *AuditSealCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AuditSealCreateBulk{err: fmt.Errorf("calling to AuditSealClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AuditSealCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AuditSealCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AuditSeal.
+func (c *AuditSealClient) Update() *AuditSealUpdate {
+	mutation := newAuditSealMutation(c.config, OpUpdate)
+	return &AuditSealUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AuditSealClient) UpdateOne(_m *AuditSeal) *AuditSealUpdateOne {
+	mutation := newAuditSealMutation(c.config, OpUpdateOne, withAuditSeal(_m))
+	return &AuditSealUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AuditSealClient) UpdateOneID(id int) *AuditSealUpdateOne {
+	mutation := newAuditSealMutation(c.config, OpUpdateOne, withAuditSealID(id))
+	return &AuditSealUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AuditSeal.
+func (c *AuditSealClient) Delete() *AuditSealDelete {
+	mutation := newAuditSealMutation(c.config, OpDelete)
+	return &AuditSealDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AuditSealClient) DeleteOne(_m *AuditSeal) *AuditSealDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AuditSealClient) DeleteOneID(id int) *AuditSealDeleteOne {
+	builder := c.Delete().Where(auditseal.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AuditSealDeleteOne{builder}
+}
+
+// Query returns a query builder for AuditSeal.
+func (c *AuditSealClient) Query() *AuditSealQuery {
+	return &AuditSealQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAuditSeal},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AuditSeal entity by its id.
+func (c *AuditSealClient) Get(ctx context.Context, id int) (*AuditSeal, error) {
+	return c.Query().Where(auditseal.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AuditSealClient) GetX(ctx context.Context, id int) *AuditSeal {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *AuditSealClient) Hooks() []Hook {
+	hooks := c.hooks.AuditSeal
+	return append(hooks[:len(hooks):len(hooks)], auditseal.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *AuditSealClient) Interceptors() []Interceptor {
+	return c.inters.AuditSeal
+}
+
+func (c *AuditSealClient) mutate(ctx context.Context, m *AuditSealMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AuditSealCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AuditSealUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AuditSealUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AuditSealDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AuditSeal mutation op: %q", m.Op())
+	}
+}
+
+// AuditUnsealedClient is a client for the AuditUnsealed schema.
+type AuditUnsealedClient struct {
+	config
+}
+
+// NewAuditUnsealedClient returns a client for the AuditUnsealed from the given config.
+func NewAuditUnsealedClient(c config) *AuditUnsealedClient {
+	return &AuditUnsealedClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `auditunsealed.Hooks(f(g(h())))`.
+func (c *AuditUnsealedClient) Use(hooks ...Hook) {
+	c.hooks.AuditUnsealed = append(c.hooks.AuditUnsealed, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `auditunsealed.Intercept(f(g(h())))`.
+func (c *AuditUnsealedClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AuditUnsealed = append(c.inters.AuditUnsealed, interceptors...)
+}
+
+// Create returns a builder for creating a AuditUnsealed entity.
+func (c *AuditUnsealedClient) Create() *AuditUnsealedCreate {
+	mutation := newAuditUnsealedMutation(c.config, OpCreate)
+	return &AuditUnsealedCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AuditUnsealed entities.
+func (c *AuditUnsealedClient) CreateBulk(builders ...*AuditUnsealedCreate) *AuditUnsealedCreateBulk {
+	return &AuditUnsealedCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AuditUnsealedClient) MapCreateBulk(slice any, setFunc func(*AuditUnsealedCreate, int)) *AuditUnsealedCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AuditUnsealedCreateBulk{err: fmt.Errorf("calling to AuditUnsealedClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AuditUnsealedCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AuditUnsealedCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AuditUnsealed.
+func (c *AuditUnsealedClient) Update() *AuditUnsealedUpdate {
+	mutation := newAuditUnsealedMutation(c.config, OpUpdate)
+	return &AuditUnsealedUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AuditUnsealedClient) UpdateOne(_m *AuditUnsealed) *AuditUnsealedUpdateOne {
+	mutation := newAuditUnsealedMutation(c.config, OpUpdateOne, withAuditUnsealed(_m))
+	return &AuditUnsealedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AuditUnsealedClient) UpdateOneID(id int) *AuditUnsealedUpdateOne {
+	mutation := newAuditUnsealedMutation(c.config, OpUpdateOne, withAuditUnsealedID(id))
+	return &AuditUnsealedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AuditUnsealed.
+func (c *AuditUnsealedClient) Delete() *AuditUnsealedDelete {
+	mutation := newAuditUnsealedMutation(c.config, OpDelete)
+	return &AuditUnsealedDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AuditUnsealedClient) DeleteOne(_m *AuditUnsealed) *AuditUnsealedDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AuditUnsealedClient) DeleteOneID(id int) *AuditUnsealedDeleteOne {
+	builder := c.Delete().Where(auditunsealed.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AuditUnsealedDeleteOne{builder}
+}
+
+// Query returns a query builder for AuditUnsealed.
+func (c *AuditUnsealedClient) Query() *AuditUnsealedQuery {
+	return &AuditUnsealedQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAuditUnsealed},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AuditUnsealed entity by its id.
+func (c *AuditUnsealedClient) Get(ctx context.Context, id int) (*AuditUnsealed, error) {
+	return c.Query().Where(auditunsealed.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AuditUnsealedClient) GetX(ctx context.Context, id int) *AuditUnsealed {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *AuditUnsealedClient) Hooks() []Hook {
+	return c.hooks.AuditUnsealed
+}
+
+// Interceptors returns the client interceptors.
+func (c *AuditUnsealedClient) Interceptors() []Interceptor {
+	return c.inters.AuditUnsealed
+}
+
+func (c *AuditUnsealedClient) mutate(ctx context.Context, m *AuditUnsealedMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AuditUnsealedCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AuditUnsealedUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AuditUnsealedUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AuditUnsealedDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AuditUnsealed mutation op: %q", m.Op())
 	}
 }
 
@@ -3195,14 +3478,16 @@ func (c *VMSampleClient) mutate(ctx context.Context, m *VMSampleMutation) (Value
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		ApprovalPolicy, ApprovalTicket, AuditLog, Cluster, ClusterDraft, DomainEvent,
-		InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding, Service,
-		Session, System, Template, User, VM, VMRevision, VMSample []ent.Hook
+		ApprovalPolicy, ApprovalTicket, AuditLog, AuditSeal, AuditUnsealed, Cluster,
+		ClusterDraft, DomainEvent, InstanceSize, Namespace, Notification,
+		PendingAdoption, RoleBinding, Service, Session, System, Template, User, VM,
+		VMRevision, VMSample []ent.Hook
 	}
 	inters struct {
-		ApprovalPolicy, ApprovalTicket, AuditLog, Cluster, ClusterDraft, DomainEvent,
-		InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding, Service,
-		Session, System, Template, User, VM, VMRevision, VMSample []ent.Interceptor
+		ApprovalPolicy, ApprovalTicket, AuditLog, AuditSeal, AuditUnsealed, Cluster,
+		ClusterDraft, DomainEvent, InstanceSize, Namespace, Notification,
+		PendingAdoption, RoleBinding, Service, Session, System, Template, User, VM,
+		VMRevision, VMSample []ent.Interceptor
 	}
 )
 

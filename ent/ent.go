@@ -15,6 +15,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/ent/auditseal"
+	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
@@ -94,6 +96,8 @@ func checkColumn(t, c string) error {
 			approvalpolicy.Table:  approvalpolicy.ValidColumn,
 			approvalticket.Table:  approvalticket.ValidColumn,
 			auditlog.Table:        auditlog.ValidColumn,
+			auditseal.Table:       auditseal.ValidColumn,
+			auditunsealed.Table:   auditunsealed.ValidColumn,
 			cluster.Table:         cluster.ValidColumn,
 			clusterdraft.Table:    clusterdraft.ValidColumn,
 			domainevent.Table:     domainevent.ValidColumn,

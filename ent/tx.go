@@ -20,6 +20,10 @@ type Tx struct {
 	ApprovalTicket *ApprovalTicketClient
 	// AuditLog is the client for interacting with the AuditLog builders.
 	AuditLog *AuditLogClient
+	// AuditSeal is the client for interacting with the AuditSeal builders.
+	AuditSeal *AuditSealClient
+	// AuditUnsealed is the client for interacting with the AuditUnsealed builders.
+	AuditUnsealed *AuditUnsealedClient
 	// Cluster is the client for interacting with the Cluster builders.
 	Cluster *ClusterClient
 	// ClusterDraft is the client for interacting with the ClusterDraft builders.
@@ -186,6 +190,8 @@ func (tx *Tx) init() {
 	tx.ApprovalPolicy = NewApprovalPolicyClient(tx.config)
 	tx.ApprovalTicket = NewApprovalTicketClient(tx.config)
 	tx.AuditLog = NewAuditLogClient(tx.config)
+	tx.AuditSeal = NewAuditSealClient(tx.config)
+	tx.AuditUnsealed = NewAuditUnsealedClient(tx.config)
 	tx.Cluster = NewClusterClient(tx.config)
 	tx.ClusterDraft = NewClusterDraftClient(tx.config)
 	tx.DomainEvent = NewDomainEventClient(tx.config)

@@ -2,15 +2,20 @@ package handlers
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -21,7 +26,7 @@ import (
 // auditNouns are the choices of the filter: all actions of a noun.
 var auditNouns = []struct{ value, label string }{
 	{"", "Every action"}, {"ticket.", "Requests and decisions"}, {"vm.", "VMs"}, {"service.", "Services"}, {"system.", "Systems"},
-	{"cluster.", "Clusters"}, {"namespace.", "Namespaces"}, {"user.", "People"}, {"session.", "Sign-ins"},
+	{"cluster.", "Clusters"}, {"namespace.", "Namespaces"}, {"template.", "Templates"}, {"size.", "Sizes"}, {"user.", "People"}, {"session.", "Sign-ins"}, {"audit.", "Exports of this log"},
 }
 
 // auditResults say how an action went.
@@ -31,16 +36,54 @@ var auditResults = map[string]ui.StatusView{
 	"failed":  {Label: "Failed", Role: ui.Bad, Glyph: "failed"},
 }
 
+// auditFilter reads the filter of the page and of the export from an address.
+func auditFilter(r *http.Request) (audit.Filter, error) {
+	q := r.URL.Query()
+	f := audit.Filter{
+		Query: q.Get("q"), Actor: strings.TrimSpace(q.Get("who")), Action: q.Get("action"), Result: q.Get("result"), ResourceType: q.Get("type"), ResourceID: q.Get("id"),
+	}
+	var bad apperr.List
+	f.From = auditDay(&bad, "from", q.Get("from"), 0)
+	f.To = auditDay(&bad, "to", q.Get("to"), 1)
+	return f, bad.Err()
+}
+
+// auditDay is the begin of a day in UTC, some days later, or a moment that is
+// given to the second.
+func auditDay(bad *apperr.List, name, text string, more int) time.Time {
+	if text == "" {
+		return time.Time{}
+	}
+	if at, err := time.Parse(time.DateOnly, text); err == nil {
+		return at.AddDate(0, 0, more)
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		bad.Add(name, apperr.ErrInvalidChoice)
+	}
+	return at.UTC()
+}
+
 // showAudit answers GET /audit.
 func (s *Server) showAudit(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	f := audit.Filter{Query: q.Get("q"), Actor: strings.TrimSpace(q.Get("who")), Action: q.Get("action")}
+	f, err := auditFilter(r)
+	if err != nil {
+		return err
+	}
 	list, err := s.Audit.List(r.Context(), actor(r), f, listing.Page{After: q.Get("after")})
 	if err != nil {
 		return err
 	}
 	v := views.AuditView{
-		Query: f.Query, Who: f.Actor, Filtered: f != (audit.Filter{}), Pager: pager(r, "", list.Next),
+		Query: f.Query, Who: f.Actor, From: q.Get("from"), To: q.Get("to"), Filtered: f != (audit.Filter{}), Pager: pager(r, "", list.Next),
+		CSV: exportHref(r.URL, "csv"), JSONL: exportHref(r.URL, "jsonl"),
+	}
+	if f.ResourceType != "" && f.ResourceID != "" {
+		v.Object = views.AuditObject{Type: f.ResourceType, ID: f.ResourceID, All: withQuery(without(without(without(r.URL, "type"), "after"), "open"), "id", "")}
+	}
+	if v.Sealed, err = s.sealed(r); err != nil {
+		return err
 	}
 	if fragment(r) == "" {
 		// Entries are numbered without end and never go: the newest number is how
@@ -56,8 +99,15 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request) error {
 	for _, n := range auditNouns {
 		v.Actions = append(v.Actions, ui.Option{Value: n.value, Label: n.label, Selected: n.value == f.Action})
 	}
+	v.Results = []ui.Option{{Label: "Any result"}}
+	for _, name := range []string{"done", "refused", "failed"} {
+		v.Results = append(v.Results, ui.Option{Value: name, Label: auditResults[name].Label, Selected: name == f.Result})
+	}
+	year := time.Now().UTC().Year()
 	for _, e := range list.Items {
+		v.Object.Name = cmp.Or(v.Object.Name, e.ResourceName) // as it was called last
 		row := auditRow(e)
+		row.Year = e.At.UTC().Year() != year
 		row.Open = q.Get("open") == strconv.Itoa(e.Number)
 		row.Toggle = withQuery(r.URL, "open", strconv.Itoa(e.Number))
 		if row.Open {
@@ -72,9 +122,30 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, http.StatusOK, views.AuditLog(sh, v))
 }
 
+// sealed says how far the chain over the log goes.
+func (s *Server) sealed(r *http.Request) (string, error) {
+	c, err := s.Audit.Chain(r.Context())
+	switch {
+	case err != nil:
+		return "", err
+	case c.Waiting > 0:
+		return fmt.Sprintf("%s sealed, %s waiting for the seal.", ui.Thousands(int(c.Links)), ui.Thousands(c.Waiting)), nil
+	case c.Links > 0:
+		return "All are sealed.", nil
+	}
+	return "", nil
+}
+
+// exportHref is the export of what a list shows, all pages of it.
+func exportHref(u *url.URL, format string) string {
+	all := without(without(u, "after"), "open")
+	all.Path = paths.AuditExport
+	return withQuery(all, "format", format)
+}
+
 func auditRow(e audit.Row) views.AuditRow {
 	v := views.AuditRow{
-		Entry: e.Number, At: e.At, Who: e.Actor, Action: e.Action, On: e.ResourceName, OnHref: resourceHref(e), From: e.IP,
+		Entry: e.Number, At: e.At, Who: e.Actor, Action: e.Action, On: e.ResourceName, OnHref: resourceHref(e), From: e.IP, Kind: e.ResourceType,
 		Result: auditResults[e.Result], Detail: cmp.Or(e.Reason, auditDetail(e.Details)),
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.Details)) {
@@ -85,6 +156,9 @@ func auditRow(e audit.Row) views.AuditRow {
 	}
 	if e.ResourceID != "" {
 		v.Facts = append(v.Facts, views.Fact{Label: upperFirst(e.ResourceType), Value: e.ResourceID, Mono: true})
+	}
+	if e.ResourceID != "" {
+		v.History = paths.AuditOf(e.ResourceType, e.ResourceID)
 	}
 	if e.RequestID != "" {
 		v.Facts = append(v.Facts, views.Fact{Label: "Request id", Value: e.RequestID, Mono: true})
@@ -153,6 +227,7 @@ var auditVerbs = map[string]string{
 	"cluster.create": "added the cluster", "cluster.status": "checked", "cluster.preflight": "looked at", "namespace.register": "registered the namespace",
 	"namespace.unregister": "unregistered the namespace", "session.sign_in": "signed in", "session.sign_out": "signed out",
 	"user.create": "made the account", "user.bind": "gave a role to", "user.unbind": "took a role from", "user.disable": "disabled", "user.enable": "enabled", "session.end_all": "signed out everywhere", "user.set_password": "set the password of", "user.invite": "invited",
+	"audit.export": "began the export", "audit.exported": "exported",
 }
 
 // orderVerbs tell what was ordered of a VM without a decision.
@@ -180,4 +255,50 @@ func activity(e audit.Row, self string) views.HomeActivity {
 		verb = cmp.Or(orderVerbs[domain.Operation(detailText(e.Details["operation"]))], verb)
 	}
 	return views.HomeActivity{At: e.At, Text: strings.TrimSpace(who + " " + verb + " " + on), Href: resourceHref(e)}
+}
+
+// exportAge is how long an export may take.
+const exportAge = 15 * time.Minute
+
+// exportAudit answers GET /audit/export: an archive of everything that the
+// filter selects, which is written while it is read.
+func (s *Server) exportAudit(w http.ResponseWriter, r *http.Request) error {
+	f, err := auditFilter(r)
+	if err != nil {
+		return err
+	}
+	if r.Method == http.MethodHead { // nothing leaves, so nothing is on record
+		return s.send(w, r, http.StatusOK, "application/zip", nil)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), exportAge)
+	defer cancel()
+	export, err := s.Audit.Export(ctx, actor(r), f, r.URL.Query().Get("format"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Disposition", `attachment; filename="`+export.Name()+`"`)
+	w.Header().Set("X-Accel-Buffering", "no")
+	if err := s.send(w, r, http.StatusOK, "application/zip", nil); err != nil {
+		return err
+	}
+	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // the server's limits are for pages
+	if err := export.Write(ctx, slowWriter{w, out}); err != nil {
+		s.Logger.WarnContext(ctx, "export of the audit log broke off", "error", err, "request_id", requestID(r))
+		panic(http.ErrAbortHandler) // the status is out: only a broken connection tells
+	}
+	return nil
+}
+
+// slowWriter gives each write its own deadline, however long all of them take.
+type slowWriter struct {
+	http.ResponseWriter
+	out *http.ResponseController
+}
+
+func (w slowWriter) Write(b []byte) (int, error) {
+	if err := w.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(b)
 }

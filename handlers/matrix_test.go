@@ -80,6 +80,7 @@ var matrix = map[string]string{
 	"GET /docs":                                      "L2222222",
 	"GET /docs/{guide}":                              "L2222222",
 	"GET /docs/images/{name}":                        "L2222222",
+	"GET /audit/export":                              "LFFFFFII",
 	"GET /audit":                                     "LFFFFF22",
 	"GET /notifications":                             "L2222222",
 	"POST /notifications":                            "L3333333",
@@ -176,7 +177,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 	}
 	for _, p := range []string{
 		paths.Home, paths.Login, paths.Logout, paths.Theme, paths.Explorer, paths.Search, paths.NewSystem, paths.Systems, paths.Requests, paths.NewRequest,
-		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.Trends,
+		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.AuditExport, paths.Trends,
 		paths.Notifications, paths.Events, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),

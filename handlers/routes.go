@@ -33,8 +33,10 @@ var gates = map[permission]func(domain.Actor) bool{
 	"ticket.decide": domain.Actor.Approves,
 	"cluster.read":  seesClusters, "cluster.create": seesClusters, "cluster.check": seesClusters,
 	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
-	"catalog.create": domain.Actor.IsAdmin, "person.read": domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin, "person.bind": domain.Actor.IsAdmin, "person.disable": domain.Actor.IsAdmin,
-	"trends.read": nil, "audit.read": domain.Actor.CanAudit,
+	"catalog.create": domain.Actor.IsAdmin,
+	"person.read":    domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin,
+	"person.bind": domain.Actor.IsAdmin, "person.disable": domain.Actor.IsAdmin,
+	"trends.read": nil, "audit.read": domain.Actor.CanAudit, "audit.export": domain.Actor.CanAudit,
 }
 
 // hidden permissions answer NOT_FOUND where the gate is closed: for these
@@ -153,6 +155,7 @@ func (s *Server) routes() []route {
 
 		{get, paths.Trends, "trends.read", s.showTrends},
 		{get, paths.Audit, "audit.read", s.showAudit},
+		{get, paths.AuditExport, "audit.export", s.exportAudit},
 		{get, paths.Notifications, "notification.read", s.showInbox},
 		{post, paths.Notifications, "notification.update", s.readAll},
 
@@ -193,12 +196,12 @@ func (s *Server) Router() http.Handler {
 	r.Get("/healthz", healthz)
 	r.Get("/readyz", s.readyz)
 
-	// The stream of events has no time limit and is not compressed.
+	// The stream of events and an export have no time limit and are not compressed.
 	portal := chi.Chain(s.sameOrigin, limit, s.arrive, middleware.Compress(5, "text/html", "application/json"))
 	stream := chi.Chain(s.sameOrigin, s.arrive)
 	for _, rt := range s.routes() {
 		chain := portal
-		if rt.pattern == paths.Events {
+		if rt.pattern == paths.Events || rt.pattern == paths.AuditExport {
 			chain = stream
 		}
 		h := chain.HandlerFunc(s.adapt(rt))

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/demo"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
 // version is set by the linker.
@@ -34,12 +36,15 @@ type command struct {
 var commands = []command{
 	{"serve", "", "run the portal", serve},
 	{"demo", "", "run the portal with a cast of people and two KubeVirt control planes (DEMO_CLUSTERS=none: without)", runDemo},
-	{"migrate", "", "bring the database up to date and stop", migrate},
+	{"migrate", "[-app ROLE]", "bring the database up to date and stop; ROLE may then run the portal, and not change records", migrate},
 	{"admin create", "NAME", "make an administrator and print the one-time link to set a password", adminCreate},
 	{"token", "[-ttl 1h] NAME", "print a bearer token for the account of a program", token},
+	{"audit verify", "[-heads FILE]", "walk through the whole audit log and name the first entry that was tampered with", auditVerify},
+	{"audit head", "", "print the signed head of the audit log, to be kept elsewhere", auditHead},
 	{"keys new", "FILE", "write a new key encryption key", keysNew},
 	{"bench approve", "[-n N]", "approve -> VM object, beside a raw create loop, on a testbed", bench.Approve},
 	{"bench page", "[-vms N]", "list and tree page on 10,000 VMs, beside the bare SELECTs", bench.Page},
+	{"bench audit", "[-n N]", "seal and verify an audit log of 1,000,000 entries, search, export, and write to it", bench.Audit},
 	{"version", "", "print the version", func(context.Context, []string) error { fmt.Println(version); return nil }},
 }
 
@@ -129,7 +134,12 @@ func runDemo(ctx context.Context, _ []string) error {
 	return demo.Run(ctx, c, os.Getenv("DEMO_CLUSTERS"), os.Stdout)
 }
 
-func migrate(ctx context.Context, _ []string) error {
+func migrate(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("migrate", flag.ContinueOnError)
+	role := flags.String("app", "", "account of the database, not the owner, that `serve` runs with")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
 	c, _, err := config()
 	if err != nil {
 		return err
@@ -137,7 +147,10 @@ func migrate(ctx context.Context, _ []string) error {
 	if c.DatabaseURL == "" {
 		return errors.New("set DATABASE_URL")
 	}
-	return database.Migrate(ctx, c.DatabaseURL)
+	if err := database.Migrate(ctx, c.DatabaseURL); err != nil || *role == "" {
+		return err
+	}
+	return database.Grant(ctx, c.DatabaseURL, *role)
 }
 
 func adminCreate(ctx context.Context, args []string) error {
@@ -175,6 +188,80 @@ func token(ctx context.Context, args []string) error {
 	}
 	fmt.Println(t)
 	return nil
+}
+
+func auditHead(ctx context.Context, _ []string) error {
+	c, log, err := config()
+	if err != nil {
+		return err
+	}
+	a, done, err := app.OpenAudit(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer done()
+	head, err := a.Head(ctx)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(head)
+}
+
+func auditVerify(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("audit verify", flag.ContinueOnError)
+	file := flags.String("heads", "", "log of the portal, or what `audit head` printed: heads to hold the log against; - is the standard input")
+	grace := flags.Duration("grace", time.Minute, "how long an entry may wait for its seal")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 0 {
+		return errors.New("usage: shepherd audit verify [-heads FILE]")
+	}
+	c, log, err := config()
+	if err != nil {
+		return err
+	}
+	var heads []audit.Head
+	if *file != "" {
+		if heads, err = readHeads(*file); err != nil {
+			return err
+		}
+	}
+	a, done, err := app.OpenAudit(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer done()
+	start := time.Now()
+	r, err := a.Verify(ctx, heads, *grace)
+	var fault *audit.Fault
+	if errors.As(err, &fault) {
+		return fmt.Errorf("the audit log was tampered with: %w", fault)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("The audit log is whole: %d entries, in %s, held against %d heads.\nHead %s\n", r.Links, time.Since(start).Round(time.Millisecond), r.Heads, r.Last)
+	if r.Heads == 0 {
+		fmt.Println("Without -heads it is not seen when the newest entries are cut off, or all of it was written anew.")
+	}
+	return nil
+}
+
+func readHeads(name string) ([]audit.Head, error) {
+	if name == "-" {
+		return audit.ReadHeads(os.Stdin)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	heads, err := audit.ReadHeads(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return heads, nil
 }
 
 func keysNew(_ context.Context, args []string) error {

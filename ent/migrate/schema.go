@@ -172,7 +172,34 @@ var (
 				Unique:  false,
 				Columns: []*schema.Column{AuditLogsColumns[7], AuditLogsColumns[0]},
 			},
+			{
+				Name:    "auditlog_created_at",
+				Unique:  false,
+				Columns: []*schema.Column{AuditLogsColumns[1]},
+			},
 		},
+	}
+	// AuditSealsColumns holds the columns for the "audit_seals" table.
+	AuditSealsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt, Increment: true},
+		{Name: "audit_id", Type: field.TypeInt, Unique: true},
+		{Name: "hash", Type: field.TypeBytes, Size: 32},
+	}
+	// AuditSealsTable holds the schema information for the "audit_seals" table.
+	AuditSealsTable = &schema.Table{
+		Name:       "audit_seals",
+		Columns:    AuditSealsColumns,
+		PrimaryKey: []*schema.Column{AuditSealsColumns[0]},
+	}
+	// AuditUnsealedColumns holds the columns for the "audit_unsealed" table.
+	AuditUnsealedColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt, Increment: true},
+	}
+	// AuditUnsealedTable holds the schema information for the "audit_unsealed" table.
+	AuditUnsealedTable = &schema.Table{
+		Name:       "audit_unsealed",
+		Columns:    AuditUnsealedColumns,
+		PrimaryKey: []*schema.Column{AuditUnsealedColumns[0]},
 	}
 	// ClustersColumns holds the columns for the "clusters" table.
 	ClustersColumns = []*schema.Column{
@@ -778,6 +805,8 @@ var (
 		ApprovalPoliciesTable,
 		ApprovalTicketsTable,
 		AuditLogsTable,
+		AuditSealsTable,
+		AuditUnsealedTable,
 		ClustersTable,
 		ClusterDraftsTable,
 		DomainEventsTable,
@@ -799,6 +828,9 @@ var (
 
 func init() {
 	ApprovalTicketsTable.ForeignKeys[0].RefTable = DomainEventsTable
+	AuditUnsealedTable.Annotation = &entsql.Annotation{
+		Table: "audit_unsealed",
+	}
 	NamespacesTable.ForeignKeys[0].RefTable = ClustersTable
 	NotificationsTable.ForeignKeys[0].RefTable = UsersTable
 	PendingAdoptionsTable.ForeignKeys[0].RefTable = ClustersTable

@@ -9,6 +9,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
@@ -145,6 +146,33 @@ func init() {
 	auditlogDescResourceType := auditlogFields[3].Descriptor()
 	// auditlog.ResourceTypeValidator is a validator for the "resource_type" field. It is called by the builders before save.
 	auditlog.ResourceTypeValidator = auditlogDescResourceType.Validators[0].(func(string) error)
+	auditsealMixin := schema.AuditSeal{}.Mixin()
+	auditsealMixinHooks0 := auditsealMixin[0].Hooks()
+	auditseal.Hooks[0] = auditsealMixinHooks0[0]
+	auditsealFields := schema.AuditSeal{}.Fields()
+	_ = auditsealFields
+	// auditsealDescHash is the schema descriptor for hash field.
+	auditsealDescHash := auditsealFields[2].Descriptor()
+	// auditseal.HashValidator is a validator for the "hash" field. It is called by the builders before save.
+	auditseal.HashValidator = func() func([]byte) error {
+		validators := auditsealDescHash.Validators
+		fns := [...]func([]byte) error{
+			validators[0].(func([]byte) error),
+			validators[1].(func([]byte) error),
+		}
+		return func(hash []byte) error {
+			for _, fn := range fns {
+				if err := fn(hash); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// auditsealDescID is the schema descriptor for id field.
+	auditsealDescID := auditsealFields[0].Descriptor()
+	// auditseal.IDValidator is a validator for the "id" field. It is called by the builders before save.
+	auditseal.IDValidator = auditsealDescID.Validators[0].(func(int) error)
 	clusterMixin := schema.Cluster{}.Mixin()
 	clusterMixinFields0 := clusterMixin[0].Fields()
 	_ = clusterMixinFields0

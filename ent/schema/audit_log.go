@@ -39,5 +39,6 @@ func (AuditLog) Indexes() []ent.Index {
 		index.Fields("actor", "id"),
 		index.Fields("action", "id"),
 		index.Fields("system_id", "id"),
+		index.Fields("created_at"),
 	}
 }

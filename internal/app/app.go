@@ -71,6 +71,7 @@ type App struct {
 	Approval *approval.Service
 	VMs      *vm.Service
 	Trends   *trends.Service
+	Audit    *audit.Log
 
 	// Demo is set by the demo before Run, to show how far its clusters are.
 	Demo func() *views.ProgressView
@@ -112,6 +113,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	}
 	notifier := notify.All{notify.Inbox{}, notify.Log{Logger: logger}}
 	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}
+	a.Audit = &audit.Log{DB: a.DB, Keys: keys, Logger: logger}
 	a.tokens = auth.JWT{Key: keys.Derive("tokens of programs")}
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
 	a.Systems = &system.Service{DB: a.DB}
@@ -209,7 +211,7 @@ func (a *App) openKeys() (*crypto.Keyring, error) {
 func (a *App) Handler() *handlers.Server {
 	return handlers.New(handlers.Config{
 		Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
-		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: &audit.Log{DB: a.DB}, Trends: a.Trends,
+		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends,
 		Tokens: a.tokens,
 		Hub:    a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
@@ -245,6 +247,12 @@ func (a *App) Run(ctx context.Context) error {
 
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	// The last entries are sealed when everything else has ended.
+	seal, stopSealing := context.WithCancel(context.WithoutCancel(ctx))
+	sealed := make(chan struct{})
+	go func() { defer close(sealed); a.Audit.Run(seal) }()
+	defer func() { stopSealing(); <-sealed }()
+
 	ended := make(chan error, 5)
 	parts := 0
 	start := func(run func() error) {
@@ -303,6 +311,22 @@ func (a *App) Close() {
 	if a.private != nil {
 		a.private.Stop()
 	}
+}
+
+// OpenAudit opens the audit log alone: no part of the portal runs. done gives
+// back what it took.
+func OpenAudit(ctx context.Context, c Config, logger *slog.Logger) (_ *audit.Log, done func(), err error) {
+	a := &App{Config: c, Logger: logger}
+	if err := a.openDatabase(ctx); err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	keys, err := a.openKeys()
+	if err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	return &audit.Log{DB: a.DB, Keys: keys, Logger: logger}, a.Close, nil
 }
 
 // IssueToken makes a bearer token for the account of a program.

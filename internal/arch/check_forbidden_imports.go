@@ -36,7 +36,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/auth", "ent/ internal/database internal/domain internal/pkg/errors"},
 	{"internal/live", "internal/database"},
 	{"internal/usecase/listing", "ent/ internal/domain internal/pkg/errors"},
-	{"internal/usecase/audit", base},
+	{"internal/usecase/audit", base + " internal/crypto"},
 	{"internal/usecase/account", base + " internal/auth"},
 	{"internal/usecase/catalog", base + " internal/crypto"},
 	{"internal/usecase/system", base},

@@ -180,8 +180,16 @@ func (k *Keyring) IDs() []string { return slices.Clone(k.ids) }
 
 // Derive makes a key of 32 bytes for one purpose from the active key. It tells
 // nothing about that key, and changes when another one becomes active.
-func (k *Keyring) Derive(purpose string) domain.Secret {
-	key, err := hkdf.Key(sha256.New, k.keys[k.Active()]()[:], nil, purpose, keySize)
+func (k *Keyring) Derive(purpose string) domain.Secret { return k.DeriveFrom(k.Active(), purpose) }
+
+// DeriveFrom does so from the key with the given id; it is nil when the ring
+// has no such key.
+func (k *Keyring) DeriveFrom(id, purpose string) domain.Secret {
+	from := k.keys[id]
+	if from == nil {
+		return nil
+	}
+	key, err := hkdf.Key(sha256.New, from()[:], nil, purpose, keySize)
 	if err != nil { // only for a length that cannot be
 		panic(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"kubevirt-shepherd.io/shepherd/ent"
 )
@@ -71,8 +72,125 @@ func (db *DB) Now(ctx context.Context, tx *ent.Tx) (time.Time, error) {
 	return t.UTC(), err
 }
 
+// AuditLink is one link of the chain over the audit log, see package audit.
+// Row is the sealed entry in its canonical form, nil when the entry is gone.
+type AuditLink struct {
+	Seq, Entry int64
+	Hash, Row  []byte
+}
+
+// auditRow is the canonical form of an entry a: PostgreSQL's binary form of a
+// record, which has the number of columns, and for each its type, its length
+// (-1 for NULL) and its bytes. So no two entries have the same bytes.
+const auditRow = `pg_catalog.record_send(ROW(a.id::bigint, a.created_at::timestamptz, a.actor::text, a.action::text, a.resource_type::text, ` +
+	`a.resource_id::text, a.resource_name::text, a.system_id::text, a.result::text, a.reason::text, a.details::jsonb, a.request_id::text, a.ip_address::text))`
+
+// auditLock is the key of the advisory lock of who seals.
+const auditLock = 7230421967
+
+// LockAuditChain makes tx the only one that seals, until it ends. It is not ok
+// when another one seals just now.
+func LockAuditChain(ctx context.Context, tx *ent.Tx) (ok bool, err error) {
+	err = tx.SQLTx().QueryRowContext(ctx, `SELECT pg_try_advisory_xact_lock($1)`, auditLock).Scan(&ok)
+	return ok, err
+}
+
+// TakeUnsealed takes up to limit entries off the list of those that wait for
+// their seal. Seq and Hash are still to be filled in.
+func TakeUnsealed(ctx context.Context, tx *ent.Tx, limit int) ([]AuditLink, error) {
+	rows, err := tx.SQLTx().QueryContext(ctx, `WITH taken AS (DELETE FROM audit_unsealed WHERE id IN (SELECT id FROM audit_unsealed ORDER BY id LIMIT $1) RETURNING id)
+		SELECT t.id, CASE WHEN a.id IS NOT NULL THEN `+auditRow+` END FROM taken t LEFT JOIN audit_logs a ON a.id = t.id ORDER BY t.id`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("unsealed entries: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var links []AuditLink
+	for rows.Next() {
+		var l AuditLink
+		if err := rows.Scan(&l.Entry, &l.Row); err != nil {
+			return nil, err
+		}
+		links = append(links, l)
+	}
+	return links, rows.Err()
+}
+
+// AddSeals appends links to the chain.
+func AddSeals(ctx context.Context, tx *ent.Tx, links []AuditLink) error {
+	seqs, entries, hashes := make([]int64, len(links)), make([]int64, len(links)), make([][]byte, len(links))
+	for i, l := range links {
+		seqs[i], entries[i], hashes[i] = l.Seq, l.Entry, l.Hash
+	}
+	_, err := tx.SQLTx().ExecContext(ctx, `INSERT INTO audit_seals (id, audit_id, hash) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])`, seqs, entries, hashes)
+	return err
+}
+
+// AuditChain calls fn with up to limit links that follow the one with number
+// after, in order, and says how many there were. What fn gets is valid until it
+// returns.
+func (db *DB) AuditChain(ctx context.Context, after int64, limit int, fn func(AuditLink) error) (n int, err error) {
+	rows, err := db.Pool.Query(ctx, `SELECT s.id, s.audit_id, s.hash, CASE WHEN a.id IS NOT NULL THEN `+auditRow+` END
+		FROM audit_seals s LEFT JOIN audit_logs a ON a.id = s.audit_id WHERE s.id > $1 ORDER BY s.id LIMIT $2`, after, limit)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l AuditLink
+		if err := rows.Scan(&l.Seq, &l.Entry, (*pgtype.DriverBytes)(&l.Hash), (*pgtype.DriverBytes)(&l.Row)); err != nil {
+			return n, err
+		}
+		if err := fn(l); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, rows.Err()
+}
+
+// Unsealed is the first entry with a number above after, and at most upTo, that
+// has no seal although it is older than grace by the database's clock, or that
+// claims to come from the future; 0 when there is none.
+func (db *DB) Unsealed(ctx context.Context, after, upTo int64, grace time.Duration) (entry int64, err error) {
+	err = db.Pool.QueryRow(ctx, `SELECT coalesce(min(a.id), 0) FROM audit_logs a LEFT JOIN audit_seals s ON s.audit_id = a.id
+		WHERE a.id > $1 AND a.id <= $2 AND s.id IS NULL AND a.created_at NOT BETWEEN now() - $3::interval AND now() + $3::interval`, after, upTo, grace).Scan(&entry)
+	return entry, err
+}
+
 // Ping checks that the database answers and may be written to.
 func (db *DB) Ping(ctx context.Context) error { return db.Pool.Ping(ctx) }
+
+// Grant lets role, an account that does not own the tables, run the portal: it
+// may write what the portal writes, and neither change records nor switch off
+// their triggers. It has to be done again after a migration that adds a table.
+func Grant(ctx context.Context, url, role string) error {
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	to := pgx.Identifier{role}.Sanitize()
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		var schema string
+		if err := tx.QueryRow(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
+			return err
+		}
+		in := pgx.Identifier{schema}.Sanitize()
+		for _, sql := range []string{
+			`GRANT USAGE ON SCHEMA ` + in + ` TO ` + to,
+			`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ` + in + ` TO ` + to,
+			`GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA ` + in + ` TO ` + to,
+			`REVOKE UPDATE, DELETE, TRUNCATE ON audit_logs, audit_seals, vm_revisions FROM ` + to,
+			`REVOKE DELETE, TRUNCATE ON domain_events FROM ` + to,
+			`REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON goose_db_version FROM ` + to,
+		} {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return fmt.Errorf("grant: %w", err)
+			}
+		}
+		return nil
+	})
+}
 
 // migrationLock is the key of the advisory lock around River's migration.
 const migrationLock = 7230421966

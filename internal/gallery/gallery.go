@@ -34,6 +34,7 @@ func Pages() []Page {
 func all() map[string]templ.Component {
 	m := frame()
 	maps.Copy(m, work())
+	maps.Copy(m, record())
 	maps.Copy(m, charts())
 	maps.Copy(m, documentation())
 	m["components"] = components()

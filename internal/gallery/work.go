@@ -336,11 +336,12 @@ func audit() views.AuditView {
 	done := ui.StatusView{Label: "Done", Role: ui.OK, Glyph: "done"}
 	return views.AuditView{
 		Query: "redis", Total: 184220, Actions: []ui.Option{{Label: "Any action"}, {Value: "request.approve", Label: "request.approve"}},
+		Results: auditResults(), Sealed: "All are sealed.", CSV: "/audit/export?format=csv", JSONL: "/audit/export?format=jsonl",
 		Rows: []views.AuditRow{
 			{Entry: 184220, At: ago(48 * time.Second), Who: "shop-lead", Action: "request.reject", On: "TKT-2418", OnHref: "/requests/2418", Detail: "Two more nodes are planned with the new rack", From: "10.8.0.41", Result: done, Toggle: "/audit?entry=184220"},
 			{Entry: 183902, At: ago(21 * time.Hour), Who: "shepherd", Action: "vm.create", On: "shop-redis-07", OnHref: "/vms/v7", Detail: "Cannot be scheduled after 30 min", Result: ui.StatusView{Label: "Failed", Role: ui.Bad, Glyph: "failed"}, Toggle: "/audit?entry=183902"},
 			{Entry: 183887, At: ago(22 * time.Hour), Who: "approver", Action: "request.approve", On: "TKT-2409", OnHref: "/requests/2409", Detail: "1 field changed", From: "10.8.0.22", Result: done, Toggle: "/audit", Open: true,
-				Before: "size: memory-large\ncount: 2", After: "size: general-large\ncount: 2", Facts: []views.Fact{{Label: "Reason", Value: "48 GiB is not needed."}, {Label: "Request id", Value: "01JDD8Q4T7", Mono: true}}},
+				Kind: "ticket", History: "/audit?type=ticket&id=2409", Before: "size: memory-large\ncount: 2", After: "size: general-large\ncount: 2", Facts: []views.Fact{{Label: "Reason", Value: "48 GiB is not needed."}, {Label: "Request id", Value: "01JDD8Q4T7", Mono: true}}},
 		},
 		Pager: ui.PagerView{Summary: "1–3 of 214", OlderHref: "/audit?after=183887"},
 	}
@@ -430,8 +431,6 @@ func work() map[string]templ.Component {
 		"members-viewer":      views.Members(viewer("Members of shop", "explorer", "developer", paths.Members("s1")), members(false)),
 		"person-link":         views.PersonLink(admin, views.PersonLinkView{Name: "lea", Link: "https://shepherd.example.com/setup/EXAMPLEEXAMPLEEXAMPLEEXAMP", Days: 3}),
 		"catalog-empty":       views.Catalog(admin, views.CatalogView{CanCreate: true}),
-		"audit":               views.AuditLog(admin, audit()),
-		"audit-filter":        views.AuditLog(admin, views.AuditView{Filtered: true, Total: 12}),
 		"notifications":       views.Inbox(developer, inbox()),
 		"notifications-empty": views.Inbox(developer, views.InboxView{Self: "/notifications"}),
 	}

@@ -34,6 +34,7 @@ const (
 	People        = "/people"
 	NewPerson     = "/people/new"
 	Audit         = "/audit"
+	AuditExport   = "/audit/export"
 	Trends        = "/trends"
 	Notifications = "/notifications"
 	Docs          = "/docs"
@@ -42,6 +43,11 @@ const (
 
 // TrendsOver are the trends over a range, such as 24h.
 func TrendsOver(r string) string { return Trends + "?range=" + url.QueryEscape(r) }
+
+// AuditOf is what happened to one thing, such as a vm, by id.
+func AuditOf(kind, id string) string {
+	return Audit + "?" + url.Values{"type": {kind}, "id": {id}}.Encode()
+}
 
 // Setup is the one-time link of a new account.
 func Setup(token string) string { return "/setup/" + url.PathEscape(token) }

@@ -2,19 +2,28 @@ package audit
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
 
+	"entgo.io/ent/dialect/sql"
+
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
+	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
-// Log reads the record.
-type Log struct{ DB *database.DB }
+// Log reads the record, seals and verifies it.
+type Log struct {
+	DB     *database.DB
+	Keys   *crypto.Keyring // signs the heads
+	Logger *slog.Logger    // where the heads go
+}
 
 // Row is one entry of the record. IP and RequestID are for admins and auditors
 // only; others get them empty.
@@ -30,15 +39,16 @@ type Row struct {
 	IP, RequestID                          string
 }
 
-// Filter selects entries; what is empty does not select. All but Query and
-// an Action that ends with a dot must be equal.
+// Filter selects entries; what is empty does not select. All but Query, the
+// times and an Action that ends with a dot must be equal.
 type Filter struct {
-	Query                    string // part of the actor, action, or name of the resource
+	Query                    string // part of the actor, the action, the resource's name, the reason or the details; or an id or address
 	Actor                    string // user name
 	Action                   string // such as ticket.approve, or ticket. for all of a noun
 	SystemID                 string
 	ResourceType, ResourceID string
-	Result                   string // done refused failed
+	Result                   string    // done refused failed
+	From, To                 time.Time // from the one until before the other
 }
 
 // maxQuery is the longest search text, in bytes.
@@ -52,53 +62,89 @@ func (l *Log) List(ctx context.Context, actor domain.Actor, f Filter, page listi
 	if err != nil {
 		return none, err
 	}
-	q := l.DB.Ent.AuditLog.Query().Where(listing.AuditLog(actor))
+	where, possible := f.where(actor)
+	if !possible {
+		return none, nil
+	}
+	q := l.DB.Ent.AuditLog.Query().Where(where...)
 	if after > 0 {
 		q.Where(auditlog.IDLT(after))
-	}
-	f.Query = strings.ToLower(strings.TrimSpace(f.Query))
-	for _, text := range []string{f.Query, f.Actor, f.Action, f.SystemID, f.ResourceType, f.ResourceID, f.Result} {
-		if len(text) > maxQuery || !listing.IsText(text) {
-			return none, nil // nothing is called so
-		}
-	}
-	if f.Query != "" {
-		q.Where(auditlog.Or(auditlog.ActorContains(f.Query), auditlog.ActionContains(f.Query), auditlog.ResourceNameContainsFold(f.Query)))
-	}
-	if f.Actor != "" {
-		q.Where(auditlog.Actor(f.Actor))
-	}
-	switch {
-	case strings.HasSuffix(f.Action, "."):
-		q.Where(auditlog.ActionHasPrefix(f.Action))
-	case f.Action != "":
-		q.Where(auditlog.Action(f.Action))
-	}
-	if f.SystemID != "" {
-		q.Where(auditlog.SystemID(f.SystemID))
-	}
-	if f.ResourceType != "" {
-		q.Where(auditlog.ResourceType(f.ResourceType))
-	}
-	if f.ResourceID != "" {
-		q.Where(auditlog.ResourceID(f.ResourceID))
-	}
-	if f.Result != "" {
-		q.Where(auditlog.ResultEQ(auditlog.Result(f.Result)))
 	}
 	rows, err := q.Order(ent.Desc(auditlog.FieldID)).Limit(page.Size() + 1).All(ctx)
 	if err != nil {
 		return none, database.Classify(err)
 	}
-	view := func(r *ent.AuditLog) Row {
-		v := Row{
-			Number: r.ID, At: r.CreatedAt, Actor: r.Actor, Action: r.Action, ResourceType: r.ResourceType, ResourceID: r.ResourceID,
-			ResourceName: r.ResourceName, SystemID: r.SystemID, Result: string(r.Result), Reason: r.Reason, Details: r.Details,
-		}
-		if actor.CanAudit() {
-			v.IP, v.RequestID = r.IPAddress, r.RequestID
-		}
-		return v
-	}
+	view := func(r *ent.AuditLog) Row { return rowOf(actor, r) }
 	return listing.Make(page, rows, view, func(r *ent.AuditLog) string { return strconv.Itoa(r.ID) }), nil
+}
+
+func rowOf(actor domain.Actor, r *ent.AuditLog) Row {
+	v := Row{
+		Number: r.ID, At: r.CreatedAt, Actor: r.Actor, Action: r.Action, ResourceType: r.ResourceType, ResourceID: r.ResourceID,
+		ResourceName: r.ResourceName, SystemID: r.SystemID, Result: string(r.Result), Reason: r.Reason, Details: r.Details,
+	}
+	if actor.CanAudit() {
+		v.IP, v.RequestID = r.IPAddress, r.RequestID
+	}
+	return v
+}
+
+// where is the filter as conditions, with what the actor may see. It is not
+// possible when nothing can be called so.
+func (f Filter) where(actor domain.Actor) (all []predicate.AuditLog, possible bool) {
+	f.Query = strings.TrimSpace(f.Query)
+	for _, text := range []string{f.Query, f.Actor, f.Action, f.SystemID, f.ResourceType, f.ResourceID, f.Result} {
+		if len(text) > maxQuery || !listing.IsText(text) {
+			return nil, false
+		}
+	}
+	all = append(all, listing.AuditLog(actor))
+	if q := f.Query; q != "" {
+		anywhere := []predicate.AuditLog{
+			auditlog.ActorContainsFold(q), auditlog.ActionContainsFold(q), auditlog.ResourceNameContainsFold(q), auditlog.ReasonContainsFold(q),
+			auditlog.ResourceID(q), detailsContain(q),
+		}
+		if actor.CanAudit() { // others are not shown these
+			anywhere = append(anywhere, auditlog.RequestID(q), auditlog.IPAddress(q))
+		}
+		all = append(all, auditlog.Or(anywhere...))
+	}
+	if f.Actor != "" {
+		all = append(all, auditlog.Actor(f.Actor))
+	}
+	switch {
+	case strings.HasSuffix(f.Action, "."):
+		all = append(all, auditlog.ActionHasPrefix(f.Action))
+	case f.Action != "":
+		all = append(all, auditlog.Action(f.Action))
+	}
+	if f.SystemID != "" {
+		all = append(all, auditlog.SystemID(f.SystemID))
+	}
+	if f.ResourceType != "" {
+		all = append(all, auditlog.ResourceType(f.ResourceType))
+	}
+	if f.ResourceID != "" {
+		all = append(all, auditlog.ResourceID(f.ResourceID))
+	}
+	if f.Result != "" {
+		all = append(all, auditlog.ResultEQ(auditlog.Result(f.Result)))
+	}
+	if !f.From.IsZero() {
+		all = append(all, auditlog.CreatedAtGTE(f.From))
+	}
+	if !f.To.IsZero() {
+		all = append(all, auditlog.CreatedAtLT(f.To))
+	}
+	return all, true
+}
+
+// detailsContain looks for a text in the details as they are written in JSON.
+func detailsContain(text string) predicate.AuditLog {
+	pattern := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(text) + "%"
+	return func(s *sql.Selector) {
+		s.Where(sql.P(func(b *sql.Builder) {
+			b.Ident(s.C(auditlog.FieldDetails)).WriteString("::text ILIKE ").Arg(pattern)
+		}))
+	}
 }

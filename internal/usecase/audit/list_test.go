@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -17,7 +18,7 @@ import (
 )
 
 func TestList(t *testing.T) {
-	db, ctx := databasetest.New(t), t.Context()
+	db, ctx, begin := databasetest.New(t), t.Context(), time.Now().Add(-time.Minute)
 	log := &audit.Log{DB: db}
 	shop := db.Ent.System.Create().SetName("shop").SetNamespace("n").SetEnvironment(system.EnvironmentTest).SetCreatedBy("x").SaveX(ctx).ID.String()
 	bank := db.Ent.System.Create().SetName("bank").SetNamespace("n").SetEnvironment(system.EnvironmentProd).SetCreatedBy("x").SaveX(ctx).ID.String()
@@ -29,9 +30,9 @@ func TestList(t *testing.T) {
 	}{
 		{alice, audit.Entry{Action: "system.create", ResourceType: "system", ResourceID: shop, ResourceName: "shop", SystemID: shop}},
 		{bob, audit.Entry{Action: "service.create", ResourceType: "service", ResourceID: "s1", ResourceName: "bank-Vault", SystemID: bank}},
-		{bob, audit.Entry{Action: "service.delete", ResourceType: "service", ResourceID: "s1", ResourceName: "bank-Vault", SystemID: bank, Refused: true, Reason: "no"}},
+		{bob, audit.Entry{Action: "service.delete", ResourceType: "service", ResourceID: "s1", ResourceName: "bank-Vault", SystemID: bank, Refused: true, Reason: "because"}},
 		{alice, audit.Entry{Action: "session.sign_in", ResourceType: "session"}},
-		{bob, audit.Entry{Action: "system.delete", ResourceType: "system", ResourceID: "gone", ResourceName: "gone", SystemID: uuid.NewString(), Details: map[string]any{"n": 1}}},
+		{bob, audit.Entry{Action: "system.delete", ResourceType: "system", ResourceID: "gone", ResourceName: "gone", SystemID: uuid.NewString(), Details: map[string]any{"n": 1, "title": "größe 40%"}}},
 	} {
 		if err := db.InTx(ctx, func(tx *ent.Tx) error { return audit.Write(ctx, tx, e.by, e.e) }); err != nil {
 			t.Fatal(err)
@@ -63,7 +64,17 @@ func TestList(t *testing.T) {
 		{auditor, audit.Filter{Query: "VAULT"}, "3 2"},
 		{auditor, audit.Filter{Query: "alic"}, "4 1"},
 		{auditor, audit.Filter{Query: "delete", Actor: "bob", Result: "done"}, "5"},
-		{auditor, audit.Filter{Query: "%"}, ""},
+		{auditor, audit.Filter{Query: "%"}, "5"},
+		{auditor, audit.Filter{Query: "_"}, "4"}, // session.sign_in
+		{auditor, audit.Filter{Query: "BECAUSE"}, "3"},
+		{auditor, audit.Filter{Query: "Größe 40%"}, "5"},
+		{auditor, audit.Filter{Query: "s1"}, "3 2"},
+		{auditor, audit.Filter{Query: "r1"}, "4 1"},
+		{auditor, audit.Filter{Query: "192.0.2.1"}, "4 1"},
+		{role(domain.Binding{Role: domain.RoleApprover}), audit.Filter{Query: "192.0.2.1"}, ""}, // not shown to them
+		{auditor, audit.Filter{From: begin, To: begin.Add(time.Hour)}, "5 4 3 2 1"},
+		{auditor, audit.Filter{To: begin}, ""},
+		{auditor, audit.Filter{From: begin.Add(time.Hour)}, ""},
 		{auditor, audit.Filter{Query: "a\x00"}, ""},
 		{auditor, audit.Filter{ResourceID: strings.Repeat("x", 1000)}, ""},
 		{auditor, audit.Filter{Result: "great"}, ""},
@@ -89,7 +100,7 @@ func TestList(t *testing.T) {
 		}
 	}
 	l, err := log.List(ctx, auditor, audit.Filter{}, listing.Page{})
-	if err != nil || l.Items[0].Details["n"] != float64(1) || l.Items[2].Reason != "no" || l.Items[2].Result != "refused" {
+	if err != nil || l.Items[0].Details["n"] != float64(1) || l.Items[2].Reason != "because" || l.Items[2].Result != "refused" {
 		t.Errorf("%+v, %v", l.Items, err)
 	}
 	if _, err := log.List(ctx, auditor, audit.Filter{}, listing.Page{After: "x"}); apperr.CodeOf(err) != apperr.ErrInvalidChoice {
