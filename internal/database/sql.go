@@ -129,31 +129,39 @@ func AddSeals(ctx context.Context, tx *ent.Tx, links []AuditLink) error {
 // after, in order, and says how many there were. What fn gets is valid until it
 // returns.
 func (db *DB) AuditChain(ctx context.Context, after int64, limit int, fn func(AuditLink) error) (n int, err error) {
-	rows, err := db.Pool.Query(ctx, `SELECT s.id, s.audit_id, s.hash, CASE WHEN a.id IS NOT NULL THEN `+auditRow+` END
-		FROM audit_seals s LEFT JOIN audit_logs a ON a.id = s.audit_id WHERE s.id > $1 ORDER BY s.id LIMIT $2`, after, limit)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var l AuditLink
-		if err := rows.Scan(&l.Seq, &l.Entry, (*pgtype.DriverBytes)(&l.Hash), (*pgtype.DriverBytes)(&l.Row)); err != nil {
-			return n, err
+	err = pgx.BeginTxFunc(ctx, db.Pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		// To start workers takes longer than to read a part without them.
+		if _, err := tx.Exec(ctx, `SET LOCAL max_parallel_workers_per_gather = 0`); err != nil {
+			return err
 		}
-		if err := fn(l); err != nil {
-			return n, err
+		rows, err := tx.Query(ctx, `SELECT s.id, s.audit_id, s.hash, CASE WHEN a.id IS NOT NULL THEN `+auditRow+` END
+			FROM audit_seals s LEFT JOIN audit_logs a ON a.id = s.audit_id WHERE s.id > $1 ORDER BY s.id LIMIT $2`, after, limit)
+		if err != nil {
+			return err
 		}
-		n++
-	}
-	return n, rows.Err()
+		defer rows.Close()
+		for rows.Next() {
+			var l AuditLink
+			if err := rows.Scan(&l.Seq, &l.Entry, (*pgtype.DriverBytes)(&l.Hash), (*pgtype.DriverBytes)(&l.Row)); err != nil {
+				return err
+			}
+			if err := fn(l); err != nil {
+				return err
+			}
+			n++
+		}
+		return rows.Err()
+	})
+	return n, err
 }
 
 // Unsealed is the first entry with a number above after, and at most upTo, that
 // has no seal although it is older than grace by the database's clock, or that
 // claims to come from the future; 0 when there is none.
 func (db *DB) Unsealed(ctx context.Context, after, upTo int64, grace time.Duration) (entry int64, err error) {
-	err = db.Pool.QueryRow(ctx, `SELECT coalesce(min(a.id), 0) FROM audit_logs a LEFT JOIN audit_seals s ON s.audit_id = a.id
-		WHERE a.id > $1 AND a.id <= $2 AND s.id IS NULL AND a.created_at NOT BETWEEN now() - $3::interval AND now() + $3::interval`, after, upTo, grace).Scan(&entry)
+	err = db.Pool.QueryRow(ctx, `SELECT coalesce(min(a.id), 0) FROM audit_logs a
+		LEFT JOIN audit_seals s ON s.audit_id = a.id AND s.audit_id > $1 AND s.audit_id <= $2
+		WHERE a.id > $1 AND a.id <= $2 AND s.audit_id IS NULL AND a.created_at NOT BETWEEN now() - $3::interval AND now() + $3::interval`, after, upTo, grace).Scan(&entry)
 	return entry, err
 }
 
