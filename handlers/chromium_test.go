@@ -74,8 +74,8 @@ func (s *screen) waits(expression string) {
 	s.t.Helper()
 	for end := time.Now().Add(10 * time.Second); !s.is(expression); time.Sleep(30 * time.Millisecond) {
 		if time.Now().After(end) {
-			at, _ := gallery.Ask[string](s.Camera, `location.pathname + ": " + (document.activeElement?.outerHTML ?? "").slice(0, 200) + "\n" + document.body.innerText.slice(0, 2000)`)
-			s.t.Fatalf("never true: %s\nat %s", expression, at)
+			where, _ := gallery.Ask[string](s.Camera, `location.pathname + ": " + (document.activeElement?.outerHTML ?? "").slice(0, 200) + "\n" + document.body.innerText.slice(0, 2000)`)
+			s.t.Fatalf("never true: %s\nat %s", expression, where)
 		}
 	}
 }
@@ -90,6 +90,11 @@ func (s *screen) tab(selector string) {
 		s.keys(kb.Tab)
 	}
 	s.t.Fatalf("Tab never comes to %s", selector)
+}
+
+// at is an expression: this path is shown, and its scripts run.
+func at(path string) string {
+	return fmt.Sprintf(`location.pathname === %q && document.readyState === "complete"`, path)
 }
 
 func (s *screen) says(selector, text string) string {
@@ -142,7 +147,7 @@ func TestKeyboardOnly(t *testing.T) {
 	s.keys("request v")
 	s.waits(`document.querySelector("#palette [aria-selected=true]")?.textContent.includes("Request VM")`)
 	s.keys(kb.Enter)
-	s.waits(`location.pathname === "` + paths.NewRequest + `"`)
+	s.waits(at(paths.NewRequest))
 	s.tab("#service")
 	s.keys("shop")
 	s.tab("[name=template]")
@@ -164,10 +169,10 @@ func TestKeyboardOnly(t *testing.T) {
 	s.become(shop.admin)
 	s.open(paths.Home)
 	s.keys("ga")
-	s.waits(`location.pathname === "` + paths.Approvals + `"`)
+	s.waits(at(paths.Approvals))
 	s.keys("j")
 	s.keys(kb.Enter)
-	s.waits(`location.pathname === "` + paths.Approval(ticket.ID) + `"`)
+	s.waits(at(paths.Approval(ticket.ID)))
 	s.tab("[name=cluster]:not([disabled])")
 	s.keys(" ")
 	s.tab("#approve")
@@ -227,7 +232,7 @@ func TestFormsHelp(t *testing.T) {
 	s.tab("#image")
 	s.keys("docker://quay.io/containerdisks/fedora:41")
 	s.keys(kb.Enter, chromedp.ModifierCtrl)
-	s.waits(`location.pathname === "` + paths.Catalog + `"`)
+	s.waits(at(paths.Catalog))
 	s.open(paths.NewTemplate)
 	if s.is(`document.querySelector("[data-draft-offer]:not([hidden])")`) || shop.db.Ent.Template.Query().CountX(t.Context()) != 2 {
 		t.Error("the form was not sent, or its draft stays")

@@ -423,7 +423,7 @@ name: named(active),
 open: all("details[open][id]", root).map((d) => d.id),
 states: states(root),
 before: root.matches(".tm") && holder && treeRows()[treeRows().indexOf(one("[role=row]", root)) - 1],
-stay: inTree && anchor(inTree.closest("[data-keep-scroll]")),
+stay: inTree && !root.matches(".tm") && anchor(inTree.closest("[data-keep-scroll]")),
 });
 });
 function refocus(was, settled) {
@@ -437,7 +437,7 @@ document.addEventListener("htmx:afterSettle", (e) => {
 const was = kept.get(e.detail.xhr);
 if (!was) return;
 refocus(was, true);
-was.stay?.();
+if (was.stay) was.stay();
 if (was.before) treeRows()[treeRows().indexOf(was.before) + 1]?.focus({ preventScroll: true });
 for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
 for (const [id, text] of states(e.target)) {

@@ -504,7 +504,8 @@
       states: states(root),
       // Where the rest of a branch came, the focus goes to its first row.
       before: root.matches(".tm") && holder && treeRows()[treeRows().indexOf(one("[role=row]", root)) - 1],
-      stay: inTree && anchor(inTree.closest("[data-keep-scroll]")),
+      // More rows come below what is seen, so there is nothing to hold.
+      stay: inTree && !root.matches(".tm") && anchor(inTree.closest("[data-keep-scroll]")),
     });
   });
   // The focus is put back in the very swap, so that no key in between is lost; to
@@ -520,7 +521,7 @@
     const was = kept.get(e.detail.xhr);
     if (!was) return;
     refocus(was, true);
-    was.stay?.();
+    if (was.stay) was.stay();
     if (was.before) treeRows()[treeRows().indexOf(was.before) + 1]?.focus({ preventScroll: true });
     for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
     for (const [id, text] of states(e.target)) {
