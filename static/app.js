@@ -432,12 +432,15 @@ if (!holder || document.activeElement !== document.body) return;
 const list = controls(holder), same = list.find((el) => named(el) === was.name);
 (same ?? (settled ? list[was.at] : null))?.focus({ preventScroll: true });
 }
-document.addEventListener("htmx:afterSwap", (e) => refocus(kept.get(e.detail.xhr), false));
+document.addEventListener("htmx:afterSwap", (e) => {
+const was = kept.get(e.detail.xhr);
+refocus(was, false);
+if (was?.stay) was.stay(); // at once: who scrolls meanwhile is not thrown back
+});
 document.addEventListener("htmx:afterSettle", (e) => {
 const was = kept.get(e.detail.xhr);
 if (!was) return;
 refocus(was, true);
-if (was.stay) was.stay();
 if (was.before) treeRows()[treeRows().indexOf(was.before) + 1]?.focus({ preventScroll: true });
 for (const id of was.open) if (document.getElementById(id)) document.getElementById(id).open = true;
 for (const [id, text] of states(e.target)) {
