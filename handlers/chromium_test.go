@@ -72,7 +72,7 @@ func (s *screen) is(expression string) bool {
 // waits until an expression is true.
 func (s *screen) waits(expression string) {
 	s.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !s.is(expression); time.Sleep(30 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !s.is(expression); time.Sleep(30 * time.Millisecond) {
 		if time.Now().After(end) {
 			where, _ := gallery.Ask[string](s.Camera, `location.pathname + ": " + (document.activeElement?.outerHTML ?? "").slice(0, 200) + "\n" + document.body.innerText.slice(0, 2000)`)
 			s.t.Fatalf("never true: %s\nat %s", expression, where)

@@ -11,6 +11,9 @@ import (
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
+// soon is a second, and what a busy machine adds to it.
+const soon = 3 * time.Second
+
 // TestMembers: an owner lets somebody in, who then works there, and shuts him
 // out again; the last owner stays.
 func TestMembers(t *testing.T) {
@@ -39,7 +42,7 @@ func TestMembers(t *testing.T) {
 	}
 	defer done()
 	s.dev.post(paths.RemoveMember(s.test.system, id("newcomer")), "role", "maintainer").is(http.StatusSeeOther)
-	waitForEnd(t, stream, time.Second)
+	waitForEnd(t, stream, soon)
 	newcomer.get(paths.System(s.test.system)).is(http.StatusNotFound)
 	s.dev.post(paths.RemoveMember(s.test.system, id("dev")), "role", "owner").is(http.StatusConflict).wants("last owner", "somebody else first")
 	s.dev.get(paths.System(s.test.system)).is(http.StatusOK)
@@ -108,7 +111,7 @@ func TestSessionsEnd(t *testing.T) {
 		phone.post(paths.Login, "username", "lea", "password", "correct horse battery").is(http.StatusSeeOther)
 		stream, _, done := laptop.stream(paths.EventsFor("tree"))
 		end(phone)
-		waitForEnd(t, stream, time.Second)
+		waitForEnd(t, stream, soon)
 		done()
 		for _, b := range []*browser{laptop, phone} {
 			if got := b.get(paths.Home).is(http.StatusSeeOther); !strings.HasPrefix(got.Location, paths.Login) {
