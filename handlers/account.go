@@ -61,6 +61,11 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Accounts.SignOut(r.Context(), actor(r)); err != nil {
 		return err
 	}
+	return s.leave(w, r)
+}
+
+// leave ends the session and goes to the sign-in page.
+func (s *Server) leave(w http.ResponseWriter, r *http.Request) error {
 	if err := s.end(r); err != nil {
 		return err
 	}
@@ -75,12 +80,7 @@ func (s *Server) logoutEverywhere(w http.ResponseWriter, r *http.Request) error 
 	if err := s.Accounts.EndSessions(r.Context(), actor(r), actor(r).UserID); err != nil {
 		return err
 	}
-	if err := s.end(r); err != nil {
-		return err
-	}
-	s.streams.endAll(s.credential(r))
-	w.Header().Set("Clear-Site-Data", `"cache"`)
-	return s.redirect(w, r, paths.Login)
+	return s.leave(w, r)
 }
 
 type setupForm struct {

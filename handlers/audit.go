@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -80,7 +79,7 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request) error {
 		CSV: exportHref(r.URL, "csv"), JSONL: exportHref(r.URL, "jsonl"),
 	}
 	if f.ResourceType != "" && f.ResourceID != "" {
-		v.Object = views.AuditObject{Type: f.ResourceType, ID: f.ResourceID, All: withQuery(without(without(without(r.URL, "type"), "after"), "open"), "id", "")}
+		v.Object = views.AuditObject{Type: f.ResourceType, ID: f.ResourceID, All: without(r.URL, "type", "id", "after", "open").RequestURI()}
 	}
 	if v.Sealed, err = s.sealed(r); err != nil {
 		return err
@@ -138,7 +137,7 @@ func (s *Server) sealed(r *http.Request) (string, error) {
 
 // exportHref is the export of what a list shows, all pages of it.
 func exportHref(u *url.URL, format string) string {
-	all := without(without(u, "after"), "open")
+	all := without(u, "after", "open")
 	all.Path = paths.AuditExport
 	return withQuery(all, "format", format)
 }
@@ -156,8 +155,6 @@ func auditRow(e audit.Row) views.AuditRow {
 	}
 	if e.ResourceID != "" {
 		v.Facts = append(v.Facts, views.Fact{Label: upperFirst(e.ResourceType), Value: e.ResourceID, Mono: true})
-	}
-	if e.ResourceID != "" {
 		v.History = paths.AuditOf(e.ResourceType, e.ResourceID)
 	}
 	if e.RequestID != "" {
@@ -281,24 +278,9 @@ func (s *Server) exportAudit(w http.ResponseWriter, r *http.Request) error {
 	if err := s.send(w, r, http.StatusOK, "application/zip", nil); err != nil {
 		return err
 	}
-	out := http.NewResponseController(w)
-	_ = out.SetReadDeadline(time.Time{}) // the server's limits are for pages
-	if err := export.Write(ctx, slowWriter{w, out}); err != nil {
+	if err := export.Write(ctx, slow(w)); err != nil {
 		s.Logger.WarnContext(ctx, "export of the audit log broke off", "error", err, "request_id", requestID(r))
 		panic(http.ErrAbortHandler) // the status is out: only a broken connection tells
 	}
 	return nil
-}
-
-// slowWriter gives each write its own deadline, however long all of them take.
-type slowWriter struct {
-	http.ResponseWriter
-	out *http.ResponseController
-}
-
-func (w slowWriter) Write(b []byte) (int, error) {
-	if err := w.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
-	}
-	return w.ResponseWriter.Write(b)
 }

@@ -55,11 +55,11 @@ type templateForm struct {
 // version it is to be.
 func (s *Server) newTemplate(w http.ResponseWriter, r *http.Request) error {
 	form := templateForm{MinDisk: whole(10)}
+	list, err := s.Catalog.Templates(r.Context(), actor(r))
+	if err != nil {
+		return err
+	}
 	if from := r.URL.Query().Get("from"); from != "" {
-		list, err := s.Catalog.Templates(r.Context(), actor(r))
-		if err != nil {
-			return err
-		}
 		i := slices.IndexFunc(list, func(t catalog.Template) bool { return t.ID == from })
 		if i < 0 {
 			return apperr.New(apperr.ErrNotFound)
@@ -67,7 +67,7 @@ func (s *Server) newTemplate(w http.ResponseWriter, r *http.Request) error {
 		t := list[i]
 		form = templateForm{Name: t.Name, DisplayName: t.DisplayName, Description: t.Description, Image: t.Image, MinDisk: whole(t.MinDiskGiB)}
 	}
-	return s.templateForm(w, r, restored(s, w, r, form), nil)
+	return s.templateForm(w, r, restored(s, w, r, form), list, nil)
 }
 
 // createTemplate answers POST /catalog/templates.
@@ -80,13 +80,17 @@ func (s *Server) createTemplate(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	if err != nil {
-		return s.templateForm(w, r, form, err)
+		list, listErr := s.Catalog.Templates(r.Context(), actor(r))
+		if listErr != nil {
+			return listErr
+		}
+		return s.templateForm(w, r, form, list, err)
 	}
 	s.flash(r, ui.OK, form.Name+" is published", "Everybody can ask for it now.")
 	return s.redirect(w, r, paths.Catalog)
 }
 
-func (s *Server) templateForm(w http.ResponseWriter, r *http.Request, form templateForm, err error) error {
+func (s *Server) templateForm(w http.ResponseWriter, r *http.Request, form templateForm, list []catalog.Template, err error) error {
 	errs, status, err := rejected(r, form, err)
 	if err != nil {
 		return err
@@ -94,10 +98,6 @@ func (s *Server) templateForm(w http.ResponseWriter, r *http.Request, form templ
 	v := views.TemplateFormView{
 		Name: form.Name, DisplayName: form.DisplayName, Description: form.Description, Image: form.Image, MinDisk: form.MinDisk.Text,
 		CloudInit: form.CloudInit, Errors: errs,
-	}
-	list, err := s.Catalog.Templates(r.Context(), actor(r))
-	if err != nil {
-		return err
 	}
 	// Also of a rejected form: it says by itself that it is a next version.
 	for _, t := range list {

@@ -119,10 +119,7 @@ func TestAxeOnRoutes(t *testing.T) {
 			if r.Method != http.MethodGet || r.Pattern == paths.Events || strings.HasPrefix(r.Pattern, "/docs/images/") {
 				continue
 			}
-			path := r.Pattern
-			for name, id := range own {
-				path = strings.ReplaceAll(path, name, id)
-			}
+			path := filled(r.Pattern, own)
 			s.open(path)
 			found, err := s.Audit(script)
 			if err != nil {

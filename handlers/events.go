@@ -2,8 +2,8 @@ package handlers
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -91,19 +91,15 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	rights := account.RightsTopic(actor(r).UserID) // never told: it is why the stream may end
 	sub := s.Hub.Subscribe(append(slices.Clone(topics), rights))
 	defer sub.Close()
-	out := http.NewResponseController(w)
-	_ = out.SetReadDeadline(time.Time{}) // the server's limits are for pages
+	out := slow(w)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	write := func(text string) error {
-		if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if _, err := io.WriteString(out, text); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprint(w, text); err != nil {
-			return err
-		}
-		return out.Flush()
+		return out.control.Flush()
 	}
 	// Pages that lost a server together come back one by one.
 	if write(fmt.Sprintf("retry: %d\n\n", 1000+rand.IntN(4000))) != nil {

@@ -2,14 +2,12 @@ package handlers
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
-	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
@@ -205,11 +203,7 @@ func (s *Server) setupSteps(r *http.Request, hasCluster bool) ([]ui.ChecklistSte
 	if err != nil {
 		return nil, err
 	}
-	templates, err := s.Catalog.Templates(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	sizes, err := s.Catalog.Sizes(ctx, a)
+	template, size, err := s.Catalog.Offers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -227,11 +221,11 @@ func (s *Server) setupSteps(r *http.Request, hasCluster bool) ([]ui.ChecklistSte
 			Text: "Where systems may live. Its environment, test or prod, decides how careful the rules are.",
 		},
 		{
-			Title: "Publish a template", Done: slices.ContainsFunc(templates, func(t catalog.Template) bool { return t.Status == "active" }),
+			Title: "Publish a template", Done: template,
 			Action: "New template", Href: paths.NewTemplate, Text: "A system image that people can ask for, with what it does at its first boot.",
 		},
 		{
-			Title: "Publish a size", Done: slices.ContainsFunc(sizes, func(z catalog.Size) bool { return z.Status == "active" }),
+			Title: "Publish a size", Done: size,
 			Action: "New size", Href: paths.NewSize, Text: "A number of vCPU with memory and disk. Two or three are enough to begin with.",
 		},
 		{

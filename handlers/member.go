@@ -5,6 +5,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 	"kubevirt-shepherd.io/shepherd/views/ui"
@@ -17,24 +18,35 @@ type memberForm struct {
 
 // listMembers answers GET /systems/{system}/members.
 func (s *Server) listMembers(w http.ResponseWriter, r *http.Request) error {
-	return s.membersPage(w, r, memberForm{Role: string(domain.RoleMaintainer)}, nil)
-}
-
-// addMember answers POST /systems/{system}/members.
-func (s *Server) addMember(w http.ResponseWriter, r *http.Request) error {
 	sys, err := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
 	if err != nil {
 		return err
 	}
-	if !actor(r).OwnsSystem(sys.ID) {
-		return apperr.New(apperr.ErrForbidden)
+	return s.membersPage(w, r, sys, memberForm{Role: string(domain.RoleMaintainer)}, nil)
+}
+
+// ownSystem is the system of the address, for its owners: others are refused
+// before anything is said about what they sent.
+func (s *Server) ownSystem(r *http.Request) (system.System, error) {
+	sys, err := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
+	if err == nil && !actor(r).OwnsSystem(sys.ID) {
+		err = apperr.New(apperr.ErrForbidden)
+	}
+	return sys, err
+}
+
+// addMember answers POST /systems/{system}/members.
+func (s *Server) addMember(w http.ResponseWriter, r *http.Request) error {
+	sys, err := s.ownSystem(r)
+	if err != nil {
+		return err
 	}
 	form, err := decode[memberForm](r)
 	if err == nil {
 		err = s.Accounts.BindByName(r.Context(), actor(r), form.User, domain.Binding{Role: domain.Role(form.Role), SystemID: sys.ID})
 	}
 	if err != nil {
-		return s.membersPage(w, r, form, err)
+		return s.membersPage(w, r, sys, form, err)
 	}
 	s.flash(r, ui.OK, form.User+" is "+form.Role+" of "+sys.Name, "")
 	return s.redirect(w, r, paths.Members(sys.ID))
@@ -46,19 +58,16 @@ type removeMemberForm struct {
 
 // removeMember answers POST /systems/{system}/members/{person}/remove.
 func (s *Server) removeMember(w http.ResponseWriter, r *http.Request) error {
-	sys, err := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
+	sys, err := s.ownSystem(r)
 	if err != nil {
 		return err
-	}
-	if !actor(r).OwnsSystem(sys.ID) {
-		return apperr.New(apperr.ErrForbidden)
 	}
 	form, err := decode[removeMemberForm](r)
 	if err == nil {
 		err = s.Accounts.Unbind(r.Context(), actor(r), param(r, "person"), domain.Binding{Role: domain.Role(form.Role), SystemID: sys.ID})
 	}
 	if err != nil {
-		return s.membersPage(w, r, memberForm{}, err)
+		return s.membersPage(w, r, sys, memberForm{}, err)
 	}
 	s.flash(r, ui.OK, "The role is taken away", "It ends with the next click of its owner.")
 	if a, err := s.Accounts.Actor(r.Context(), actor(r).UserID, "", ""); err == nil && !a.SeesSystem(sys.ID, sys.Environment) {
@@ -67,11 +76,7 @@ func (s *Server) removeMember(w http.ResponseWriter, r *http.Request) error {
 	return s.redirect(w, r, paths.Members(sys.ID))
 }
 
-func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, form memberForm, err error) error {
-	sys, sysErr := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
-	if sysErr != nil {
-		return sysErr
-	}
+func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, sys system.System, form memberForm, err error) error {
 	errs, status, err := rejected(r, form, err)
 	if err != nil {
 		return err

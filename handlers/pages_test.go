@@ -260,10 +260,7 @@ func TestPageBudget(t *testing.T) {
 		}
 		for _, guide := range []string{"concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide"} {
 			own["{guide}"] = guide
-			path := r.Pattern
-			for name, id := range own {
-				path = strings.ReplaceAll(path, name, id)
-			}
+			path := filled(r.Pattern, own)
 			var b bytes.Buffer
 			z := gzip.NewWriter(&b)
 			_, _ = io.WriteString(z, s.admin.get(path).Body)

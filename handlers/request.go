@@ -58,7 +58,7 @@ func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) error {
 	if kept := restored(s, w, r, form); kept != form {
 		form, from = kept, 0
 	}
-	return s.requestForm(w, r, form, from, nil)
+	return s.drawRequest(w, r, options, form, from, nil)
 }
 
 // previewRequest answers POST /requests/preview: the form with what sending it
@@ -68,7 +68,7 @@ func (s *Server) previewRequest(w http.ResponseWriter, r *http.Request) error {
 	if _, typed := err.(apperr.List); err != nil && !typed {
 		return err
 	}
-	return s.requestForm(w, r, form, 0, nil)
+	return s.requestForm(w, r, form, nil)
 }
 
 // submitRequest answers POST /requests.
@@ -81,16 +81,21 @@ func (s *Server) submitRequest(w http.ResponseWriter, r *http.Request) error {
 			return s.redirect(w, r, paths.Request(number))
 		}
 	}
-	return s.requestForm(w, r, form, 0, err)
+	return s.requestForm(w, r, form, err)
 }
 
-// requestForm draws the form, new, to preview or refused. from is the number of
-// the request that it is filled in from, or 0.
-func (s *Server) requestForm(w http.ResponseWriter, r *http.Request, form requestForm, from int, err error) error {
+// requestForm draws the form as it was sent, to preview or refused.
+func (s *Server) requestForm(w http.ResponseWriter, r *http.Request, form requestForm, err error) error {
 	options, optionsErr := s.Approval.Options(r.Context(), actor(r))
 	if optionsErr != nil {
 		return optionsErr
 	}
+	return s.drawRequest(w, r, options, form, 0, err)
+}
+
+// drawRequest draws the form. from is the number of the request that it is
+// filled in from, or 0.
+func (s *Server) drawRequest(w http.ResponseWriter, r *http.Request, options approval.Options, form requestForm, from int, err error) error {
 	if form.Disk.Text == "" && r.Method != post && len(options.Sizes) > 0 {
 		form.Disk = whole(options.Sizes[0].DiskGiB)
 	}

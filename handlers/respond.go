@@ -2,9 +2,11 @@ package handlers
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
@@ -87,4 +89,25 @@ func local(path, fallback string) string {
 		return fallback
 	}
 	return path
+}
+
+// slowWriter writes an answer that may take long: each write has its own
+// deadline, however long all of them take.
+type slowWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+// slow lifts the server's limits, which are for pages, off an answer.
+func slow(w http.ResponseWriter) slowWriter {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Time{}) // not every connection has one
+	return slowWriter{w, c}
+}
+
+func (w slowWriter) Write(b []byte) (int, error) {
+	if err := w.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(b)
 }

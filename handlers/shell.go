@@ -123,11 +123,13 @@ func withQuery(u *url.URL, key, value string) string {
 	return u.Path + "?" + q.Encode()
 }
 
-// without is an address without one parameter.
-func without(u *url.URL, key string) *url.URL {
+// without is an address without some parameters.
+func without(u *url.URL, keys ...string) *url.URL {
 	c := *u
 	q := u.Query()
-	q.Del(key)
+	for _, key := range keys {
+		q.Del(key)
+	}
 	c.RawQuery = q.Encode()
 	return &c
 }

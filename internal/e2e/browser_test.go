@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +16,8 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"kubevirt-shepherd.io/shepherd/internal/gallery"
 )
 
 // page is one person at a browser of their own.
@@ -33,16 +34,11 @@ const limit = 20 * time.Second
 
 func chromium(t *testing.T) string {
 	t.Helper()
-	if p := os.Getenv("SHEPHERD_CHROMIUM"); p != "" {
-		return p
+	path, err := gallery.Chromium()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			return p
-		}
-	}
-	t.Fatal("no Chromium found: install it, or set SHEPHERD_CHROMIUM")
-	return ""
+	return path
 }
 
 // browse opens a browser. Anything that the page complains about, such as a

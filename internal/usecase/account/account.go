@@ -314,15 +314,9 @@ func (s *Service) mayBind(ctx context.Context, actor domain.Actor, b domain.Bind
 
 // bind needs u to be locked or new.
 func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, u *ent.User, b domain.Binding) error {
-	same := tx.RoleBinding.Query().Where(rolebinding.UserID(u.ID), rolebinding.RoleEQ(rolebinding.Role(b.Role)))
 	row := tx.RoleBinding.Create().SetUserID(u.ID).SetRole(rolebinding.Role(b.Role)).SetCreatedBy(actor.Username)
-	entry := audit.Entry{
-		Action: "user.bind", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
-		SystemID: b.SystemID, Details: map[string]any{"role": string(b.Role)},
-	}
-	if b.SystemID == "" {
-		same.Where(rolebinding.SystemIDIsNil())
-	} else {
+	entry := bindingEntry("user.bind", u, b)
+	if b.SystemID != "" {
 		id := uuid.MustParse(b.SystemID)
 		of, err := tx.System.Query().Where(system.ID(id)).ForShare().Only(ctx)
 		if ent.IsNotFound(err) {
@@ -331,18 +325,13 @@ func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, u *ent.User, b do
 		if err != nil {
 			return err
 		}
-		same.Where(rolebinding.SystemID(id))
 		row.SetSystemID(id)
 		entry.Details["system"] = of.Name
 	}
-	if b.Environment == "" {
-		same.Where(rolebinding.EnvironmentIsNil())
-	} else {
-		same.Where(rolebinding.EnvironmentEQ(rolebinding.Environment(b.Environment)))
+	if b.Environment != "" {
 		row.SetEnvironment(rolebinding.Environment(b.Environment))
-		entry.Details["environment"] = string(b.Environment)
 	}
-	if there, err := same.Exist(ctx); err != nil || there {
+	if there, err := tx.RoleBinding.Query().Where(rolebinding.UserID(u.ID), held(b)).Exist(ctx); err != nil || there {
 		return err
 	}
 	if err := row.Exec(ctx); err != nil {

@@ -121,10 +121,7 @@ func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string
 		return p, "", err
 	}
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
-		if ent.IsNotFound(err) {
-			return apperr.New(apperr.ErrNotFound)
-		}
+		u, err := lock(ctx, tx, id)
 		if err != nil {
 			return err
 		}

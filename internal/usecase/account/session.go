@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"kubevirt-shepherd.io/shepherd/ent"
-	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
-	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -33,21 +31,8 @@ func (s *Service) SetDisabled(ctx context.Context, actor domain.Actor, userID st
 	action := map[bool]string{true: "user.disable", false: "user.enable"}[disabled]
 	return s.change(ctx, actor, userID, action, func(tx *ent.Tx, u *ent.User) error {
 		if disabled {
-			// Locked as Unbind locks them, so that two cannot close each other.
-			admins, err := tx.RoleBinding.Query().Where(rolebinding.RoleEQ(rolebinding.RoleAdmin)).ForUpdate().WithUser().All(ctx)
-			if err != nil {
+			if _, err := mayLose(ctx, tx, u, domain.Binding{Role: domain.RoleAdmin}); err != nil {
 				return err
-			}
-			others, is := 0, false
-			for _, b := range admins {
-				if b.UserID == u.ID {
-					is = true
-				} else if !b.Edges.User.Disabled {
-					others++
-				}
-			}
-			if is && others == 0 {
-				return apperr.New(apperr.ErrLastOwner).With("name", u.Username).With("role", string(domain.RoleAdmin))
 			}
 		}
 		return tx.User.UpdateOne(u).SetDisabled(disabled).ClearSetupHash().ClearSetupExpiresAt().Exec(ctx)
@@ -61,10 +46,7 @@ func (s *Service) change(ctx context.Context, actor domain.Actor, userID, action
 		return err
 	}
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
-		if ent.IsNotFound(err) {
-			return apperr.New(apperr.ErrNotFound)
-		}
+		u, err := lock(ctx, tx, id)
 		if err != nil {
 			return err
 		}

@@ -48,43 +48,25 @@ func (s *Service) Unbind(ctx context.Context, actor domain.Actor, userID string,
 		return apperr.New(apperr.ErrNotFound)
 	}
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
-		if ent.IsNotFound(err) {
-			return apperr.New(apperr.ErrNotFound)
-		}
+		u, err := lock(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		role := rolebinding.RoleEQ(rolebinding.Role(b.Role))
-		entry := audit.Entry{
-			Action: "user.unbind", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
-			SystemID: b.SystemID, Details: map[string]any{"role": string(b.Role)},
-		}
-		place, err := s.placeOf(ctx, tx, b, entry.Details)
-		if err != nil {
-			return err
-		}
-		// All who hold it are locked, so that of two who take away the last two
-		// the second sees that he must not.
-		holders, err := tx.RoleBinding.Query().Where(append(place, role)...).ForUpdate().WithUser().All(ctx)
-		if err != nil {
-			return err
-		}
-		others, has := 0, false
-		for _, h := range holders {
-			if h.UserID == u.ID {
-				has = true
-			} else if !h.Edges.User.Disabled {
-				others++
+		entry := bindingEntry("user.unbind", u, b)
+		if b.SystemID != "" {
+			of, err := tx.System.Query().Where(system.ID(uuid.MustParse(b.SystemID))).ForUpdate().Only(ctx)
+			if ent.IsNotFound(err) {
+				return apperr.New(apperr.ErrNotFound)
 			}
+			if err != nil {
+				return err
+			}
+			entry.Details["system"] = of.Name
 		}
-		switch {
-		case !has:
-			return nil
-		case others == 0 && (b.Role == domain.RoleOwner || b.Role == domain.RoleAdmin):
-			return apperr.New(apperr.ErrLastOwner).With("name", u.Username).With("role", string(b.Role))
+		if has, err := mayLose(ctx, tx, u, b); err != nil || !has {
+			return err
 		}
-		if _, err := tx.RoleBinding.Delete().Where(append(place, role, rolebinding.UserID(u.ID))...).Exec(ctx); err != nil {
+		if _, err := tx.RoleBinding.Delete().Where(rolebinding.UserID(u.ID), held(b)).Exec(ctx); err != nil {
 			return err
 		}
 		if err := audit.Write(ctx, tx, actor, entry); err != nil {
@@ -94,26 +76,59 @@ func (s *Service) Unbind(ctx context.Context, actor domain.Actor, userID string,
 	})
 }
 
-// placeOf says in SQL where a role is held, and adds it to the details.
-func (s *Service) placeOf(ctx context.Context, tx *ent.Tx, b domain.Binding, details map[string]any) ([]predicate.RoleBinding, error) {
-	var where []predicate.RoleBinding
-	if b.SystemID == "" {
-		where = append(where, rolebinding.SystemIDIsNil())
-	} else {
-		id := uuid.MustParse(b.SystemID) // checkBinding has parsed it
-		of, err := tx.System.Query().Where(system.ID(id)).ForUpdate().Only(ctx)
-		if ent.IsNotFound(err) {
-			return nil, apperr.New(apperr.ErrNotFound)
-		}
-		if err != nil {
-			return nil, database.Classify(err)
-		}
-		where = append(where, rolebinding.SystemID(id))
-		details["system"] = of.Name
+// lock reads a user and keeps others from changing him until tx ends; NOT_FOUND.
+func lock(ctx context.Context, tx *ent.Tx, id uuid.UUID) (*ent.User, error) {
+	u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
+	if ent.IsNotFound(err) {
+		return nil, apperr.New(apperr.ErrNotFound)
 	}
-	if b.Environment == "" {
-		return append(where, rolebinding.EnvironmentIsNil()), nil
+	return u, err
+}
+
+// mayLose says whether a user has a role; LAST_OWNER when he is the last one
+// who is an owner of that system, or an admin, and whose account works. All who
+// hold the role are locked, so that of two who take away the last two the second
+// sees that he must not.
+func mayLose(ctx context.Context, tx *ent.Tx, u *ent.User, b domain.Binding) (has bool, err error) {
+	holders, err := tx.RoleBinding.Query().Where(held(b)).ForUpdate().WithUser().All(ctx)
+	if err != nil {
+		return false, err
 	}
-	details["environment"] = string(b.Environment)
-	return append(where, rolebinding.EnvironmentEQ(rolebinding.Environment(b.Environment))), nil
+	others := 0
+	for _, h := range holders {
+		if h.UserID == u.ID {
+			has = true
+		} else if !h.Edges.User.Disabled {
+			others++
+		}
+	}
+	if has && others == 0 && (b.Role == domain.RoleOwner || b.Role == domain.RoleAdmin) {
+		return has, apperr.New(apperr.ErrLastOwner).With("name", u.Username).With("role", string(b.Role))
+	}
+	return has, nil
+}
+
+// held says in SQL which role, and where; checkBinding has parsed the system.
+func held(b domain.Binding) predicate.RoleBinding {
+	where := []predicate.RoleBinding{rolebinding.RoleEQ(rolebinding.Role(b.Role)), rolebinding.SystemIDIsNil(), rolebinding.EnvironmentIsNil()}
+	if b.SystemID != "" {
+		where[1] = rolebinding.SystemID(uuid.MustParse(b.SystemID))
+	}
+	if b.Environment != "" {
+		where[2] = rolebinding.EnvironmentEQ(rolebinding.Environment(b.Environment))
+	}
+	return rolebinding.And(where...)
+}
+
+// bindingEntry is a line of the audit log about a role of a user; the name of
+// the system is still to be added.
+func bindingEntry(action string, u *ent.User, b domain.Binding) audit.Entry {
+	e := audit.Entry{
+		Action: action, ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
+		SystemID: b.SystemID, Details: map[string]any{"role": string(b.Role)},
+	}
+	if b.Environment != "" {
+		e.Details["environment"] = string(b.Environment)
+	}
+	return e
 }

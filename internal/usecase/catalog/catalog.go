@@ -93,6 +93,15 @@ func (s *Service) Sizes(ctx context.Context, actor domain.Actor) ([]Size, error)
 	return list, nil
 }
 
+// Offers says whether there is a template, and a size, that can be asked for.
+func (s *Service) Offers(ctx context.Context) (image, size bool, err error) {
+	if image, err = s.DB.Ent.Template.Query().Where(template.StatusEQ(template.StatusActive)).Exist(ctx); err != nil {
+		return false, false, database.Classify(err)
+	}
+	size, err = s.DB.Ent.InstanceSize.Query().Where(instancesize.StatusEQ(instancesize.StatusActive)).Exist(ctx)
+	return image, size, database.Classify(err)
+}
+
 // NewTemplate is the first or next version of a template. CloudInit is a
 // cloud-config document, or empty.
 type NewTemplate struct {
