@@ -61,8 +61,8 @@ func requestID(r *http.Request) string { return visitOf(r).id }
 // actor is who sends the request; without a user id nobody is signed in.
 func actor(r *http.Request) domain.Actor { return visitOf(r).actor }
 
-// lang is the reader's language. There is one catalogue so far.
-func lang(*http.Request) string { return i18n.English }
+// lang is the reader's language.
+func lang(r *http.Request) string { return i18n.Lang(r.Context()) }
 
 // identify numbers the request. The number is ours: one that the client sends
 // could be chosen to confuse the log.

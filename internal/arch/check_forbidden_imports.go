@@ -49,8 +49,8 @@ var floors = []struct{ pkg, may string }{
 	{"internal/usecase/approval", base + " internal/provider internal/policy internal/notify internal/usecase/account internal/usecase/cluster internal/usecase/catalog internal/usecase/vm"},
 	{"internal/jobs", "ent/ internal/database internal/domain internal/pkg/errors internal/usecase/vm"},
 	{"views/paths", ""},
-	{"views/ui", "static"},
-	{"views", "views/ui views/paths static internal/domain"},
+	{"views/ui", "static internal/i18n"},
+	{"views", "views/ui views/paths static internal/domain internal/i18n"},
 	{"handlers", "docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
 		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},

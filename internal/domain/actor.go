@@ -39,6 +39,45 @@ type Actor struct {
 	Epoch       int    // of the sessions that are still good
 	IP          string // of the request, for the audit log
 	RequestID   string
+	Token       *Token // that a program showed; nil for a person in a browser
+}
+
+// Token is what a program signed in with. It can do what its user can and, of
+// that, only what its scopes say.
+type Token struct {
+	ID, Name string
+	Scopes   []Scope
+}
+
+// Scope is a part of its user's rights that a token is given.
+type Scope string
+
+// The scopes. Each has those before it, but for admin, which has no decide: a
+// program that runs the platform approves nothing by that.
+const (
+	ScopeRead    Scope = "read"    // see what the user sees
+	ScopeRequest Scope = "request" // systems, services, requests, power
+	ScopeDecide  Scope = "decide"  // approve and reject
+	ScopeAdmin   Scope = "admin"   // clusters, namespaces, catalog, people
+)
+
+// Scopes lists all of them.
+func Scopes() []Scope { return []Scope{ScopeRead, ScopeRequest, ScopeDecide, ScopeAdmin} }
+
+// Within says whether the actor's token, if there is one, allows what needs the
+// scope.
+func (a Actor) Within(s Scope) bool {
+	if a.Token == nil {
+		return true
+	}
+	has := func(of Scope) bool { return slices.Contains(a.Token.Scopes, of) }
+	switch s {
+	case ScopeRead:
+		return len(a.Token.Scopes) > 0
+	case ScopeRequest:
+		return has(ScopeRequest) || has(ScopeDecide) || has(ScopeAdmin)
+	}
+	return has(s)
 }
 
 // Shepherd is the actor behind automatic work.

@@ -14,9 +14,15 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 )
 
-// English is the language of the sources, and of every language that has no
-// catalogue.
-const English = "en"
+// The languages, as BCP 47 tags. English is the language of the sources, and of
+// every reader whose language has no catalogue.
+const (
+	English = "en"
+	Chinese = "zh-CN"
+)
+
+// Languages lists all of them, the language of the sources first.
+func Languages() []string { return []string{English, Chinese} }
 
 // Message says what happened, why, and what to do next. Why and Next may be
 // empty; What never is.
@@ -42,14 +48,17 @@ type catalogue struct {
 	errors  map[string]Message // by error code and problem code
 	fields  map[string]string  // by error code: one line at a form field
 	texts   map[string]string  // by key: everything else
+	pages   map[string]string  // by the English pattern: the words of pages
 	formats formats
 }
 
+// of is the catalogue of a language. What another language has no words for
+// reads in English.
 func of(lang string) *catalogue {
-	switch lang {
-	default:
-		return &english
+	if lang == Chinese {
+		return chinese()
 	}
+	return &english
 }
 
 // Error is the message of an error or problem code. A code without a sentence
