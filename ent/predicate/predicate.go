@@ -30,6 +30,9 @@ type ClusterDraft func(*sql.Selector)
 // DomainEvent is the predicate function for domainevent builders.
 type DomainEvent func(*sql.Selector)
 
+// IdempotencyKey is the predicate function for idempotencykey builders.
+type IdempotencyKey func(*sql.Selector)
+
 // InstanceSize is the predicate function for instancesize builders.
 type InstanceSize func(*sql.Selector)
 
