@@ -55,6 +55,15 @@ var english = catalogue{
 		apperr.ErrNameTooLong:  {"The names of the VMs would be too long.", "[System and service have {actual} characters together with the dash, {max} fit.|System, service and number must fit into 63 characters.]", "Choose a shorter name."},
 		apperr.ErrNameMismatch: {"The typed name does not match.", "[The name is {expected}.]", "Type the name exactly as it is shown."},
 
+		apperr.ErrMalformedJSON:     {"The body is not the JSON that is expected here.", "[{text}.|It cannot be read.]", "Send one JSON object in UTF-8, as the API's document describes it."},
+		apperr.ErrDuplicateField:    {"[The field {field} is there twice.|A field is there twice.]", "It is not clear which one counts.", "Send each field once."},
+		apperr.ErrWrongType:         {"[{label} has the wrong type.|A value has the wrong type.]", "[A value of type {expected} is needed.]", "Send what the API's document describes."},
+		apperr.ErrMediaType:         {"[A body of type {actual} is not taken here.|A body of this type is not taken here.]", "", "[Send {expected} and say so in Content-Type.|Send JSON and say so in Content-Type.]"},
+		apperr.ErrIdempotencyKey:    {"This idempotency key cannot be one.", "It must have 1 to 255 printable ASCII characters.", "Use a new UUID for each deed."},
+		apperr.ErrIdempotencyReused: {"This idempotency key was used for another request.", "A key stands for one request, and its answer is kept for a day.", "Use a new key for a new deed."},
+		apperr.ErrIdempotencyBusy:   {"The first request with this idempotency key is not answered yet.", "", "Wait a moment and ask again with the same key."},
+		apperr.ErrIdempotencyGone:   {"This was done before, and its answer is not kept.", "The answer held a secret, or was lost on its way.", "Look at the present state. Do not send it again with another key."},
+
 		apperr.ErrBadCredentials: {"The user name or the password is wrong.", "", "Try again. If you have forgotten the password, ask the platform team for a new one."},
 		apperr.ErrSetupLink:      {"This link does not work any more.", "It was used, or it is too old.", "Ask the platform team for a new one."},
 		apperr.ErrPasswordRepeat: {"The two passwords differ.", "One of them has a slip.", "Type the same password twice."},

@@ -33,6 +33,16 @@ const (
 	ErrNameTooLong    = "VM_NAME_TOO_LONG"
 	ErrNameMismatch   = "NAME_MISMATCH" // typed confirmation differs
 
+	// What programs send. A person's form cannot be wrong in these ways.
+	ErrMalformedJSON     = "MALFORMED_JSON"
+	ErrDuplicateField    = "DUPLICATE_FIELD"        // one name twice in an object
+	ErrWrongType         = "WRONG_TYPE"             // param expected, a JSON type
+	ErrMediaType         = "UNSUPPORTED_MEDIA_TYPE" // params actual, expected
+	ErrIdempotencyKey    = "IDEMPOTENCY_KEY_INVALID"
+	ErrIdempotencyReused = "IDEMPOTENCY_KEY_REUSED"  // for another request
+	ErrIdempotencyBusy   = "IDEMPOTENCY_KEY_IN_USE"  // the first request is not answered yet
+	ErrIdempotencyGone   = "IDEMPOTENCY_ANSWER_GONE" // done before; its answer is not kept
+
 	// Accounts.
 	ErrBadCredentials = "BAD_CREDENTIALS"
 	ErrSetupLink      = "SETUP_LINK_INVALID"
@@ -144,6 +154,9 @@ var kinds = map[string]Kind{
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
 	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
+
+	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrMediaType: Invalid,
+	ErrIdempotencyKey: Invalid, ErrIdempotencyReused: Invalid, ErrIdempotencyBusy: Conflict, ErrIdempotencyGone: Conflict,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,
 
