@@ -37,7 +37,8 @@ const (
 	ErrMalformedJSON     = "MALFORMED_JSON"
 	ErrDuplicateField    = "DUPLICATE_FIELD"        // one name twice in an object
 	ErrWrongType         = "WRONG_TYPE"             // param expected, a JSON type
-	ErrMediaType         = "UNSUPPORTED_MEDIA_TYPE" // params actual, expected
+	ErrMediaType         = "UNSUPPORTED_MEDIA_TYPE" // param expected
+	ErrPrecondition      = "PRECONDITION_FAILED" // If-Match
 	ErrIdempotencyKey    = "IDEMPOTENCY_KEY_INVALID"
 	ErrIdempotencyReused = "IDEMPOTENCY_KEY_REUSED"  // for another request
 	ErrIdempotencyBusy   = "IDEMPOTENCY_KEY_IN_USE"  // the first request is not answered yet
@@ -155,7 +156,7 @@ var kinds = map[string]Kind{
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
 	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
-	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrMediaType: Invalid,
+	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrMediaType: Invalid, ErrPrecondition: Conflict,
 	ErrIdempotencyKey: Invalid, ErrIdempotencyReused: Invalid, ErrIdempotencyBusy: Conflict, ErrIdempotencyGone: Conflict,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,

@@ -1,0 +1,117 @@
+package handlers
+
+import (
+	"net/http"
+	"strings"
+
+	"kubevirt-shepherd.io/shepherd/handlers/api"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/views/paths"
+)
+
+// isAPI says whether a program is answered: also where there is no operation.
+func isAPI(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, api.Prefix+"/") }
+
+// newAPI is the API on what the pages stand on.
+func (s *Server) newAPI() *api.API {
+	return api.New(api.Config{
+		Accounts: s.Accounts, Systems: s.Systems, Services: s.Services, Catalog: s.Catalog, Clusters: s.Clusters, Approval: s.Approval, VMs: s.VMs,
+		Inbox: s.Inbox, Search: s.Search, Audit: s.Audit, Trends: s.Trends, Idempotency: s.Idempotency,
+		Now: s.now, SetupURL: func(token string) string { return s.PublicURL + paths.Setup(token) },
+	})
+}
+
+// serveAPI makes an http.HandlerFunc of an operation, behind the same gate as
+// the page that does the same.
+func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r = r.WithContext(i18n.With(r.Context(), i18n.Match(r.Header.Get("Accept-Language"))))
+		w.Header().Add("Vary", "Authorization, Cookie, Accept-Language")
+		err := permission(o.Action).enter(actor(r))
+		if err == nil {
+			s.used(r)
+			if o.Streams {
+				err = s.streamAudit(w, r, a)
+			} else {
+				err = s.answerAPI(w, r, a, o)
+			}
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	}
+}
+
+func (s *Server) answerAPI(w http.ResponseWriter, r *http.Request, a *api.API, o api.Operation) error {
+	answer, err := a.Do(r, actor(r), o)
+	if err != nil {
+		return err
+	}
+	for name, values := range answer.Header {
+		w.Header()[name] = values
+	}
+	kind := "application/json"
+	if len(answer.Body) == 0 {
+		kind = ""
+	}
+	return s.send(w, r, answer.Status, kind, answer.Body)
+}
+
+func (s *Server) streamAudit(w http.ResponseWriter, r *http.Request, a *api.API) error {
+	if r.Method == http.MethodHead {
+		return s.send(w, r, http.StatusOK, "application/zip", nil)
+	}
+	export, err := a.Export(r, actor(r))
+	if err != nil {
+		return err
+	}
+	return s.streamExport(w, r, export)
+}
+
+// document answers with the OpenAPI document. It holds no secret and is the
+// same for everybody; it can be read before a token is made.
+func (s *Server) document(kind string, text func() ([]byte, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		b, err := text()
+		if err == nil {
+			err = s.send(w, r, http.StatusOK, kind, b)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	}
+}
+
+// problem answers a program with an error (RFC 9457).
+func (s *Server) problem(w http.ResponseWriter, r *http.Request, e *apperr.AppError, err error, status int) {
+	ctx := i18n.With(r.Context(), i18n.Match(r.Header.Get("Accept-Language")))
+	r = r.WithContext(ctx)
+	params := e.Params
+	if e.Code == apperr.ErrInternal {
+		params = with(nil, "request", requestID(r))
+	}
+	m := message(r, e.Code, params)
+	p := api.Problem{
+		Type: paths.Guide("api-guide") + "#errors", Title: m.What, Status: status, Detail: strings.TrimSpace(m.Why + " " + m.Next), Instance: r.URL.Path,
+		Code: e.Code, Params: params, RequestID: requestID(r),
+	}
+	if e.Kind() != apperr.Internal {
+		for _, f := range apperr.Fields(err) {
+			p.Errors = append(p.Errors, api.WrongField(ctx, f))
+		}
+	}
+	switch {
+	case status == http.StatusUnauthorized && r.Header.Get("Authorization") != "":
+		w.Header().Set("WWW-Authenticate", `Bearer realm="shepherd", error="invalid_token"`)
+	case status == http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="shepherd"`)
+	case e.Code == apperr.ErrIdempotencyBusy:
+		w.Header().Set("Retry-After", "1")
+	case status == http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "5")
+	}
+	w.Header().Set("Content-Type", api.ProblemType)
+	w.WriteHeader(status)
+	_ = api.Write(w, p)
+}
