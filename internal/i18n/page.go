@@ -2,6 +2,7 @@ package i18n
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"golang.org/x/text/language"
@@ -56,6 +57,9 @@ func T(ctx context.Context, text string, args ...any) string {
 	c := of(Lang(ctx))
 	if words, ok := c.pages[text]; ok {
 		text = words
+	}
+	if !strings.ContainsAny(text, "{[") {
+		return text
 	}
 	params := map[string]any{}
 	for i := 0; i+1 < len(args); i += 2 {
