@@ -231,6 +231,7 @@ func parameter(schemas huma.Registry, f reflect.StructField, in, name string) *h
 	s := huma.SchemaFromField(schemas, f, "")
 	p := &huma.Param{Name: name, In: in, Description: s.Description, Schema: s, Required: in == "path" || f.Tag.Get("required") == "true"}
 	s.Description, s.Nullable = "", false
+	tidy(s, true)
 	return p
 }
 
@@ -239,6 +240,9 @@ func parameter(schemas huma.Registry, f reflect.StructField, in, name string) *h
 func tidy(s *huma.Schema, input bool) {
 	if s.Type == huma.TypeArray {
 		s.Nullable = false
+	}
+	if s.Type == huma.TypeInteger {
+		s.Format = "" // of Go
 	}
 	if s.Items != nil {
 		tidy(s.Items, input)
