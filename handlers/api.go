@@ -93,7 +93,7 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, e *apperr.AppEr
 	}
 	m := message(r, e.Code, params)
 	p := api.Problem{
-		Type: paths.Guide("api-guide") + "#errors", Title: m.What, Status: status, Detail: strings.TrimSpace(m.Why + " " + m.Next), Instance: r.URL.Path,
+		Type: paths.Guide("api-guide") + "#errors", Title: m.What, Status: status, Detail: strings.TrimSpace(m.Why + " " + m.Next), Instance: r.URL.EscapedPath(),
 		Code: e.Code, Params: params, RequestID: requestID(r),
 	}
 	if e.Kind() != apperr.Internal {

@@ -14,7 +14,7 @@ import (
 type AuditEntry struct {
 	Number       int            `json:"number"`
 	At           time.Time      `json:"at"`
-	Actor        string         `json:"actor" example:"li.wei"`
+	Actor        string         `json:"actor" example:"li-wei"`
 	Action       string         `json:"action" example:"ticket.approve"`
 	Result       string         `json:"result" enum:"done,refused,failed"`
 	ResourceType string         `json:"resource_type,omitempty" example:"ticket"`

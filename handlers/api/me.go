@@ -9,7 +9,7 @@ import (
 // Me is who sends the request.
 type Me struct {
 	ID          string `json:"id" format:"uuid"`
-	Username    string `json:"username" example:"li.wei"`
+	Username    string `json:"username" example:"li-wei"`
 	DisplayName string `json:"display_name,omitempty" example:"Li Wei"`
 	Roles       []Role `json:"roles"`
 	Token       *Token `json:"token,omitempty" doc:"The token that the request showed."`

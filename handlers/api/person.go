@@ -12,7 +12,7 @@ import (
 // Person is somebody with an account.
 type Person struct {
 	ID           string       `json:"id" format:"uuid"`
-	Username     string       `json:"username" example:"li.wei"`
+	Username     string       `json:"username" example:"li-wei"`
 	DisplayName  string       `json:"display_name,omitempty" example:"Li Wei"`
 	Roles        []Role       `json:"roles" doc:"Platform-wide ones and those of an environment."`
 	Systems      []SystemRole `json:"systems" doc:"Roles in systems, by name."`
@@ -51,7 +51,7 @@ func (r PlatformRole) binding() domain.Binding {
 
 // NewPerson invites somebody.
 type NewPerson struct {
-	Username    string         `json:"username" example:"li.wei"`
+	Username    string         `json:"username" example:"li-wei"`
 	DisplayName string         `json:"display_name,omitempty" example:"Li Wei"`
 	Roles       []PlatformRole `json:"roles,omitempty"`
 }
@@ -59,7 +59,7 @@ type NewPerson struct {
 // Invitation is a one-time link that sets a password.
 type Invitation struct {
 	ID       string `json:"id" format:"uuid"`
-	Username string `json:"username" example:"li.wei"`
+	Username string `json:"username" example:"li-wei"`
 	Link     string `json:"link" format:"uri" doc:"As good as a password: give it to this person only. It is shown once."`
 	Hours    int    `json:"valid_hours" example:"72"`
 }

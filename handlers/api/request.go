@@ -26,7 +26,7 @@ type RequestRow struct {
 	Size           string     `json:"size,omitempty" example:"small"`
 	Environment    string     `json:"environment" enum:"test,prod"`
 	Status         string     `json:"status" enum:"SUBMITTED,PENDING_APPROVAL,APPROVED,EXECUTING,COMPLETED,FAILED,NEEDS_ATTENTION,REJECTED,CANCELLED,EXPIRED"`
-	Requester      string     `json:"requester" example:"li.wei"`
+	Requester      string     `json:"requester" example:"li-wei"`
 	Own            bool       `json:"own" doc:"I asked."`
 	CreatedAt      time.Time  `json:"created_at"`
 	ExpiresAt      time.Time  `json:"expires_at" doc:"When it ends if nobody decides."`

@@ -19,7 +19,7 @@ type Service struct {
 	Namespace     string    `json:"namespace" example:"shop-test"`
 	Environment   string    `json:"environment" enum:"test,prod"`
 	Documentation string    `json:"documentation,omitempty" doc:"Markdown. Lists leave it out."`
-	CreatedBy     string    `json:"created_by" example:"li.wei"`
+	CreatedBy     string    `json:"created_by" example:"li-wei"`
 	CreatedAt     time.Time `json:"created_at"`
 	UpdatedAt     time.Time `json:"updated_at"`
 	NextName      string    `json:"next_name" example:"shop-redis-03" doc:"What its next VM will be called."`

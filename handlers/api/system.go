@@ -16,7 +16,7 @@ type System struct {
 	Namespace     string    `json:"namespace" example:"shop-test" doc:"Kubernetes namespace of its VMs."`
 	Environment   string    `json:"environment" enum:"test,prod"`
 	Documentation string    `json:"documentation,omitempty" doc:"Markdown. Lists leave it out."`
-	CreatedBy     string    `json:"created_by" example:"li.wei"`
+	CreatedBy     string    `json:"created_by" example:"li-wei"`
 	CreatedAt     time.Time `json:"created_at"`
 	UpdatedAt     time.Time `json:"updated_at"`
 	VMs           int       `json:"vms" doc:"How many VMs it has."`
@@ -54,14 +54,14 @@ type SystemNamespace struct {
 // SystemMember is a person with a role in a system.
 type SystemMember struct {
 	UserID      string `json:"user_id" format:"uuid"`
-	Username    string `json:"username" example:"li.wei"`
+	Username    string `json:"username" example:"li-wei"`
 	DisplayName string `json:"display_name,omitempty"`
 	Role        string `json:"role" enum:"owner,maintainer,viewer"`
 }
 
 // NewSystemMember gives somebody a role in a system.
 type NewSystemMember struct {
-	Username string `json:"username" example:"li.wei"`
+	Username string `json:"username" example:"li-wei"`
 	Role     string `json:"role" enum:"owner,maintainer,viewer"`
 }
 
@@ -85,7 +85,12 @@ func (a *API) systems() []Operation {
 			if err != nil {
 				return System{}, err
 			}
-			s, err := a.Systems.Get(ctx, actor, id)
+			// Now the actor is its owner, which he was not when the request came.
+			owner, err := a.Accounts.Actor(ctx, actor.UserID, actor.IP, actor.RequestID)
+			if err != nil {
+				return System{}, err
+			}
+			s, err := a.Systems.Get(ctx, owner, id)
 			return systemOf(s), err
 		}),
 		op(Operation{

@@ -1572,7 +1572,7 @@ type Approval struct {
 	// Refusal Why I cannot decide it.
 	Refusal Reason `json:"refusal,omitempty"`
 
-	// Requester Examples: li.wei
+	// Requester Examples: li-wei
 	Requester      string `json:"requester"`
 	RequesterFacts Facts  `json:"requester_facts"`
 
@@ -1633,7 +1633,7 @@ type AuditEntry struct {
 	// Action Examples: ticket.approve
 	Action string `json:"action"`
 
-	// Actor Examples: li.wei
+	// Actor Examples: li-wei
 	Actor   string                 `json:"actor"`
 	At      time.Time              `json:"at"`
 	Details map[string]interface{} `json:"details,omitempty"`
@@ -1748,26 +1748,26 @@ type ClusterDraft struct {
 // Decision defines model for Decision.
 type Decision struct {
 	// ClusterId Where new VMs go. It can be left out when only one cluster fits.
-	ClusterId openapi_types.UUID `json:"cluster_id,omitempty"`
+	ClusterId *openapi_types.UUID `json:"cluster_id,omitempty"`
 
 	// Count Another number of VMs than was asked for.
-	Count    int              `json:"count,omitempty"`
+	Count    *int             `json:"count,omitempty"`
 	Decision DecisionDecision `json:"decision"`
 
 	// DiskGib Another disk than was asked for.
-	DiskGib int `json:"disk_gib,omitempty"`
+	DiskGib *int `json:"disk_gib,omitempty"`
 
 	// Reason Needed for a no, and for a change.
-	Reason string `json:"reason,omitempty"`
+	Reason *string `json:"reason,omitempty"`
 
 	// SizeId Another size than was asked for.
-	SizeId openapi_types.UUID `json:"size_id,omitempty"`
+	SizeId *openapi_types.UUID `json:"size_id,omitempty"`
 
 	// SpecHash Of the request that was read.
 	SpecHash string `json:"spec_hash"`
 
 	// TemplateId Another template than was asked for.
-	TemplateId openapi_types.UUID `json:"template_id,omitempty"`
+	TemplateId *openapi_types.UUID `json:"template_id,omitempty"`
 
 	// Version Of the request that was read.
 	Version int `json:"version"`
@@ -1873,7 +1873,7 @@ type Invitation struct {
 	// Link As good as a password: give it to this person only. It is shown once.
 	Link string `json:"link"`
 
-	// Username Examples: li.wei
+	// Username Examples: li-wei
 	Username string `json:"username"`
 
 	// ValidHours Examples: 72
@@ -1899,7 +1899,7 @@ type Me struct {
 	// Token The token that the request showed.
 	Token Token `json:"token,omitempty"`
 
-	// Username Examples: li.wei
+	// Username Examples: li-wei
 	Username string `json:"username"`
 }
 
@@ -1968,7 +1968,7 @@ type NewPerson struct {
 	DisplayName string         `json:"display_name,omitempty"`
 	Roles       []PlatformRole `json:"roles,omitempty"`
 
-	// Username Examples: li.wei
+	// Username Examples: li-wei
 	Username string `json:"username"`
 }
 
@@ -2034,7 +2034,7 @@ type NewSystem struct {
 type NewSystemMember struct {
 	Role NewSystemMemberRole `json:"role"`
 
-	// Username Examples: li.wei
+	// Username Examples: li-wei
 	Username string `json:"username"`
 }
 
@@ -2216,7 +2216,7 @@ type Person struct {
 	// Systems Roles in systems, by name.
 	Systems []SystemRole `json:"systems"`
 
-	// Username Examples: li.wei
+	// Username Examples: li-wei
 	Username string `json:"username"`
 }
 
@@ -2325,7 +2325,7 @@ type Problem struct {
 // ReadUntil defines model for ReadUntil.
 type ReadUntil struct {
 	// Newest The newest message that was read. Not there: all.
-	Newest openapi_types.UUID `json:"newest,omitempty"`
+	Newest *openapi_types.UUID `json:"newest,omitempty"`
 }
 
 // Reason defines model for Reason.
@@ -2390,7 +2390,7 @@ type Request struct {
 	// Reason Examples: Cache for the load tests.
 	Reason string `json:"reason"`
 
-	// Requester Examples: li.wei
+	// Requester Examples: li-wei
 	Requester string `json:"requester"`
 
 	// Service Examples: redis
@@ -2508,7 +2508,7 @@ type RequestRow struct {
 	// Problem Why it waits or failed.
 	Problem Reason `json:"problem,omitempty"`
 
-	// Requester Examples: li.wei
+	// Requester Examples: li-wei
 	Requester string `json:"requester"`
 
 	// Service Examples: redis
@@ -2592,7 +2592,7 @@ type RoleRole string
 type Service struct {
 	CreatedAt time.Time `json:"created_at"`
 
-	// CreatedBy Examples: li.wei
+	// CreatedBy Examples: li-wei
 	CreatedBy string `json:"created_by"`
 
 	// Documentation Markdown. Lists leave it out.
@@ -2720,7 +2720,7 @@ type StorageClass struct {
 type System struct {
 	CreatedAt time.Time `json:"created_at"`
 
-	// CreatedBy Examples: li.wei
+	// CreatedBy Examples: li-wei
 	CreatedBy string `json:"created_by"`
 
 	// Documentation Markdown. Lists leave it out.
@@ -2753,7 +2753,7 @@ type SystemMember struct {
 	Role        SystemMemberRole   `json:"role"`
 	UserId      openapi_types.UUID `json:"user_id"`
 
-	// Username Examples: li.wei
+	// Username Examples: li-wei
 	Username string `json:"username"`
 }
 
