@@ -26,7 +26,8 @@ const (
 	Idle Role = "idle" // off, over or unknown
 )
 
-// StatusView is a state in words, colour and shape. Glyph is the part after
+// StatusView is a state in words, colour and shape. Label is English, marked
+// with i18n.N, or already in the reader's language. Glyph is the part after
 // "g-" of the sprite: running, stopped, paused, busy, warn, failed, unknown,
 // pending, done, none.
 type StatusView struct {
