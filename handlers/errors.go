@@ -176,7 +176,7 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 		params = with(params, "request", requestID(r))
 	}
 	m := message(r, e.Code, params)
-	v := views.ErrorView{Status: status, Code: e.Code, Title: strings.TrimSuffix(m.What, "."), Text: m.Why, Next: m.Next, Theme: theme(r)}
+	v := views.ErrorView{Status: status, Code: e.Code, Title: withoutStop(m.What), Text: m.Why, Next: m.Next, Theme: theme(r)}
 	switch {
 	case status >= http.StatusInternalServerError:
 		v.RequestID = requestID(r)

@@ -54,9 +54,9 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 			n.Href = paths.Approval(m.Ticket)
 		}
 	case "ticket.approved":
-		n.Title, status = decidedBy(by)+" approved "+title, domain.TicketApproved
+		n.Title, status = decidedBy(r.Context(), by)+" approved "+title, domain.TicketApproved
 	case "ticket.rejected":
-		n.Title, status = decidedBy(by)+" rejected "+title, domain.TicketRejected
+		n.Title, status = decidedBy(r.Context(), by)+" rejected "+title, domain.TicketRejected
 	case "ticket.expired":
 		n.Title, n.Text, status = title+" expired", "Nobody decided in time. You can ask again.", domain.TicketExpired
 	case "ticket.completed":

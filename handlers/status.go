@@ -1,7 +1,7 @@
 package handlers
 
 import (
-	"fmt"
+	"context"
 	"maps"
 	"net/http"
 	"slices"
@@ -19,20 +19,28 @@ import (
 // vmStatus is the state of a VM as people read it (design language, section 5).
 // What a cluster said before it went silent is told as past, and a VM that runs
 // with a problem is not shown as well.
-func vmStatus(state domain.VMState, problem domain.Problem, cluster domain.ClusterStatus, answered *time.Time) ui.StatusView {
+func vmStatus(ctx context.Context, state domain.VMState, problem domain.Problem, cluster domain.ClusterStatus, answered *time.Time) ui.StatusView {
 	v := views.VMState(state)
+	v.Label = i18n.T(ctx, v.Label)
 	switch {
 	case cluster == domain.ClusterUnreachable && seenByCluster(state):
-		v.Label = "Was " + lowerFirst(v.Label)
+		was := lowerFirst(v.Label)
 		if answered != nil {
-			v.Label += ", " + answered.UTC().Format("15:04")
+			v.Label = i18n.T(ctx, "Was {state}, {time}", "state", was, "time", answered.UTC().Format("15:04"))
+		} else {
+			v.Label = i18n.T(ctx, "Was {state}", "state", was)
 		}
 		v.Role, v.Glyph = ui.Idle, "unknown"
 	case !problem.IsZero() && state.Health() != domain.HealthBad && state != domain.StateDeleted:
-		v.Label += ", needs attention"
+		v.Label = needsAttention(ctx, v.Label)
 		v.Role, v.Glyph = ui.Warn, "warn"
 	}
 	return v
+}
+
+// needsAttention adds to a state that somebody should look.
+func needsAttention(ctx context.Context, state string) string {
+	return i18n.T(ctx, "{state}, needs attention", "state", state)
 }
 
 // seenByCluster says that the state was read from a cluster, and so gets old.
@@ -41,14 +49,15 @@ func seenByCluster(s domain.VMState) bool {
 }
 
 // creation is the state of a ticket that makes several VMs, counted.
-func creation(status domain.TicketStatus, total, running, failed int) ui.StatusView {
+func creation(ctx context.Context, status domain.TicketStatus, total, running, failed int) ui.StatusView {
 	v := views.TicketState(status)
+	v.Label = i18n.T(ctx, v.Label)
 	switch {
 	case total == 0:
 	case status == domain.TicketExecuting:
-		v.Label = fmt.Sprintf("Creating, %d of %d running", running, total)
+		v.Label = i18n.T(ctx, "Creating, {running} of {n} running", "running", running, "n", total)
 	case (status == domain.TicketFailed || status == domain.TicketNeedsAttention) && total > 1:
-		v.Label = fmt.Sprintf("%d of %d running, %d failed", running, total, failed)
+		v.Label = i18n.T(ctx, "{running} of {n} running, {failed} failed", "running", running, "n", total, "failed", failed)
 	}
 	return v
 }
@@ -56,10 +65,10 @@ func creation(status domain.TicketStatus, total, running, failed int) ui.StatusV
 // message is the sentence of a code. Words of the inside, such as a state as it
 // is stored, become those that people read.
 func message(r *http.Request, code string, params map[string]any) i18n.Message {
-	return i18n.Error(lang(r), code, readable(params))
+	return i18n.Error(lang(r), code, readable(r.Context(), params))
 }
 
-func readable(params map[string]any) map[string]any {
+func readable(ctx context.Context, params map[string]any) map[string]any {
 	state, isState := params["state"].(string)
 	operation, isOperation := params["operation"].(string)
 	if !isState && !isOperation {
@@ -68,12 +77,12 @@ func readable(params map[string]any) map[string]any {
 	params = maps.Clone(params)
 	switch {
 	case slices.Contains(domain.TicketStatuses(), domain.TicketStatus(state)):
-		params["state"] = lowerFirst(views.TicketState(domain.TicketStatus(state)).Label)
+		params["state"] = lowerFirst(i18n.T(ctx, views.TicketState(domain.TicketStatus(state)).Label))
 	case slices.Contains(domain.VMStates(), domain.VMState(state)):
-		params["state"] = lowerFirst(views.VMState(domain.VMState(state)).Label)
+		params["state"] = lowerFirst(i18n.T(ctx, views.VMState(domain.VMState(state)).Label))
 	}
 	if slices.Contains(domain.Operations(), domain.Operation(operation)) {
-		params["operation"] = lowerFirst(views.OperationLabel(domain.Operation(operation)))
+		params["operation"] = lowerFirst(i18n.T(ctx, views.OperationLabel(domain.Operation(operation))))
 	}
 	return params
 }
@@ -106,6 +115,9 @@ func upperFirst(s string) string {
 	r, n := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(r)) + s[n:]
 }
+
+// withoutStop takes the full stop off a sentence that becomes a part of another.
+func withoutStop(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, "."), "。") }
 
 // sentence ends a text with a full stop.
 func sentence(s string) string {
