@@ -97,7 +97,7 @@ func kindOptions(ctx context.Context, chosen domain.Operation) []ui.Option {
 func anyEnvironment(ctx context.Context, chosen domain.Environment) []ui.Option {
 	options := []ui.Option{{Label: i18n.T(ctx, "Test and prod"), Selected: chosen == ""}}
 	for _, e := range domain.Environments() {
-		options = append(options, ui.Option{Value: string(e), Label: views.EnvName(ctx, e), Selected: e == chosen})
+		options = append(options, ui.Option{Value: string(e), Label: ui.EnvName(ctx, string(e)), Selected: e == chosen})
 	}
 	return options
 }
@@ -281,7 +281,7 @@ func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionFor
 		v.NextHref = paths.Approval(t.Next)
 	}
 	for _, p := range t.Deciders {
-		v.Deciders = append(v.Deciders, views.DeciderView{Name: p.Username, Why: i18n.T(ctx, "may approve in {environment}", "environment", views.EnvName(ctx, t.Environment))})
+		v.Deciders = append(v.Deciders, views.DeciderView{Name: p.Username, Why: i18n.T(ctx, "may approve in {environment}", "environment", ui.EnvName(ctx, string(t.Environment)))})
 	}
 	if t.Own {
 		v.Deciders = append(v.Deciders, views.DeciderView{Name: actor(r).Username, Why: i18n.T(ctx, "you asked for it"), Locked: true})

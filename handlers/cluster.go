@@ -183,13 +183,13 @@ func clusterFacts(ctx context.Context, now time.Time, c cluster.Cluster) []views
 		{Label: i18n.T(ctx, "Nodes"), Value: nodesText(ctx, c)},
 		{Label: i18n.T(ctx, "Storage"), Value: storageClasses(ctx, c.StorageClasses)},
 		{Label: i18n.T(ctx, "Takes new VMs"), Value: yesNo(ctx, c.Enabled)},
-		{Label: i18n.T(ctx, "Added"), Value: c.CreatedBy + i18n.T(ctx, ", ") + ui.Relative(c.CreatedAt, now)},
+		{Label: i18n.T(ctx, "Added"), Value: c.CreatedBy + i18n.T(ctx, ", ") + ui.Relative(ctx, c.CreatedAt, now)},
 	}
 	if c.AnsweredAt != nil {
-		facts = append(facts, views.Fact{Label: i18n.T(ctx, "Last answer"), Value: ui.Relative(*c.AnsweredAt, now)})
+		facts = append(facts, views.Fact{Label: i18n.T(ctx, "Last answer"), Value: ui.Relative(ctx, *c.AnsweredAt, now)})
 	}
 	if c.CredentialExpiresAt != nil {
-		facts = append(facts, views.Fact{Label: i18n.T(ctx, "Credential ends"), Value: ui.Relative(*c.CredentialExpiresAt, now)})
+		facts = append(facts, views.Fact{Label: i18n.T(ctx, "Credential ends"), Value: ui.Relative(ctx, *c.CredentialExpiresAt, now)})
 	}
 	return facts
 }
@@ -508,7 +508,7 @@ func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected b
 		v.Text += i18n.T(r.Context(), ", as {subject}", "subject", c.Subject)
 	}
 	if c.ExpiresAt != nil {
-		v.Text += i18n.T(r.Context(), ", ends {when}", "when", ui.Relative(*c.ExpiresAt, now))
+		v.Text += i18n.T(r.Context(), ", ends {when}", "when", ui.Relative(r.Context(), *c.ExpiresAt, now))
 		v.Warn = c.ExpiresAt.Sub(now) < expiryNotice
 	}
 	return v
@@ -562,7 +562,7 @@ subjects:
 func environmentOptions(ctx context.Context, chosen string) []ui.Option {
 	options := []ui.Option{{Label: i18n.T(ctx, "Choose"), Selected: chosen == ""}}
 	for _, e := range domain.Environments() {
-		options = append(options, ui.Option{Value: string(e), Label: views.EnvName(ctx, e), Selected: string(e) == chosen})
+		options = append(options, ui.Option{Value: string(e), Label: ui.EnvName(ctx, string(e)), Selected: string(e) == chosen})
 	}
 	return options
 }

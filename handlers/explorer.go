@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -35,7 +36,7 @@ func (s *Server) showExplorer(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	sh, err := s.shell(r, "Explorer", "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Explorer"), "explorer")
 	if err != nil {
 		return err
 	}
@@ -227,11 +228,11 @@ func attentionRow(r *http.Request, m system.TreeVM) views.Attention {
 		Status: vmStatus(r.Context(), m.State, m.Problem, "", nil), Name: m.Name, Href: paths.VM(m.ID), Env: string(m.Environment),
 	}
 	if m.Problem.IsZero() {
-		a.Fact = sentence(a.Status.Label)
+		a.Fact = i18n.Sentence(i18n.T(r.Context(), a.Status.Label))
 		return a
 	}
 	e := message(r, m.Problem.Code, m.Problem.Params)
-	a.Fact, a.Next = strings.TrimSpace(e.What+" "+e.Why), e.Next
+	a.Fact, a.Next = i18n.Message{What: e.What, Why: e.Why}.Text(), e.Next
 	return a
 }
 

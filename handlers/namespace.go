@@ -98,7 +98,7 @@ func (s *Server) namespaceForm(w http.ResponseWriter, r *http.Request, form name
 		Clusters: []ui.Option{{Label: i18n.T(r.Context(), "Choose a cluster"), Selected: form.Cluster == ""}},
 	}
 	for _, c := range clusters.Items {
-		v.Clusters = append(v.Clusters, ui.Option{Value: c.ID, Label: c.Name + " · " + views.EnvName(r.Context(), c.Environment), Selected: c.ID == form.Cluster})
+		v.Clusters = append(v.Clusters, ui.Option{Value: c.ID, Label: c.Name + " · " + ui.EnvName(r.Context(), string(c.Environment)), Selected: c.ID == form.Cluster})
 	}
 	sh, err := s.shell(r, i18n.T(r.Context(), "Register namespace"), "namespaces")
 	if err != nil {

@@ -194,12 +194,12 @@ func candidateText(r *http.Request, c cluster.Candidate) string {
 	case c.Refusal == nil:
 		return i18n.TN(r.Context(), c.VMs, "healthy, {n} VM", "healthy, {n} VMs")
 	case c.Refusal.Code == apperr.ErrEnvironmentMismatch:
-		return i18n.T(r.Context(), "takes {environment} VMs only", "environment", views.EnvName(r.Context(), c.Environment))
+		return i18n.T(r.Context(), "takes {environment} VMs only", "environment", ui.EnvName(r.Context(), string(c.Environment)))
 	case c.Refusal.Code == apperr.ErrNamespaceMissing:
 		return i18n.T(r.Context(), "the namespace {namespace} is not registered there", "namespace", c.Refusal.Params["namespace"])
 	}
 	params := with(c.Refusal.Params, "cluster", nil) // the name stands beside it
-	return lowerFirst(withoutStop(message(r, c.Refusal.Code, params).What))
+	return lowerFirst(i18n.Phrase(message(r, c.Refusal.Code, params).What))
 }
 
 // policyText says in a sentence what a policy wants. The policies of the
@@ -208,7 +208,7 @@ func policyText(ctx context.Context, name string, op domain.Operation, e domain.
 	var text string
 	switch {
 	case needs && op.Power():
-		text = i18n.T(ctx, "Switching a VM in {environment} needs one yes from somebody else.", "environment", views.EnvName(ctx, e))
+		text = i18n.T(ctx, "Switching a VM in {environment} needs one yes from somebody else.", "environment", ui.EnvName(ctx, string(e)))
 	case needs && op == domain.OpDelete:
 		text = i18n.T(ctx, "Deleting a VM needs one yes from somebody else.")
 	case needs:
@@ -338,10 +338,10 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 		Self: paths.Request(t.Number), Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment,
 		System: t.System, Service: t.Service, ServiceHref: paths.Service(t.ServiceID), Requester: t.Requester, Own: t.Own,
 		SubmittedAt: t.CreatedAt, Spec: specLines(r.Context(), t), Approved: t.ClusterID != "",
-		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(t.Waited),
+		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(r.Context(), t.Waited),
 	}
 	if t.Worked > 0 {
-		v.Worked = ui.Age(t.Worked)
+		v.Worked = ui.Age(r.Context(), t.Worked)
 	}
 	for _, m := range t.VMs {
 		if m.State == domain.StateRunning {

@@ -88,7 +88,7 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 	operates := actor(r).OperatesSystem(sv.SystemID)
 	v := views.ServiceView{
 		ID: sv.ID, Name: sv.Name, SystemID: sv.SystemID, System: sv.System, Env: string(sv.Environment),
-		Facts: i18n.T(r.Context(), "Namespace {namespace} · made by {name} {when}", "namespace", sv.Namespace, "name", sv.CreatedBy, "when", ui.Relative(sv.CreatedAt, s.now())),
+		Facts: i18n.T(r.Context(), "Namespace {namespace} · made by {name} {when}", "namespace", sv.Namespace, "name", sv.CreatedBy, "when", ui.Relative(r.Context(), sv.CreatedAt, s.now())),
 		State: string(filter.Health), Query: filter.Query, NextName: sv.NextNames(1)[0], Here: r.URL.RequestURI(),
 		CanRequest: operates, CanEdit: operates,
 	}
@@ -261,5 +261,5 @@ func keepChosen(s *Server, r *http.Request, options []ui.Option, chosen string) 
 }
 
 func serviceLabel(ctx context.Context, sv service.View) string {
-	return sv.System + " / " + sv.Name + " · " + views.EnvName(ctx, sv.Environment)
+	return sv.System + " / " + sv.Name + " · " + ui.EnvName(ctx, string(sv.Environment))
 }

@@ -2,10 +2,10 @@ package handlers
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -21,14 +21,12 @@ import (
 // with a problem is not shown as well.
 func vmStatus(ctx context.Context, state domain.VMState, problem domain.Problem, cluster domain.ClusterStatus, answered *time.Time) ui.StatusView {
 	v := views.VMState(state)
-	v.Label = i18n.T(ctx, v.Label)
 	switch {
 	case cluster == domain.ClusterUnreachable && seenByCluster(state):
-		was := lowerFirst(v.Label)
+		was := lowerFirst(i18n.T(ctx, v.Label))
+		v.Label = i18n.T(ctx, "Was {state}", "state", was)
 		if answered != nil {
 			v.Label = i18n.T(ctx, "Was {state}, {time}", "state", was, "time", answered.UTC().Format("15:04"))
-		} else {
-			v.Label = i18n.T(ctx, "Was {state}", "state", was)
 		}
 		v.Role, v.Glyph = ui.Idle, "unknown"
 	case !problem.IsZero() && state.Health() != domain.HealthBad && state != domain.StateDeleted:
@@ -40,7 +38,7 @@ func vmStatus(ctx context.Context, state domain.VMState, problem domain.Problem,
 
 // needsAttention adds to a state that somebody should look.
 func needsAttention(ctx context.Context, state string) string {
-	return i18n.T(ctx, "{state}, needs attention", "state", state)
+	return i18n.T(ctx, "{state}, needs attention", "state", i18n.T(ctx, state))
 }
 
 // seenByCluster says that the state was read from a cluster, and so gets old.
@@ -51,13 +49,12 @@ func seenByCluster(s domain.VMState) bool {
 // creation is the state of a ticket that makes several VMs, counted.
 func creation(ctx context.Context, status domain.TicketStatus, total, running, failed int) ui.StatusView {
 	v := views.TicketState(status)
-	v.Label = i18n.T(ctx, v.Label)
 	switch {
 	case total == 0:
 	case status == domain.TicketExecuting:
-		v.Label = i18n.T(ctx, "Creating, {running} of {n} running", "running", running, "n", total)
+		v.Label = i18n.T(ctx, "Creating, {running} of {total} running", "running", running, "total", total)
 	case (status == domain.TicketFailed || status == domain.TicketNeedsAttention) && total > 1:
-		v.Label = i18n.T(ctx, "{running} of {n} running, {failed} failed", "running", running, "n", total, "failed", failed)
+		v.Label = i18n.T(ctx, "{running} of {total} running, {failed} failed", "running", running, "total", total, "failed", failed)
 	}
 	return v
 }
@@ -69,22 +66,49 @@ func message(r *http.Request, code string, params map[string]any) i18n.Message {
 }
 
 func readable(ctx context.Context, params map[string]any) map[string]any {
-	state, isState := params["state"].(string)
-	operation, isOperation := params["operation"].(string)
-	if !isState && !isOperation {
-		return params
-	}
 	params = maps.Clone(params)
-	switch {
-	case slices.Contains(domain.TicketStatuses(), domain.TicketStatus(state)):
-		params["state"] = lowerFirst(i18n.T(ctx, views.TicketState(domain.TicketStatus(state)).Label))
-	case slices.Contains(domain.VMStates(), domain.VMState(state)):
-		params["state"] = lowerFirst(i18n.T(ctx, views.VMState(domain.VMState(state)).Label))
-	}
-	if slices.Contains(domain.Operations(), domain.Operation(operation)) {
-		params["operation"] = lowerFirst(i18n.T(ctx, views.OperationLabel(domain.Operation(operation))))
+	for name, v := range params {
+		word := fmt.Sprint(v)
+		switch name {
+		case "state":
+			switch {
+			case slices.Contains(domain.TicketStatuses(), domain.TicketStatus(word)):
+				params[name] = lowerFirst(i18n.T(ctx, views.TicketState(domain.TicketStatus(word)).Label))
+			case slices.Contains(domain.VMStates(), domain.VMState(word)):
+				params[name] = lowerFirst(i18n.T(ctx, views.VMState(domain.VMState(word)).Label))
+			}
+		case "operation":
+			if slices.Contains(domain.Operations(), domain.Operation(word)) {
+				params[name] = lowerFirst(i18n.T(ctx, views.OperationLabel(domain.Operation(word))))
+			}
+		case "environment", "expected":
+			params[name] = ui.EnvName(ctx, word)
+		case "role":
+			if role := roleWord(ctx, domain.Role(word)); role != "" {
+				params[name] = lowerFirst(role)
+			}
+		}
 	}
 	return params
+}
+
+// roleWord is a role in the reader's language, "" for none.
+func roleWord(ctx context.Context, role domain.Role) string {
+	switch role {
+	case domain.RoleAdmin:
+		return i18n.T(ctx, "Platform admin")
+	case domain.RoleApprover:
+		return i18n.T(ctx, "Approver")
+	case domain.RoleAuditor:
+		return i18n.T(ctx, "Auditor")
+	case domain.RoleOwner:
+		return i18n.T(ctx, "Owner")
+	case domain.RoleMaintainer:
+		return i18n.T(ctx, "Maintainer")
+	case domain.RoleViewer:
+		return i18n.T(ctx, "Viewer")
+	}
+	return ""
 }
 
 // problemText is a problem in one line, "" when there is none.
@@ -114,15 +138,4 @@ func lowerFirst(s string) string {
 func upperFirst(s string) string {
 	r, n := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(r)) + s[n:]
-}
-
-// withoutStop takes the full stop off a sentence that becomes a part of another.
-func withoutStop(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, "."), "。") }
-
-// sentence ends a text with a full stop.
-func sentence(s string) string {
-	if s == "" || strings.HasSuffix(s, ".") {
-		return s
-	}
-	return s + "."
 }

@@ -87,7 +87,7 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 func vmFacts(ctx context.Context, m vm.View, now time.Time) string {
 	facts := []string{m.Template, m.Size, m.Cluster}
 	if m.StartedAt != nil && m.State.Health() == domain.HealthOK {
-		facts = append(facts, i18n.T(ctx, "up {time}", "time", ui.Age(now.Sub(*m.StartedAt))))
+		facts = append(facts, i18n.T(ctx, "up {time}", "time", ui.Age(ctx, now.Sub(*m.StartedAt))))
 	}
 	return strings.Join(slices.DeleteFunc(facts, func(f string) bool { return f == "" }), " · ")
 }
@@ -165,7 +165,7 @@ func eventTitle(ctx context.Context, e vm.Event) string {
 	words := eventWords[e.Operation]
 	switch {
 	case e.NeedsAttention:
-		return needsAttention(ctx, i18n.T(ctx, words[0]))
+		return needsAttention(ctx, words[0])
 	case e.Status == domain.EventCompleted:
 		return i18n.T(ctx, words[1])
 	case e.Status == domain.EventFailed:

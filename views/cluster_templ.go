@@ -160,7 +160,7 @@ func (p Preflight) summary(ctx context.Context) string {
 func (v ClustersView) facts(ctx context.Context) string {
 	if v.CheckEvery > 0 {
 		return trn(ctx, v.Total, "{n} cluster, checked every {time}. Requests go only to healthy ones.",
-			"{n} clusters, checked every {time}. Requests go only to healthy ones.", "time", ui.Age(v.CheckEvery))
+			"{n} clusters, checked every {time}. Requests go only to healthy ones.", "time", ui.Age(ctx, v.CheckEvery))
 	}
 	return trn(ctx, v.Total, "{n} cluster. Requests go only to healthy ones.", "{n} clusters. Requests go only to healthy ones.")
 }

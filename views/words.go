@@ -3,7 +3,6 @@ package views
 import (
 	"context"
 
-	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
 )
 
@@ -13,15 +12,4 @@ func tr(ctx context.Context, text string, args ...any) string { return i18n.T(ct
 // trn is tr of a text with a count in it, see i18n.TN.
 func trn(ctx context.Context, n int, one, many string, args ...any) string {
 	return i18n.TN(ctx, n, one, many, args...)
-}
-
-// EnvName is an environment in the reader's language.
-func EnvName(ctx context.Context, e domain.Environment) string {
-	switch e {
-	case domain.Test:
-		return tr(ctx, "test")
-	case domain.Prod:
-		return tr(ctx, "prod")
-	}
-	return string(e)
 }

@@ -72,6 +72,9 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 		return domain.Actor{}, err
 	}
 	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
+	if u.Language != nil {
+		a.Language = *u.Language
+	}
 	for _, b := range u.Edges.Bindings {
 		binding := domain.Binding{Role: domain.Role(b.Role)}
 		if b.SystemID != nil {
