@@ -25,7 +25,12 @@ import (
 var spoken = []string{"views", "views/ui", "handlers"}
 
 // unconverted are files whose words are not translated yet.
-var unconverted = []string{}
+var unconverted = []string{
+	"handlers/account.go", "handlers/approval.go", "handlers/audit.go", "handlers/catalog.go", "handlers/cluster.go", "handlers/member.go",
+	"handlers/namespace.go", "handlers/people.go", "handlers/request.go", "handlers/service.go", "handlers/system.go", "handlers/vm.go",
+	"views/approval.templ", "views/audit.templ", "views/catalog.templ", "views/cluster.templ", "views/login.templ", "views/member.templ",
+	"views/namespace.templ", "views/people.templ", "views/request.templ", "views/service.templ", "views/system.templ", "views/vm.templ",
+}
 
 // keyed are the functions that translate, and which of their arguments are the
 // English texts; the last of these is the key.
@@ -40,18 +45,18 @@ var properNames = []string{
 }
 
 // wordless are calls whose arguments no page shows.
-var wordless = regexp.MustCompile(`(^|\.)(WriteString|Error|Errorf|ErrorContext|WarnContext|InfoContext|Log|LogAttrs|String|Any|Int|Duration|New|panic|` +
+var wordless = regexp.MustCompile(`(^|\.)(WriteString|Write|Error|Errorf|ErrorContext|WarnContext|InfoContext|Log|LogAttrs|String|Any|Int|Duration|New|panic|` +
 	`Icon|Glyph|KV|MustCompile|HasPrefix|HasSuffix|TrimSuffix|TrimPrefix|CutPrefix|CutSuffix|Contains|Cut|Set|Get|Add|Del|Values|Join|NewReplacer|Cookie|Fragment)$`)
 
 // wordlessFields are fields of view models that hold no words.
-var wordlessFields = []string{"Icon", "Glyph", "Class", "ID", "Name", "Href", "Autocomplete", "FileName", "Path"}
+var wordlessFields = []string{"Icon", "Glyph", "Class", "ID", "Name", "Href", "Autocomplete", "FileName", "Path", "Help", `"class"`}
 
 var (
 	// sentence is what looks like words for people: two words, a capitalized
 	// one, or a piece that something is joined to.
 	sentence = regexp.MustCompile(`[\p{L}’']{2,},? [\p{L}’']{2,}|^[A-Z][a-z’]+([ ,.:?…].*)?$|^[ ,:]+[\p{L}]{2,}|[\p{L}]{2,}[,:]? +$`)
-	// symbol is a header, a policy or a setting.
-	symbol      = regexp.MustCompile(`^[A-Z][\w]*(-[\w]+)+(, [A-Z][\w]*(-[\w]+)+)*$|^\{"|'self'|[a-z-]+=\(\)|max-age`)
+	// symbol is a header, a policy, a setting, markup, a class, or what a program reads.
+	symbol      = regexp.MustCompile(`^[A-Z][\w]*(-[\w]+)+(, [A-Z][\w]*(-[\w]+)+)*$|^\{"|'self'|[a-z-]+=\(\)|max-age|^<[a-z!/]|delay:|^btn( btn-[a-z]+)*$|^event: $`)
 	placeholder = regexp.MustCompile(`\{([a-z_]+)(?::bytes)?\}|<([a-z_]+)>`)
 )
 
@@ -123,7 +128,7 @@ func (w *words) template(file, name string) error {
 }
 
 func isWord(text string) bool {
-	text = strings.TrimSpace(text)
+	text = strings.Trim(text, " ·\n")
 	return strings.ContainsFunc(text, unicode.IsLetter) && !slices.Contains(properNames, text)
 }
 
@@ -139,6 +144,7 @@ func (w *words) goFile(s source) {
 			return false
 		case *ast.Field:
 			if n.Tag != nil {
+				fine[n.Tag] = true
 				tag, _ := strconv.Unquote(n.Tag.Value)
 				if label := reflect.StructTag(tag).Get("label"); label != "" {
 					w.keys[label] = pos(n.Pos())
@@ -153,8 +159,10 @@ func (w *words) goFile(s source) {
 				}
 			}
 		case *ast.KeyValueExpr:
-			if id, ok := n.Key.(*ast.Ident); ok && slices.Contains(wordlessFields, id.Name) {
-				fine[n.Value] = true
+			id, isField := n.Key.(*ast.Ident)
+			lit, isLit := n.Key.(*ast.BasicLit)
+			if isField && slices.Contains(wordlessFields, id.Name) || isLit && slices.Contains(wordlessFields, lit.Value) {
+				excuse(n.Value, fine)
 			}
 		case *ast.CallExpr:
 			name := callee(n.Fun)
@@ -165,9 +173,7 @@ func (w *words) goFile(s source) {
 				}
 			} else if wordless.MatchString(name) {
 				for _, arg := range n.Args {
-					if _, ok := arg.(*ast.BasicLit); ok {
-						fine[arg] = true
-					}
+					excuse(arg, fine)
 				}
 			}
 		case *ast.BasicLit:
@@ -180,6 +186,22 @@ func (w *words) goFile(s source) {
 			}
 		}
 		return true
+	})
+}
+
+// excuse says that the literals of an expression are no words, but for those in
+// calls, which may be.
+func excuse(e ast.Expr, fine map[ast.Node]bool) {
+	ast.Inspect(e, func(n ast.Node) bool {
+		if lit, ok := n.(*ast.BasicLit); ok {
+			fine[lit] = true
+		}
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		_, conversion := call.Fun.(*ast.ArrayType) // []byte("…")
+		return conversion
 	})
 }
 
