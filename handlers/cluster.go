@@ -1,8 +1,8 @@
 package handlers
 
 import (
-	"context"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
