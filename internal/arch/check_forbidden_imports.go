@@ -84,7 +84,7 @@ var homes = []struct{ prefix, may string }{
 	{"github.com/go-chi/chi", "handlers"},
 	{"github.com/alexedwards/scs", "handlers internal/app internal/auth"},
 	{"github.com/go-playground/validator", "handlers"},
-	{"github.com/a-h/templ", "views views/ui handlers internal/gallery"},
+	{"github.com/a-h/templ", "views views/ui handlers internal/gallery internal/arch"},
 	{"net/http", "handlers internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
 }
 
