@@ -26,8 +26,7 @@ func (s *Server) newAPI() *api.API {
 // the page that does the same.
 func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r = r.WithContext(i18n.With(r.Context(), i18n.Match(r.Header.Get("Accept-Language"))))
-		w.Header().Add("Vary", "Authorization, Cookie, Accept-Language")
+		r = spoken(w, r)
 		err := permission(o.Action).enter(actor(r))
 		if err == nil {
 			s.used(r)
@@ -41,6 +40,16 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 			s.fail(w, r, err)
 		}
 	}
+}
+
+// spoken has a program answered in the language that it asks for, before that of
+// its user.
+func spoken(w http.ResponseWriter, r *http.Request) *http.Request {
+	if accept := r.Header.Get("Accept-Language"); accept != "" {
+		r = r.WithContext(i18n.With(r.Context(), i18n.Match(accept)))
+	}
+	w.Header().Set("Content-Language", lang(r))
+	return r
 }
 
 func (s *Server) answerAPI(w http.ResponseWriter, r *http.Request, a *api.API, o api.Operation) error {
@@ -85,8 +94,7 @@ func (s *Server) document(kind string, text func() ([]byte, error)) http.Handler
 
 // problem answers a program with an error (RFC 9457).
 func (s *Server) problem(w http.ResponseWriter, r *http.Request, e *apperr.AppError, err error, status int) {
-	ctx := i18n.With(r.Context(), i18n.Match(r.Header.Get("Accept-Language")))
-	r = r.WithContext(ctx)
+	r = spoken(w, r)
 	params := e.Params
 	if e.Code == apperr.ErrInternal {
 		params = with(nil, "request", requestID(r))
@@ -98,7 +106,7 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, e *apperr.AppEr
 	}
 	if e.Kind() != apperr.Internal {
 		for _, f := range apperr.Fields(err) {
-			p.Errors = append(p.Errors, api.WrongField(ctx, f))
+			p.Errors = append(p.Errors, api.WrongField(r.Context(), f))
 		}
 	}
 	switch {

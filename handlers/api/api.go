@@ -176,7 +176,7 @@ func (a *API) once(ctx context.Context, actor domain.Actor, o Operation, r *http
 		_, _ = sum.Write(part)
 		_, _ = sum.Write([]byte{0})
 	}
-	deed, try, kept, err := a.Idempotency.Begin(ctx, actor, key, sum.Sum(nil))
+	deed, try, kept, err := a.Idempotency.Take(ctx, actor, key, sum.Sum(nil))
 	if err != nil {
 		return Answer{}, err
 	}

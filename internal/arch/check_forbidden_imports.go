@@ -59,13 +59,14 @@ var floors = []struct{ pkg, may string }{
 	{"handlers", "handlers/api docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster internal/usecase/idempotency " +
 		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
-	{"internal/gallery", "views views/ui views/paths static internal/domain"},
+	{"internal/gallery", "views views/ui views/paths static internal/domain internal/i18n"},
 	{"internal/app", "*"},
 	{"internal/cast", "*"},
 	{"internal/demo", "*"},
 	{"internal/bench", "*"},
 	{"internal/arch", ""},
 	{"internal/notices", ""},
+	{"internal/client", ""},
 	{"internal/arch/check", "internal/arch"},
 	{"cmd/", "*"},
 }
@@ -89,9 +90,10 @@ var homes = []struct{ prefix, may string }{
 	{"github.com/go-chi/chi", "handlers"},
 	{"github.com/alexedwards/scs", "handlers internal/app internal/auth"},
 	{"github.com/go-playground/validator", "handlers"},
-	{"github.com/a-h/templ", "views views/ui handlers internal/gallery"},
+	{"github.com/a-h/templ", "views views/ui handlers internal/gallery internal/arch"},
 	{"github.com/danielgtaylor/huma", "handlers/api"},
 	{"github.com/go-json-experiment", "handlers/api"},
+	{"github.com/oapi-codegen/runtime", "internal/client"},
 	{"net/http", "handlers handlers/api internal/client internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
 }
 

@@ -44,12 +44,12 @@ type Try struct {
 	attempt int
 }
 
-// Begin takes a key for a request, of which hash is the fingerprint. Either the
+// Take claims a key for a request, of which hash is the fingerprint. Either the
 // try is there, and the deed is to be done with the context that comes back, or
 // the answer of the time before. IDEMPOTENCY_KEY_INVALID; IDEMPOTENCY_KEY_REUSED
 // for another request, IDEMPOTENCY_KEY_IN_USE while the first is not finished,
 // IDEMPOTENCY_ANSWER_GONE when the deed is done and the answer is not kept.
-func (s *Service) Begin(ctx context.Context, actor domain.Actor, key string, hash []byte) (context.Context, *Try, *Answer, error) {
+func (s *Service) Take(ctx context.Context, actor domain.Actor, key string, hash []byte) (context.Context, *Try, *Answer, error) {
 	if !valid(key) {
 		return ctx, nil, nil, apperr.New(apperr.ErrIdempotencyKey)
 	}
