@@ -405,7 +405,7 @@ func TestAPIRefuses(t *testing.T) {
 	s := newShop(t, change)
 	c := newContract(t, s.portal)
 	own := s.objects()
-	own["{number}"] = fmt.Sprint(s.pendingTicket())
+	own["{ticket}"] = fmt.Sprint(s.pendingTicket())
 	for _, o := range api.New(api.Config{}).Operations() {
 		path := filled(o.Path, own)
 		got := c.call(s.anonymous(), o.Method, path, nil)
@@ -660,6 +660,13 @@ func TestDocumentIsFresh(t *testing.T) {
 	served := p.anonymous().get("/api/v1/openapi.json").is(http.StatusOK)
 	if served.Body != string(kept) {
 		t.Error("docs/openapi.json is stale: make generate")
+	}
+	reference, err := os.ReadFile("../docs/api-reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(api.New(api.Config{}).Reference()) != string(reference) {
+		t.Error("docs/api-reference.md is stale: make generate")
 	}
 	if yaml := p.anonymous().get("/api/v1/openapi.yaml").is(http.StatusOK); !strings.Contains(yaml.Body, "openapi: 3.1.0") {
 		t.Errorf("YAML: %.200s", yaml.Body)

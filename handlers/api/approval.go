@@ -147,13 +147,13 @@ func (a *API) approvals() []Operation {
 				return ApprovalAges{n.All, n.Over4, n.Over7}, err
 			}),
 		op(Operation{
-			ID: "getApproval", Method: "GET", Path: "/approvals/{number}", Action: "ticket.decide", Tag: tag, Summary: "A request with all that a decision needs",
+			ID: "getApproval", Method: "GET", Path: "/approvals/{ticket}", Action: "ticket.decide", Tag: tag, Summary: "A request with all that a decision needs",
 			Pages: []string{"GET /approvals/{ticket}"},
 		}, func(ctx context.Context, actor domain.Actor, in requestPath) (Approval, error) {
 			return a.approval(ctx, actor, in.Number)
 		}),
 		op(Operation{
-			ID: "decide", Method: "POST", Path: "/approvals/{number}/decision", Action: "ticket.decide", Tag: tag, Summary: "Approve or reject a request",
+			ID: "decide", Method: "POST", Path: "/approvals/{ticket}/decision", Action: "ticket.decide", Tag: tag, Summary: "Approve or reject a request",
 			Text:   "Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.",
 			Pages:  []string{"POST /approvals/{ticket}"},
 			fields: map[string]string{"template": "template_id", "size": "size_id", "disk": "disk_gib", "cluster": "cluster_id"}, Conflicts: []string{"ALREADY_DECIDED", "TICKET_CHANGED"},

@@ -217,7 +217,7 @@ type SizeOption struct {
 }
 
 type requestPath struct {
-	Number int `path:"number" minimum:"1"`
+	Number int `path:"ticket" minimum:"1" doc:"Number of the request."`
 }
 
 // numbered turns the cursor of a list into that of a list of tickets.
@@ -294,12 +294,12 @@ func (a *API) requests() []Operation {
 				}
 				return v, err
 			}),
-		op(Operation{ID: "getRequest", Method: "GET", Path: "/requests/{number}", Action: "ticket.read", Tag: tag, Summary: "One request, with all that happened to it", Pages: []string{"GET /requests/{ticket}"}},
+		op(Operation{ID: "getRequest", Method: "GET", Path: "/requests/{ticket}", Action: "ticket.read", Tag: tag, Summary: "One request, with all that happened to it", Pages: []string{"GET /requests/{ticket}"}},
 			func(ctx context.Context, actor domain.Actor, in requestPath) (Request, error) {
 				return a.request(ctx, actor, in.Number)
 			}),
 		op(Operation{
-			ID: "withdrawRequest", Method: "POST", Path: "/requests/{number}/withdraw", Action: "ticket.withdraw", Tag: tag, Summary: "Take an undecided request back",
+			ID: "withdrawRequest", Method: "POST", Path: "/requests/{ticket}/withdraw", Action: "ticket.withdraw", Tag: tag, Summary: "Take an undecided request back",
 			Pages: []string{"POST /requests/{ticket}/withdraw"}, Conflicts: []string{"ALREADY_DECIDED"},
 		}, func(ctx context.Context, actor domain.Actor, in requestPath) (Request, error) {
 			if err := a.Approval.Withdraw(ctx, actor, in.Number); err != nil {
@@ -308,7 +308,7 @@ func (a *API) requests() []Operation {
 			return a.request(ctx, actor, in.Number)
 		}),
 		op(Operation{
-			ID: "retryRequest", Method: "POST", Path: "/requests/{number}/retry", Action: "ticket.retry", Tag: tag, Summary: "Carry out again what failed", Status: http.StatusAccepted,
+			ID: "retryRequest", Method: "POST", Path: "/requests/{ticket}/retry", Action: "ticket.retry", Tag: tag, Summary: "Carry out again what failed", Status: http.StatusAccepted,
 			Text: "On the same approval.", Pages: []string{"POST /requests/{ticket}/retry"}, Conflicts: []string{"TICKET_CHANGED", "VM_BUSY"},
 		}, func(ctx context.Context, actor domain.Actor, in requestPath) (Request, error) {
 			if err := a.Approval.Retry(ctx, actor, in.Number); err != nil {

@@ -3802,8 +3802,8 @@ type ClientInterface interface {
 
 	// GetApproval A request with all that a decision needs
 	//
-	// Corresponds with GET /approvals/{number} (the `GetApproval` operationId).
-	GetApproval(ctx context.Context, number int, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /approvals/{ticket} (the `GetApproval` operationId).
+	GetApproval(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DecideWithBody Approve or reject a request
 	//
@@ -3811,8 +3811,8 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /approvals/{number}/decision (the `Decide` operationId).
-	DecideWithBody(ctx context.Context, number int, params *DecideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /approvals/{ticket}/decision (the `Decide` operationId).
+	DecideWithBody(ctx context.Context, ticket int, params *DecideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Decide Approve or reject a request
 	//
@@ -3820,8 +3820,8 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /approvals/{number}/decision (the `Decide` operationId).
-	Decide(ctx context.Context, number int, params *DecideParams, body DecideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /approvals/{ticket}/decision (the `Decide` operationId).
+	Decide(ctx context.Context, ticket int, params *DecideParams, body DecideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAudit Entries of the audit log, the newest first
 	//
@@ -4085,20 +4085,20 @@ type ClientInterface interface {
 
 	// GetRequest One request, with all that happened to it
 	//
-	// Corresponds with GET /requests/{number} (the `GetRequest` operationId).
-	GetRequest(ctx context.Context, number int, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
+	GetRequest(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RetryRequest Carry out again what failed
 	//
 	// On the same approval.
 	//
-	// Corresponds with POST /requests/{number}/retry (the `RetryRequest` operationId).
-	RetryRequest(ctx context.Context, number int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /requests/{ticket}/retry (the `RetryRequest` operationId).
+	RetryRequest(ctx context.Context, ticket int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WithdrawRequest Take an undecided request back
 	//
-	// Corresponds with POST /requests/{number}/withdraw (the `WithdrawRequest` operationId).
-	WithdrawRequest(ctx context.Context, number int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /requests/{ticket}/withdraw (the `WithdrawRequest` operationId).
+	WithdrawRequest(ctx context.Context, ticket int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Search Find VMs, services, systems and requests by name, address or number
 	//
@@ -4363,9 +4363,9 @@ func (c *Client) CountApprovals(ctx context.Context, reqEditors ...RequestEditor
 
 // GetApproval A request with all that a decision needs
 //
-// Corresponds with GET /approvals/{number} (the `GetApproval` operationId).
-func (c *Client) GetApproval(ctx context.Context, number int, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetApprovalRequest(c.Server, number)
+// Corresponds with GET /approvals/{ticket} (the `GetApproval` operationId).
+func (c *Client) GetApproval(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetApprovalRequest(c.Server, ticket)
 	if err != nil {
 		return nil, err
 	}
@@ -4382,9 +4382,9 @@ func (c *Client) GetApproval(ctx context.Context, number int, reqEditors ...Requ
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /approvals/{number}/decision (the `Decide` operationId).
-func (c *Client) DecideWithBody(ctx context.Context, number int, params *DecideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDecideRequestWithBody(c.Server, number, params, contentType, body)
+// Corresponds with POST /approvals/{ticket}/decision (the `Decide` operationId).
+func (c *Client) DecideWithBody(ctx context.Context, ticket int, params *DecideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDecideRequestWithBody(c.Server, ticket, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4401,9 +4401,9 @@ func (c *Client) DecideWithBody(ctx context.Context, number int, params *DecideP
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /approvals/{number}/decision (the `Decide` operationId).
-func (c *Client) Decide(ctx context.Context, number int, params *DecideParams, body DecideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDecideRequest(c.Server, number, params, body)
+// Corresponds with POST /approvals/{ticket}/decision (the `Decide` operationId).
+func (c *Client) Decide(ctx context.Context, ticket int, params *DecideParams, body DecideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDecideRequest(c.Server, ticket, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5076,9 +5076,9 @@ func (c *Client) PreviewRequest(ctx context.Context, params *PreviewRequestParam
 
 // GetRequest One request, with all that happened to it
 //
-// Corresponds with GET /requests/{number} (the `GetRequest` operationId).
-func (c *Client) GetRequest(ctx context.Context, number int, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetRequestRequest(c.Server, number)
+// Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
+func (c *Client) GetRequest(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRequestRequest(c.Server, ticket)
 	if err != nil {
 		return nil, err
 	}
@@ -5093,9 +5093,9 @@ func (c *Client) GetRequest(ctx context.Context, number int, reqEditors ...Reque
 //
 // On the same approval.
 //
-// Corresponds with POST /requests/{number}/retry (the `RetryRequest` operationId).
-func (c *Client) RetryRequest(ctx context.Context, number int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRetryRequestRequest(c.Server, number, params)
+// Corresponds with POST /requests/{ticket}/retry (the `RetryRequest` operationId).
+func (c *Client) RetryRequest(ctx context.Context, ticket int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetryRequestRequest(c.Server, ticket, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5108,9 +5108,9 @@ func (c *Client) RetryRequest(ctx context.Context, number int, params *RetryRequ
 
 // WithdrawRequest Take an undecided request back
 //
-// Corresponds with POST /requests/{number}/withdraw (the `WithdrawRequest` operationId).
-func (c *Client) WithdrawRequest(ctx context.Context, number int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewWithdrawRequestRequest(c.Server, number, params)
+// Corresponds with POST /requests/{ticket}/withdraw (the `WithdrawRequest` operationId).
+func (c *Client) WithdrawRequest(ctx context.Context, ticket int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawRequestRequest(c.Server, ticket, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5853,12 +5853,12 @@ func NewCountApprovalsRequest(server string) (*http.Request, error) {
 }
 
 // NewGetApprovalRequest constructs an http.Request for the GetApproval method
-func NewGetApprovalRequest(server string, number int) (*http.Request, error) {
+func NewGetApprovalRequest(server string, ticket int) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "number", number, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ticket", ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -5887,23 +5887,23 @@ func NewGetApprovalRequest(server string, number int) (*http.Request, error) {
 }
 
 // NewDecideRequest calls the generic Decide builder with application/json body
-func NewDecideRequest(server string, number int, params *DecideParams, body DecideJSONRequestBody) (*http.Request, error) {
+func NewDecideRequest(server string, ticket int, params *DecideParams, body DecideJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewDecideRequestWithBody(server, number, params, "application/json", bodyReader)
+	return NewDecideRequestWithBody(server, ticket, params, "application/json", bodyReader)
 }
 
 // NewDecideRequestWithBody constructs an http.Request for the Decide method, with any body, and a specified content type
-func NewDecideRequestWithBody(server string, number int, params *DecideParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewDecideRequestWithBody(server string, ticket int, params *DecideParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "number", number, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ticket", ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -7862,12 +7862,12 @@ func NewPreviewRequestRequestWithBody(server string, params *PreviewRequestParam
 }
 
 // NewGetRequestRequest constructs an http.Request for the GetRequest method
-func NewGetRequestRequest(server string, number int) (*http.Request, error) {
+func NewGetRequestRequest(server string, ticket int) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "number", number, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ticket", ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -7896,12 +7896,12 @@ func NewGetRequestRequest(server string, number int) (*http.Request, error) {
 }
 
 // NewRetryRequestRequest constructs an http.Request for the RetryRequest method
-func NewRetryRequestRequest(server string, number int, params *RetryRequestParams) (*http.Request, error) {
+func NewRetryRequestRequest(server string, ticket int, params *RetryRequestParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "number", number, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ticket", ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -7945,12 +7945,12 @@ func NewRetryRequestRequest(server string, number int, params *RetryRequestParam
 }
 
 // NewWithdrawRequestRequest constructs an http.Request for the WithdrawRequest method
-func NewWithdrawRequestRequest(server string, number int, params *WithdrawRequestParams) (*http.Request, error) {
+func NewWithdrawRequestRequest(server string, ticket int, params *WithdrawRequestParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "number", number, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ticket", ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -9800,8 +9800,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /approvals/{number} (the `GetApproval` operationId).
-	GetApprovalWithResponse(ctx context.Context, number int, reqEditors ...RequestEditorFn) (*GetApprovalResponse, error)
+	// Corresponds with GET /approvals/{ticket} (the `GetApproval` operationId).
+	GetApprovalWithResponse(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*GetApprovalResponse, error)
 
 	// DecideWithBodyWithResponse Approve or reject a request
 	//
@@ -9809,8 +9809,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /approvals/{number}/decision (the `Decide` operationId).
-	DecideWithBodyWithResponse(ctx context.Context, number int, params *DecideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DecideResponse, error)
+	// Corresponds with POST /approvals/{ticket}/decision (the `Decide` operationId).
+	DecideWithBodyWithResponse(ctx context.Context, ticket int, params *DecideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DecideResponse, error)
 
 	// DecideWithResponse Approve or reject a request
 	//
@@ -9818,8 +9818,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /approvals/{number}/decision (the `Decide` operationId).
-	DecideWithResponse(ctx context.Context, number int, params *DecideParams, body DecideJSONRequestBody, reqEditors ...RequestEditorFn) (*DecideResponse, error)
+	// Corresponds with POST /approvals/{ticket}/decision (the `Decide` operationId).
+	DecideWithResponse(ctx context.Context, ticket int, params *DecideParams, body DecideJSONRequestBody, reqEditors ...RequestEditorFn) (*DecideResponse, error)
 
 	// ListAuditWithResponse Entries of the audit log, the newest first
 	//
@@ -10129,8 +10129,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /requests/{number} (the `GetRequest` operationId).
-	GetRequestWithResponse(ctx context.Context, number int, reqEditors ...RequestEditorFn) (*GetRequestResponse, error)
+	// Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
+	GetRequestWithResponse(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*GetRequestResponse, error)
 
 	// RetryRequestWithResponse Carry out again what failed
 	//
@@ -10138,15 +10138,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /requests/{number}/retry (the `RetryRequest` operationId).
-	RetryRequestWithResponse(ctx context.Context, number int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*RetryRequestResponse, error)
+	// Corresponds with POST /requests/{ticket}/retry (the `RetryRequest` operationId).
+	RetryRequestWithResponse(ctx context.Context, ticket int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*RetryRequestResponse, error)
 
 	// WithdrawRequestWithResponse Take an undecided request back
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /requests/{number}/withdraw (the `WithdrawRequest` operationId).
-	WithdrawRequestWithResponse(ctx context.Context, number int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*WithdrawRequestResponse, error)
+	// Corresponds with POST /requests/{ticket}/withdraw (the `WithdrawRequest` operationId).
+	WithdrawRequestWithResponse(ctx context.Context, ticket int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*WithdrawRequestResponse, error)
 
 	// SearchWithResponse Find VMs, services, systems and requests by name, address or number
 	//
@@ -13502,9 +13502,9 @@ func (c *ClientWithResponses) CountApprovalsWithResponse(ctx context.Context, re
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /approvals/{number} (the `GetApproval` operationId).
-func (c *ClientWithResponses) GetApprovalWithResponse(ctx context.Context, number int, reqEditors ...RequestEditorFn) (*GetApprovalResponse, error) {
-	rsp, err := c.GetApproval(ctx, number, reqEditors...)
+// Corresponds with GET /approvals/{ticket} (the `GetApproval` operationId).
+func (c *ClientWithResponses) GetApprovalWithResponse(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*GetApprovalResponse, error) {
+	rsp, err := c.GetApproval(ctx, ticket, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -13517,9 +13517,9 @@ func (c *ClientWithResponses) GetApprovalWithResponse(ctx context.Context, numbe
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /approvals/{number}/decision (the `Decide` operationId).
-func (c *ClientWithResponses) DecideWithBodyWithResponse(ctx context.Context, number int, params *DecideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DecideResponse, error) {
-	rsp, err := c.DecideWithBody(ctx, number, params, contentType, body, reqEditors...)
+// Corresponds with POST /approvals/{ticket}/decision (the `Decide` operationId).
+func (c *ClientWithResponses) DecideWithBodyWithResponse(ctx context.Context, ticket int, params *DecideParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DecideResponse, error) {
+	rsp, err := c.DecideWithBody(ctx, ticket, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -13532,9 +13532,9 @@ func (c *ClientWithResponses) DecideWithBodyWithResponse(ctx context.Context, nu
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /approvals/{number}/decision (the `Decide` operationId).
-func (c *ClientWithResponses) DecideWithResponse(ctx context.Context, number int, params *DecideParams, body DecideJSONRequestBody, reqEditors ...RequestEditorFn) (*DecideResponse, error) {
-	rsp, err := c.Decide(ctx, number, params, body, reqEditors...)
+// Corresponds with POST /approvals/{ticket}/decision (the `Decide` operationId).
+func (c *ClientWithResponses) DecideWithResponse(ctx context.Context, ticket int, params *DecideParams, body DecideJSONRequestBody, reqEditors ...RequestEditorFn) (*DecideResponse, error) {
+	rsp, err := c.Decide(ctx, ticket, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14089,9 +14089,9 @@ func (c *ClientWithResponses) PreviewRequestWithResponse(ctx context.Context, pa
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /requests/{number} (the `GetRequest` operationId).
-func (c *ClientWithResponses) GetRequestWithResponse(ctx context.Context, number int, reqEditors ...RequestEditorFn) (*GetRequestResponse, error) {
-	rsp, err := c.GetRequest(ctx, number, reqEditors...)
+// Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
+func (c *ClientWithResponses) GetRequestWithResponse(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*GetRequestResponse, error) {
+	rsp, err := c.GetRequest(ctx, ticket, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14104,9 +14104,9 @@ func (c *ClientWithResponses) GetRequestWithResponse(ctx context.Context, number
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /requests/{number}/retry (the `RetryRequest` operationId).
-func (c *ClientWithResponses) RetryRequestWithResponse(ctx context.Context, number int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*RetryRequestResponse, error) {
-	rsp, err := c.RetryRequest(ctx, number, params, reqEditors...)
+// Corresponds with POST /requests/{ticket}/retry (the `RetryRequest` operationId).
+func (c *ClientWithResponses) RetryRequestWithResponse(ctx context.Context, ticket int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*RetryRequestResponse, error) {
+	rsp, err := c.RetryRequest(ctx, ticket, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14117,9 +14117,9 @@ func (c *ClientWithResponses) RetryRequestWithResponse(ctx context.Context, numb
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /requests/{number}/withdraw (the `WithdrawRequest` operationId).
-func (c *ClientWithResponses) WithdrawRequestWithResponse(ctx context.Context, number int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*WithdrawRequestResponse, error) {
-	rsp, err := c.WithdrawRequest(ctx, number, params, reqEditors...)
+// Corresponds with POST /requests/{ticket}/withdraw (the `WithdrawRequest` operationId).
+func (c *ClientWithResponses) WithdrawRequestWithResponse(ctx context.Context, ticket int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*WithdrawRequestResponse, error) {
+	rsp, err := c.WithdrawRequest(ctx, ticket, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

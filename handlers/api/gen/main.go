@@ -1,4 +1,7 @@
-// Command gen prints the OpenAPI document, for docs/openapi.json.
+// Command gen writes what is made of the API's operations: the OpenAPI document
+// and its reference for people.
+//
+//	go run ./handlers/api/gen
 package main
 
 import (
@@ -9,9 +12,13 @@ import (
 )
 
 func main() {
-	text, err := api.New(api.Config{}).JSON()
+	a := api.New(api.Config{})
+	text, err := a.JSON()
 	if err == nil {
-		_, err = os.Stdout.Write(text)
+		err = os.WriteFile("docs/openapi.json", text, 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile("docs/api-reference.md", a.Reference(), 0o644)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
