@@ -136,7 +136,7 @@ func (s *Server) namespaceDelete(w http.ResponseWriter, r *http.Request, err err
 			return err
 		}
 		m := message(r, e.Code, e.Params)
-		status, refused = statusOf(e), m.Why+" "+m.Next
+		status, refused = statusOf(e), i18n.Message{Why: m.Why, Next: m.Next}.Text()
 	}
 	n, err := s.Clusters.GetNamespace(r.Context(), actor(r), param(r, "namespace"))
 	if err != nil {

@@ -169,7 +169,7 @@ func missing(r *http.Request, form requestForm, wrong apperr.List) string {
 		case e.Code == apperr.ErrRequired:
 			empty = append(empty, lowerFirst(name))
 		default:
-			bad = append(bad, name+": "+i18n.Field(lang(r), e.Code, name, readable(r.Context(), e.Params)))
+			bad = append(bad, name+i18n.T(r.Context(), ": ")+i18n.Field(lang(r), e.Code, name, readable(r.Context(), e.Params)))
 		}
 	}
 	if len(empty) > 0 {
@@ -219,7 +219,7 @@ func policyText(ctx context.Context, name string, op domain.Operation, e domain.
 	if matrix := string(e) + "-" + strings.ToLower(string(op)); name == "" || name == matrix || name == "default" {
 		return text
 	}
-	return text + " " + i18n.T(ctx, "Policy: {name}.", "name", name)
+	return i18n.Message{What: text, Why: i18n.T(ctx, "Policy: {name}.", "name", name)}.Text()
 }
 
 func usernames(people []account.Person) []string {

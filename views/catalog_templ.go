@@ -1248,7 +1248,7 @@ func TemplateForm(s Shell, v TemplateFormView) templ.Component {
 func (v TemplateFormView) cloudInitHint(ctx context.Context) string {
 	hint := tr(ctx, "A cloud-config in YAML. It is stored sealed and never shown again. Shepherd adds the requester's SSH keys.")
 	if v.HadCloudInit {
-		hint = tr(ctx, "The version before has first-boot data. It is sealed and is not copied: paste it again.") + " " + hint
+		hint = i18n.Message{What: tr(ctx, "The version before has first-boot data. It is sealed and is not copied: paste it again."), Why: hint}.Text()
 	}
 	return hint
 }

@@ -150,11 +150,11 @@ func (p Preflight) summary(ctx context.Context) string {
 	if x := n[domain.CheckNotRun]; x > 0 {
 		parts = append(parts, tr(ctx, "{n} not run", "n", x))
 	}
-	text := strings.Join(parts, tr(ctx, ", ")) + tr(ctx, ".")
+	text := i18n.Message{What: i18n.Sentence(strings.Join(parts, tr(ctx, ", ")))}
 	if p.Took > 0 {
-		text += " " + tr(ctx, "Took {seconds} s.", "seconds", fmt.Sprintf("%.1f", p.Took.Seconds()))
+		text.Why = tr(ctx, "Took {seconds} s.", "seconds", fmt.Sprintf("%.1f", p.Took.Seconds()))
 	}
-	return text
+	return text.Text()
 }
 
 func (v ClustersView) facts(ctx context.Context) string {
