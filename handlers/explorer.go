@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -43,7 +44,7 @@ func (s *Server) showExplorer(w http.ResponseWriter, r *http.Request) error {
 
 // namespaceCount is how many namespaces the actor could make a system in.
 func (s *Server) namespaceCount(r *http.Request) (int, error) {
-	if !actor(r).CreatesSystems() {
+	if !mayOn(r, domain.SystemCreate) {
 		return 0, nil
 	}
 	list, err := s.Systems.Namespaces(r.Context(), actor(r))

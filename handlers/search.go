@@ -35,33 +35,32 @@ func (s *Server) showSearch(w http.ResponseWriter, r *http.Request) error {
 // that people look for it by.
 type place struct {
 	title, also, href string
-	permission        permission
-	admins            bool // only admins may do it; others may learn of it
+	action            domain.Action
 }
 
 var (
 	pages = []place{
-		{"Home", "start overview", paths.Home, "home.read", false},
-		{"Explorer", "tree systems services", paths.Explorer, "system.read", false},
-		{"Requests", "tickets orders", paths.Requests, "ticket.read", false},
-		{"Approvals", "queue decide tickets", paths.Approvals, "ticket.decide", false},
-		{"Clusters", "kubeconfig health", paths.Clusters, "cluster.read", false},
-		{"Namespaces", "environments", paths.Namespaces, "namespace.read", false},
-		{"Templates and sizes", "catalog images", paths.Catalog, "catalog.read", false},
-		{"People", "users accounts roles members", paths.People, "person.read", false},
-		{"Trends", "charts history capacity waiting", paths.Trends, "trends.read", false},
-		{"Audit log", "records history", paths.Audit, "audit.read", false},
-		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
-		{"Docs", "guides help documentation manual", paths.Docs, "docs.read", false},
+		{"Home", "start overview", paths.Home, domain.HomeRead},
+		{"Explorer", "tree systems services", paths.Explorer, domain.SystemList},
+		{"Requests", "tickets orders", paths.Requests, domain.TicketList},
+		{"Approvals", "queue decide tickets", paths.Approvals, domain.TicketQueue},
+		{"Clusters", "kubeconfig health", paths.Clusters, domain.ClusterList},
+		{"Namespaces", "environments", paths.Namespaces, domain.NamespaceList},
+		{"Templates and sizes", "catalog images", paths.Catalog, domain.CatalogRead},
+		{"People", "users accounts roles members", paths.People, domain.PersonRead},
+		{"Trends", "charts history capacity waiting", paths.Trends, domain.TrendsRead},
+		{"Audit log", "records history", paths.Audit, domain.AuditRead},
+		{"Notifications", "inbox messages", paths.Notifications, domain.NotificationRead},
+		{"Docs", "guides help documentation manual", paths.Docs, domain.DocsRead},
 	}
 	actions = []place{
-		{"Request VM", "new create machine order", paths.NewRequest, "ticket.create", false},
-		{"New system", "create make", paths.NewSystem, "system.create", false},
-		{"Add cluster", "new upload kubeconfig", paths.NewCluster, "cluster.create", true},
-		{"Invite somebody", "new user account person people", paths.NewPerson, "person.create", false},
-		{"New template", "create image catalog", paths.NewTemplate, "catalog.create", false},
-		{"New size", "create instance catalog", paths.NewSize, "catalog.create", false},
-		{"Register namespace", "new add", paths.NewNamespace, "namespace.create", true},
+		{"Request VM", "new create machine order", paths.NewRequest, domain.TicketCreate},
+		{"New system", "create make", paths.NewSystem, domain.SystemCreate},
+		{"Add cluster", "new upload kubeconfig", paths.NewCluster, domain.ClusterCreate},
+		{"Invite somebody", "new user account person people", paths.NewPerson, domain.PersonCreate},
+		{"New template", "create image catalog", paths.NewTemplate, domain.CatalogCreate},
+		{"New size", "create instance catalog", paths.NewSize, domain.CatalogCreate},
+		{"Register namespace", "new add", paths.NewNamespace, domain.NamespaceCreate},
 	}
 )
 
@@ -75,7 +74,7 @@ func places(a domain.Actor, query string) []views.SearchGroup {
 	}{{"actions", "Actions", actions}, {"pages", "Pages", pages}} {
 		group := views.SearchGroup{ID: g.id, Title: g.title}
 		for _, p := range g.list {
-			if p.permission.enter(a) == nil && (a.IsAdmin() || !p.admins) && means(p, query) {
+			if domain.Can(a, p.action, domain.Object{}) && means(p, query) {
 				group.Items = append(group.Items, views.SearchItem{Href: p.href, Title: p.title})
 			}
 		}

@@ -81,7 +81,7 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	operates := actor(r).OperatesSystem(sv.SystemID)
+	operates := may(r, domain.VMCreate, sv.SystemID, sv.Environment)
 	v := views.ServiceView{
 		ID: sv.ID, Name: sv.Name, SystemID: sv.SystemID, System: sv.System, Env: string(sv.Environment),
 		Facts: fmt.Sprintf("Namespace %s · made by %s %s", sv.Namespace, sv.CreatedBy, ui.Relative(sv.CreatedAt, s.now())),
@@ -147,9 +147,6 @@ func (s *Server) updateService(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) serviceDocs(w http.ResponseWriter, r *http.Request, sv service.View, form docsForm, conflict string, err error) error {
-	if !actor(r).OperatesSystem(sv.SystemID) {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	errs, status, err := rejected(r, form, err)
 	if err != nil {
 		return err
@@ -196,9 +193,6 @@ func (s *Server) deleteServicePage(w http.ResponseWriter, r *http.Request, form 
 	sv, err := s.Services.Get(r.Context(), actor(r), param(r, "service"))
 	if err != nil {
 		return err
-	}
-	if !actor(r).OperatesSystem(sv.SystemID) {
-		return apperr.New(apperr.ErrForbidden)
 	}
 	children, err := s.Services.VMs(r.Context(), actor(r), sv.ID, service.VMFilter{}, listing.Page{Limit: shownChildren})
 	if err != nil {
