@@ -39,6 +39,7 @@ func (s *Server) routes() []route {
 		{get, "/setup/{token}", domain.Open, nil, s.showSetup},
 		{post, "/setup/{token}", domain.Open, nil, s.setup},
 		{post, paths.Theme, domain.Open, nil, s.setTheme},
+		{post, paths.Language, domain.Open, nil, s.setLanguage},
 
 		{get, paths.Explorer, domain.SystemList, nil, s.showExplorer},
 		{get, paths.NewSystem, domain.SystemCreate, nil, s.newSystem},
@@ -138,7 +139,7 @@ func isUpload(r *http.Request) bool { return r.Method == post && r.URL.Path == p
 // Router answers everything on the portal's port.
 func (s *Server) Router() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, s.clientIP, s.observe, s.harden, s.rescue)
+	r.Use(identify, speak, s.clientIP, s.observe, s.harden, s.rescue)
 	r.Get(static.Prefix+"{name}", staticFile)
 	r.Head(static.Prefix+"{name}", staticFile)
 	r.Get("/healthz", healthz)
