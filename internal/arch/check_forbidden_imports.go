@@ -38,7 +38,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/usecase/listing", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/usecase/access", "ent/ internal/database internal/domain internal/pkg/errors"},
 	{"internal/usecase/audit", base + " internal/crypto"},
-	{"internal/usecase/account", base + " internal/auth"},
+	{"internal/usecase/account", base + " internal/auth internal/notify"},
 	{"internal/usecase/catalog", base + " internal/crypto"},
 	{"internal/usecase/system", base},
 	{"internal/usecase/service", base + " internal/usecase/system"},

@@ -26,6 +26,9 @@ const (
 	SystemDelete Action = "system.delete"
 	MemberCreate Action = "member.create"
 	MemberDelete Action = "member.delete"
+	// MemberExplain is to ask why a member may do what he may.
+	MemberExplain  Action = "member.explain"
+	SystemTransfer Action = "system.transfer"
 
 	ServiceRead   Action = "service.read"
 	ServiceCreate Action = "service.create"
@@ -125,13 +128,15 @@ var rules = map[Action]rule{
 	NotificationUpdate: {scope: ScopeRequest, all: true},
 	SessionEnd:         {scope: ScopeRead, person: true, all: true},
 
-	SystemList:   {scope: ScopeRead, all: true},
-	SystemRead:   {scope: ScopeRead, roles: everyRole, shows: SystemRead},
-	SystemCreate: {scope: ScopeRequest, all: true, maker: true},
-	SystemUpdate: {scope: ScopeRequest, roles: owners, shows: SystemRead},
-	SystemDelete: {scope: ScopeRequest, roles: owners, shows: SystemRead},
-	MemberCreate: {scope: ScopeRequest, roles: owners, shows: SystemRead},
-	MemberDelete: {scope: ScopeRequest, roles: owners, shows: SystemRead},
+	SystemList:     {scope: ScopeRead, all: true},
+	SystemRead:     {scope: ScopeRead, roles: everyRole, shows: SystemRead},
+	SystemCreate:   {scope: ScopeRequest, all: true, maker: true},
+	SystemUpdate:   {scope: ScopeRequest, roles: owners, shows: SystemRead},
+	SystemDelete:   {scope: ScopeRequest, roles: owners, shows: SystemRead},
+	MemberCreate:   {scope: ScopeRequest, roles: owners, shows: SystemRead},
+	MemberDelete:   {scope: ScopeRequest, roles: owners, shows: SystemRead},
+	MemberExplain:  {scope: ScopeRead, roles: owners, shows: SystemRead},
+	SystemTransfer: {scope: ScopeRequest, roles: owners, shows: SystemRead},
 
 	ServiceRead:   {scope: ScopeRead, roles: everyRole, shows: ServiceRead},
 	ServiceCreate: {scope: ScopeRequest, roles: operators, shows: SystemRead},

@@ -19,15 +19,17 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
-// Service holds the rules of accounts. Both fields must be set.
+// Service holds the rules of accounts. DB and Local must be set.
 type Service struct {
-	DB    *database.DB
-	Local *auth.Local // checks and hashes passwords
+	DB     *database.DB
+	Local  *auth.Local                 // checks and hashes passwords
+	Notify notify.NotificationProvider // nil: into the inbox only
 }
 
 // Person is somebody with an account.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -44,6 +45,10 @@ type InGroup struct {
 
 // People lists everybody by user name. Admins only.
 func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.Page) (listing.Of[Member], error) {
+	return s.people(ctx, actor, page)
+}
+
+func (s *Service) people(ctx context.Context, actor domain.Actor, page listing.Page, where ...predicate.User) (listing.Of[Member], error) {
 	if err := access.Check(actor, domain.PersonRead, domain.Object{}); err != nil {
 		return listing.Of[Member]{}, err
 	}
@@ -51,7 +56,7 @@ func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.P
 	if err != nil {
 		return listing.Of[Member]{}, err
 	}
-	rows, err := s.DB.Ent.User.Query().Where(user.UsernameGT(after)).Order(ent.Asc(user.FieldUsername)).
+	rows, err := s.DB.Ent.User.Query().Where(append(where, user.UsernameGT(after))...).Order(ent.Asc(user.FieldUsername)).
 		Limit(page.Size() + 1).WithBindings(withSystem).WithMemberships(withGroup).All(ctx)
 	if err != nil {
 		return listing.Of[Member]{}, database.Classify(err)

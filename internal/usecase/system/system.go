@@ -284,6 +284,48 @@ func (s *Service) Members(ctx context.Context, actor domain.Actor, id string) ([
 	return list, nil
 }
 
+// GroupRole is a role that a group has in a system.
+type GroupRole struct {
+	ID, Name string
+	Role     domain.Role
+}
+
+// Groups lists which groups have a role in the system, by name.
+func (s *Service) Groups(ctx context.Context, actor domain.Actor, id string) ([]GroupRole, error) {
+	if _, err := s.Get(ctx, actor, id); err != nil {
+		return nil, err
+	}
+	rows, err := s.DB.Ent.RoleBinding.Query().Where(rolebinding.SystemID(uuid.MustParse(id)), rolebinding.GroupIDNotNil()).
+		WithGroup().Order(rolebinding.ByID()).Limit(maxMembers).All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	list := make([]GroupRole, 0, len(rows))
+	for _, b := range rows {
+		list = append(list, GroupRole{ID: b.Edges.Group.ID.String(), Name: b.Edges.Group.Name, Role: domain.Role(b.Role)})
+	}
+	slices.SortFunc(list, func(a, b GroupRole) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(string(a.Role), string(b.Role)))
+	})
+	return list, nil
+}
+
+// Named lists the systems of a name that the actor sees: one for each namespace.
+func (s *Service) Named(ctx context.Context, actor domain.Actor, name string) ([]System, error) {
+	if !domain.ValidName(name) {
+		return nil, nil
+	}
+	rows, err := s.DB.Ent.System.Query().Where(system.Name(name), listing.Systems(actor)).Order(system.ByID()).Limit(ShownChildren).Select(listed...).All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	list := make([]System, 0, len(rows))
+	for _, r := range rows {
+		list = append(list, view(r))
+	}
+	return list, nil
+}
+
 // UpdateDocumentation replaces the Markdown text. Owners only.
 func (s *Service) UpdateDocumentation(ctx context.Context, actor domain.Actor, id, text string) error {
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
