@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 
 	"kubevirt-shepherd.io/shepherd/handlers/api"
@@ -22,12 +23,27 @@ func (s *Server) newAPI() *api.API {
 	})
 }
 
+// loaders read what an address of the API names, by the first part that does.
+func (s *Server) loaders() map[string]loader {
+	return map[string]loader{
+		"system": s.theSystem(), "service": s.theService(), "vm": s.theVM(), "ticket": s.theTicket(), "cluster": s.theCluster(), "draft": s.theDraft(),
+		"namespace": s.theNamespace(), "person": s.thePerson(), "group": s.theGroup(),
+	}
+}
+
+// pathPart finds the parts of a path that name something.
+var pathPart = regexp.MustCompile(`\{(\w+)\}`)
+
 // serveAPI makes an http.HandlerFunc of an operation, behind the same gate as
 // the page that does the same.
 func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
+	rt := route{method: o.Method, pattern: o.Pattern(), action: o.Action}
+	if part := pathPart.FindStringSubmatch(o.Path); part != nil {
+		rt.load = s.loaders()[part[1]]
+	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = spoken(w, r)
-		err := permission(o.Action).enter(actor(r))
+		err := rt.enter(r)
 		if err == nil {
 			s.used(r)
 			if o.Streams {

@@ -71,14 +71,14 @@ func New(c Config) *API { return &API{c} }
 
 // Operation is one line of the API's map.
 type Operation struct {
-	ID, Method, Path string // the path is below Prefix
-	Action           string // what it does: the permission of the same deed on a page
-	Tag              string // the noun
-	Summary, Text    string // Text is Markdown, or ""
-	Status           int    // when it goes well
-	DryRun           bool   // dry_run can be asked for
-	Secret           bool   // the answer holds a secret, which is kept nowhere
-	Streams          bool   // answered by package handlers: an answer of any length
+	ID, Method, Path string        // the path is below Prefix
+	Action           domain.Action // what it does, as on a page
+	Tag              string        // the noun
+	Summary, Text    string        // Text is Markdown, or ""
+	Status           int           // when it goes well
+	DryRun           bool          // dry_run can be asked for
+	Secret           bool          // the answer holds a secret, which is kept nowhere
+	Streams          bool          // answered by package handlers: an answer of any length
 	Conflicts        []string
 	Pages            []string // the page routes that do the same
 

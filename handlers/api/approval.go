@@ -124,7 +124,7 @@ func (d Decision) on(t approval.Ticket) approval.Decision {
 func (a *API) approvals() []Operation {
 	const tag = "approvals"
 	return []Operation{
-		op(Operation{ID: "listApprovals", Method: "GET", Path: "/approvals", Action: "ticket.decide", Tag: tag, Summary: "The queue of an approver", Pages: []string{"GET /approvals"}},
+		op(Operation{ID: "listApprovals", Method: "GET", Path: "/approvals", Action: domain.TicketQueue, Tag: tag, Summary: "The queue of an approver", Pages: []string{"GET /approvals"}},
 			func(ctx context.Context, actor domain.Actor, in struct {
 				paging
 				View        string `query:"view" enum:"open,mine,all" default:"open" doc:"open: what waits, the oldest first. mine: what I decided. all: everything, the newest first."`
@@ -141,19 +141,19 @@ func (a *API) approvals() []Operation {
 				}, page)
 				return items(list.Items, cursor(list.Next), requestRow(ctx)), err
 			}),
-		op(Operation{ID: "countApprovals", Method: "GET", Path: "/approvals/ages", Action: "ticket.decide", Tag: tag, Summary: "How much waits, and for how long"},
+		op(Operation{ID: "countApprovals", Method: "GET", Path: "/approvals/ages", Action: domain.TicketQueue, Tag: tag, Summary: "How much waits, and for how long"},
 			func(ctx context.Context, actor domain.Actor, _ struct{}) (ApprovalAges, error) {
 				n, err := a.Approval.Ages(ctx, actor)
 				return ApprovalAges{n.All, n.Over4, n.Over7}, err
 			}),
 		op(Operation{
-			ID: "getApproval", Method: "GET", Path: "/approvals/{ticket}", Action: "ticket.decide", Tag: tag, Summary: "A request with all that a decision needs",
+			ID: "getApproval", Method: "GET", Path: "/approvals/{ticket}", Action: domain.TicketReview, Tag: tag, Summary: "A request with all that a decision needs",
 			Pages: []string{"GET /approvals/{ticket}"},
 		}, func(ctx context.Context, actor domain.Actor, in requestPath) (Approval, error) {
 			return a.approval(ctx, actor, in.Number)
 		}),
 		op(Operation{
-			ID: "decide", Method: "POST", Path: "/approvals/{ticket}/decision", Action: "ticket.decide", Tag: tag, Summary: "Approve or reject a request",
+			ID: "decide", Method: "POST", Path: "/approvals/{ticket}/decision", Action: domain.TicketDecide, Tag: tag, Summary: "Approve or reject a request",
 			Text:   "Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.",
 			Pages:  []string{"POST /approvals/{ticket}"},
 			fields: map[string]string{"template": "template_id", "size": "size_id", "disk": "disk_gib", "cluster": "cluster_id"}, Conflicts: []string{"ALREADY_DECIDED", "TICKET_CHANGED"},

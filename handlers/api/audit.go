@@ -60,7 +60,7 @@ type exportInput struct {
 func (a *API) audit() []Operation {
 	const tag = "audit"
 	return []Operation{
-		op(Operation{ID: "listAudit", Method: "GET", Path: "/audit", Action: "audit.read", Tag: tag, Summary: "Entries of the audit log, the newest first", Pages: []string{"GET /audit"}},
+		op(Operation{ID: "listAudit", Method: "GET", Path: "/audit", Action: domain.AuditRead, Tag: tag, Summary: "Entries of the audit log, the newest first", Pages: []string{"GET /audit"}},
 			func(ctx context.Context, actor domain.Actor, in struct {
 				auditFilter
 				paging
@@ -69,7 +69,7 @@ func (a *API) audit() []Operation {
 				return items(list.Items, list.Next, auditEntry), err
 			}),
 		{
-			ID: "exportAudit", Method: "GET", Path: "/audit/export", Action: "audit.export", Tag: tag, Summary: "All entries of a filter, as an archive", Status: http.StatusOK, Streams: true,
+			ID: "exportAudit", Method: "GET", Path: "/audit/export", Action: domain.AuditExport, Tag: tag, Summary: "All entries of a filter, as an archive", Status: http.StatusOK, Streams: true,
 			Text:  "A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record.",
 			Pages: []string{"GET /audit/export"}, input: reflect.TypeFor[exportInput](),
 		},

@@ -64,13 +64,13 @@ type NewSize struct {
 func (a *API) catalog() []Operation {
 	const tag = "catalog"
 	return []Operation{
-		op(Operation{ID: "listTemplates", Method: "GET", Path: "/templates", Action: "catalog.read", Tag: tag, Summary: "Templates, by name and the newest version first", Pages: []string{"GET /catalog"}},
+		op(Operation{ID: "listTemplates", Method: "GET", Path: "/templates", Action: domain.CatalogRead, Tag: tag, Summary: "Templates, by name and the newest version first", Pages: []string{"GET /catalog"}},
 			func(ctx context.Context, actor domain.Actor, _ struct{}) (Page[Template], error) {
 				list, err := a.Catalog.Templates(ctx, actor)
 				return items(list, "", templateOf), err
 			}),
 		op(Operation{
-			ID: "createTemplate", Method: "POST", Path: "/templates", Action: "catalog.create", Tag: tag, Summary: "Publish a template, or its next version", Status: http.StatusCreated, DryRun: true,
+			ID: "createTemplate", Method: "POST", Path: "/templates", Action: domain.CatalogCreate, Tag: tag, Summary: "Publish a template, or its next version", Status: http.StatusCreated, DryRun: true,
 			Text: "The version before becomes deprecated.", Pages: []string{"POST /catalog/templates"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewTemplate }) (Template, error) {
 			id, err := a.Catalog.CreateTemplate(ctx, actor, catalog.NewTemplate{
@@ -83,13 +83,13 @@ func (a *API) catalog() []Operation {
 			list, err := a.Catalog.Templates(ctx, actor)
 			return found(list, err, templateOf, func(t Template) bool { return t.ID == id })
 		}),
-		op(Operation{ID: "listSizes", Method: "GET", Path: "/sizes", Action: "catalog.read", Tag: tag, Summary: "Sizes, from the smallest up"},
+		op(Operation{ID: "listSizes", Method: "GET", Path: "/sizes", Action: domain.CatalogRead, Tag: tag, Summary: "Sizes, from the smallest up"},
 			func(ctx context.Context, actor domain.Actor, _ struct{}) (Page[Size], error) {
 				list, err := a.Catalog.Sizes(ctx, actor)
 				return items(list, "", sizeOf), err
 			}),
 		op(Operation{
-			ID: "createSize", Method: "POST", Path: "/sizes", Action: "catalog.create", Tag: tag, Summary: "Publish a size", Status: http.StatusCreated, DryRun: true,
+			ID: "createSize", Method: "POST", Path: "/sizes", Action: domain.CatalogCreate, Tag: tag, Summary: "Publish a size", Status: http.StatusCreated, DryRun: true,
 			Pages: []string{"POST /catalog/sizes"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewSize }) (Size, error) {
 			id, err := a.Catalog.CreateSize(ctx, actor, catalog.NewSize{

@@ -167,12 +167,12 @@ func (p paging) clusters() cluster.Page { return cluster.Page{After: p.After, Li
 func (a *API) clusters() []Operation {
 	const tag = "clusters"
 	return []Operation{
-		op(Operation{ID: "listClusters", Method: "GET", Path: "/clusters", Action: "cluster.read", Tag: tag, Summary: "Clusters, by name", Pages: []string{"GET /clusters"}},
+		op(Operation{ID: "listClusters", Method: "GET", Path: "/clusters", Action: domain.ClusterList, Tag: tag, Summary: "Clusters, by name", Pages: []string{"GET /clusters"}},
 			func(ctx context.Context, actor domain.Actor, in struct{ paging }) (Page[Cluster], error) {
 				list, err := a.Clusters.List(ctx, actor, in.clusters())
 				return items(list.Items, list.Next, clusterOf(ctx)), err
 			}),
-		op(Operation{ID: "listCapacities", Method: "GET", Path: "/cluster-capacities", Action: "cluster.read", Tag: tag, Summary: "What the clusters can give, and what VMs ask of them"},
+		op(Operation{ID: "listCapacities", Method: "GET", Path: "/cluster-capacities", Action: domain.ClusterList, Tag: tag, Summary: "What the clusters can give, and what VMs ask of them"},
 			func(ctx context.Context, actor domain.Actor, _ struct{}) (Page[Capacity], error) {
 				usage := func(u domain.ResourceUsage) Usage { return Usage{u.CPU, u.MemoryMiB} }
 				list, err := a.Clusters.Capacities(ctx, actor)
@@ -181,7 +181,7 @@ func (a *API) clusters() []Operation {
 				}), err
 			}),
 		op(Operation{
-			ID: "createCluster", Method: "POST", Path: "/clusters", Action: "cluster.create", Tag: tag, Summary: "Add the cluster of a draft", Status: http.StatusCreated,
+			ID: "createCluster", Method: "POST", Path: "/clusters", Action: domain.ClusterCreate, Tag: tag, Summary: "Add the cluster of a draft", Status: http.StatusCreated,
 			Pages: []string{"POST /clusters/new/{draft}"}, Conflicts: []string{"CLUSTER_DUPLICATE"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewCluster }) (Cluster, error) {
 			id, err := a.Clusters.Add(ctx, actor, in.Body.DraftID, cluster.Input{
@@ -192,12 +192,12 @@ func (a *API) clusters() []Operation {
 			}
 			return a.cluster(ctx, actor, id)
 		}),
-		op(Operation{ID: "getCluster", Method: "GET", Path: "/clusters/{cluster}", Action: "cluster.read", Tag: tag, Summary: "One cluster", Pages: []string{"GET /clusters/{cluster}"}},
+		op(Operation{ID: "getCluster", Method: "GET", Path: "/clusters/{cluster}", Action: domain.ClusterRead, Tag: tag, Summary: "One cluster", Pages: []string{"GET /clusters/{cluster}"}},
 			func(ctx context.Context, actor domain.Actor, in clusterPath) (Cluster, error) {
 				return a.cluster(ctx, actor, in.Cluster)
 			}),
 		op(Operation{
-			ID: "checkCluster", Method: "POST", Path: "/clusters/{cluster}/check", Action: "cluster.check", Tag: tag, Summary: "Ask a cluster how it is, now",
+			ID: "checkCluster", Method: "POST", Path: "/clusters/{cluster}/check", Action: domain.ClusterCheck, Tag: tag, Summary: "Ask a cluster how it is, now",
 			Pages: []string{"POST /clusters/{cluster}/check"},
 		}, func(ctx context.Context, actor domain.Actor, in clusterPath) (Cluster, error) {
 			c, err := a.cluster(ctx, actor, in.Cluster)
@@ -213,7 +213,7 @@ func (a *API) clusters() []Operation {
 			return a.cluster(ctx, actor, c.ID)
 		}),
 		op(Operation{
-			ID: "uploadKubeconfig", Method: "POST", Path: "/cluster-drafts", Action: "cluster.create", Tag: tag, Summary: "Begin to add a cluster: upload a kubeconfig", Status: http.StatusCreated,
+			ID: "uploadKubeconfig", Method: "POST", Path: "/cluster-drafts", Action: domain.ClusterCreate, Tag: tag, Summary: "Begin to add a cluster: upload a kubeconfig", Status: http.StatusCreated,
 			Text: "It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.", Pages: []string{"POST /clusters/new"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body Kubeconfig }) (ClusterDraft, error) {
 			id, err := a.Clusters.ReadUpload(ctx, actor, in.Body.FileName, []byte(in.Body.Kubeconfig))
@@ -222,12 +222,12 @@ func (a *API) clusters() []Operation {
 			}
 			return a.draft(ctx, actor, id)
 		}),
-		op(Operation{ID: "getClusterDraft", Method: "GET", Path: "/cluster-drafts/{draft}", Action: "cluster.create", Tag: tag, Summary: "A cluster that I am adding", Pages: []string{"GET /clusters/new/{draft}"}},
+		op(Operation{ID: "getClusterDraft", Method: "GET", Path: "/cluster-drafts/{draft}", Action: domain.ClusterCreate, Tag: tag, Summary: "A cluster that I am adding", Pages: []string{"GET /clusters/new/{draft}"}},
 			func(ctx context.Context, actor domain.Actor, in draftPath) (ClusterDraft, error) {
 				return a.draft(ctx, actor, in.Draft)
 			}),
 		op(Operation{
-			ID: "checkClusterDraft", Method: "POST", Path: "/cluster-drafts/{draft}/check", Action: "cluster.create", Tag: tag, Summary: "Look at the cluster through a context of the draft",
+			ID: "checkClusterDraft", Method: "POST", Path: "/cluster-drafts/{draft}/check", Action: domain.ClusterCreate, Tag: tag, Summary: "Look at the cluster through a context of the draft",
 			Text: "Nothing is stored but what was found. That the cluster does not answer is a result.", Pages: []string{"POST /clusters/new/{draft}/check"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			draftPath

@@ -24,7 +24,7 @@ type Token struct {
 
 func (a *API) me() []Operation {
 	return []Operation{
-		op(Operation{ID: "getMe", Method: "GET", Path: "/me", Action: "home.read", Tag: "me", Summary: "Who I am, and what I may do"},
+		op(Operation{ID: "getMe", Method: "GET", Path: "/me", Action: domain.HomeRead, Tag: "me", Summary: "Who I am, and what I may do"},
 			func(_ context.Context, actor domain.Actor, _ struct{}) (Me, error) {
 				me := Me{ID: actor.UserID, Username: actor.Username, DisplayName: actor.DisplayName, Roles: roles(actor.Bindings)}
 				if actor.Token != nil {
@@ -36,8 +36,8 @@ func (a *API) me() []Operation {
 				return me, nil
 			}),
 		op(Operation{
-			ID: "endMySessions", Method: "POST", Path: "/me/sessions/end", Action: "session.end", Tag: "me", Summary: "Sign out everywhere",
-			Text: "Ends all sessions of browsers, on every device.", Pages: []string{"POST /logout/everywhere"},
+			ID: "endMySessions", Method: "POST", Path: "/me/sessions/end", Action: domain.SessionEnd, Tag: "me", Summary: "Sign out everywhere",
+			Text: "Ends all sessions of browsers, on every device. For a browser: a token may not.", Pages: []string{"POST /logout/everywhere"},
 		}, func(ctx context.Context, actor domain.Actor, _ struct{}) (none, error) {
 			return none{}, a.Accounts.EndSessions(ctx, actor, actor.UserID)
 		}),

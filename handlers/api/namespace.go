@@ -53,13 +53,13 @@ type namespacePath struct {
 func (a *API) namespaces() []Operation {
 	const tag = "namespaces"
 	return []Operation{
-		op(Operation{ID: "listNamespaces", Method: "GET", Path: "/namespaces", Action: "namespace.read", Tag: tag, Summary: "Registered namespaces, by name", Pages: []string{"GET /namespaces"}},
+		op(Operation{ID: "listNamespaces", Method: "GET", Path: "/namespaces", Action: domain.NamespaceList, Tag: tag, Summary: "Registered namespaces, by name", Pages: []string{"GET /namespaces"}},
 			func(ctx context.Context, actor domain.Actor, in struct{ paging }) (Page[Namespace], error) {
 				list, err := a.Clusters.Namespaces(ctx, actor, in.clusters())
 				return items(list.Items, list.Next, namespaceOf), err
 			}),
 		op(Operation{
-			ID: "registerNamespace", Method: "POST", Path: "/namespaces", Action: "namespace.create", Tag: tag, Summary: "Register a namespace", Status: http.StatusCreated, DryRun: true,
+			ID: "registerNamespace", Method: "POST", Path: "/namespaces", Action: domain.NamespaceCreate, Tag: tag, Summary: "Register a namespace", Status: http.StatusCreated, DryRun: true,
 			Pages: []string{"POST /namespaces"}, fields: map[string]string{"cluster": "cluster_id"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewNamespace }) (Namespace, error) {
 			id, err := a.Clusters.RegisterNamespace(ctx, actor, in.Body.ClusterID, in.Body.Name, domain.Environment(in.Body.Environment))
@@ -69,13 +69,13 @@ func (a *API) namespaces() []Operation {
 			n, err := a.Clusters.GetNamespace(ctx, actor, id)
 			return namespaceOf(n), err
 		}),
-		op(Operation{ID: "getNamespace", Method: "GET", Path: "/namespaces/{namespace}", Action: "namespace.read", Tag: tag, Summary: "One registered namespace"},
+		op(Operation{ID: "getNamespace", Method: "GET", Path: "/namespaces/{namespace}", Action: domain.NamespaceRead, Tag: tag, Summary: "One registered namespace"},
 			func(ctx context.Context, actor domain.Actor, in namespacePath) (Namespace, error) {
 				n, err := a.Clusters.GetNamespace(ctx, actor, in.Namespace)
 				return namespaceOf(n), err
 			}),
 		op(Operation{
-			ID: "unregisterNamespace", Method: "DELETE", Path: "/namespaces/{namespace}", Action: "namespace.delete", Tag: tag, Summary: "Take a namespace back",
+			ID: "unregisterNamespace", Method: "DELETE", Path: "/namespaces/{namespace}", Action: domain.NamespaceDelete, Tag: tag, Summary: "Take a namespace back",
 			Text: "The namespace in the cluster is not touched.", Pages: []string{"POST /namespaces/{namespace}/delete"}, Conflicts: []string{"NAMESPACE_IN_USE"},
 		}, func(ctx context.Context, actor domain.Actor, in namespacePath) (none, error) {
 			n, err := a.Clusters.GetNamespace(ctx, actor, in.Namespace)

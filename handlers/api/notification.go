@@ -34,7 +34,7 @@ type ReadUntil struct {
 func (a *API) notifications() []Operation {
 	const tag = "notifications"
 	return []Operation{
-		op(Operation{ID: "listNotifications", Method: "GET", Path: "/notifications", Action: "notification.read", Tag: tag, Summary: "Messages to me, the newest first", Pages: []string{"GET /notifications"}},
+		op(Operation{ID: "listNotifications", Method: "GET", Path: "/notifications", Action: domain.NotificationRead, Tag: tag, Summary: "Messages to me, the newest first", Pages: []string{"GET /notifications"}},
 			func(ctx context.Context, actor domain.Actor, in struct{ paging }) (Notifications, error) {
 				unread, err := a.Inbox.Unread(ctx, actor)
 				if err != nil {
@@ -48,7 +48,7 @@ func (a *API) notifications() []Operation {
 				return n, err
 			}),
 		op(Operation{
-			ID: "readNotifications", Method: "POST", Path: "/notifications/read", Action: "notification.update", Tag: tag, Summary: "Mark messages as read",
+			ID: "readNotifications", Method: "POST", Path: "/notifications/read", Action: domain.NotificationUpdate, Tag: tag, Summary: "Mark messages as read",
 			Pages: []string{"POST /notifications"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body ReadUntil }) (none, error) {
 			return none{}, a.Inbox.MarkAllRead(ctx, actor, in.Body.Newest)

@@ -87,13 +87,13 @@ func (a *API) people() []Operation {
 		return personOf(m), err
 	}
 	return []Operation{
-		op(Operation{ID: "listPeople", Method: "GET", Path: "/people", Action: "person.read", Tag: tag, Summary: "Everybody, by user name", Pages: []string{"GET /people"}},
+		op(Operation{ID: "listPeople", Method: "GET", Path: "/people", Action: domain.PersonRead, Tag: tag, Summary: "Everybody, by user name", Pages: []string{"GET /people"}},
 			func(ctx context.Context, actor domain.Actor, in struct{ paging }) (Page[Person], error) {
 				list, err := a.Accounts.People(ctx, actor, in.page())
 				return items(list.Items, list.Next, personOf), err
 			}),
 		op(Operation{
-			ID: "invitePerson", Method: "POST", Path: "/people", Action: "person.create", Tag: tag, Summary: "Invite somebody", Status: http.StatusCreated, DryRun: true, Secret: true,
+			ID: "invitePerson", Method: "POST", Path: "/people", Action: domain.PersonCreate, Tag: tag, Summary: "Invite somebody", Status: http.StatusCreated, DryRun: true, Secret: true,
 			Pages: []string{"POST /people"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewPerson }) (Invitation, error) {
 			u := account.NewUser{Username: in.Body.Username, DisplayName: in.Body.DisplayName}
@@ -102,12 +102,12 @@ func (a *API) people() []Operation {
 			}
 			return invitation(a.Accounts.Invite(ctx, actor, u))
 		}),
-		op(Operation{ID: "getPerson", Method: "GET", Path: "/people/{person}", Action: "person.read", Tag: tag, Summary: "One person with all roles", Pages: []string{"GET /people/{person}"}},
+		op(Operation{ID: "getPerson", Method: "GET", Path: "/people/{person}", Action: domain.PersonRead, Tag: tag, Summary: "One person with all roles", Pages: []string{"GET /people/{person}"}},
 			func(ctx context.Context, actor domain.Actor, in personPath) (Person, error) {
 				return changed(ctx, actor, in.Person, nil)
 			}),
 		op(Operation{
-			ID: "giveRole", Method: "POST", Path: "/people/{person}/roles", Action: "person.bind", Tag: tag, Summary: "Give somebody a role on the platform",
+			ID: "giveRole", Method: "POST", Path: "/people/{person}/roles", Action: domain.PersonBind, Tag: tag, Summary: "Give somebody a role on the platform",
 			Pages: []string{"POST /people/{person}"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			personPath
@@ -116,7 +116,7 @@ func (a *API) people() []Operation {
 			return changed(ctx, actor, in.Person, a.Accounts.Bind(ctx, actor, in.Person, in.Body.binding()))
 		}),
 		op(Operation{
-			ID: "takeRole", Method: "DELETE", Path: "/people/{person}/roles", Action: "person.bind", Tag: tag, Summary: "Take a role on the platform away",
+			ID: "takeRole", Method: "DELETE", Path: "/people/{person}/roles", Action: domain.PersonBind, Tag: tag, Summary: "Take a role on the platform away",
 			Pages: []string{"POST /people/{person}/remove"}, Conflicts: []string{"LAST_OWNER"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			personPath
@@ -126,25 +126,25 @@ func (a *API) people() []Operation {
 			return none{}, a.Accounts.Unbind(ctx, actor, in.Person, PlatformRole{in.Role, in.Environment}.binding())
 		}),
 		op(Operation{
-			ID: "endSessions", Method: "POST", Path: "/people/{person}/sessions/end", Action: "person.disable", Tag: tag, Summary: "Sign somebody out everywhere",
+			ID: "endSessions", Method: "POST", Path: "/people/{person}/sessions/end", Action: domain.PersonDisable, Tag: tag, Summary: "Sign somebody out everywhere",
 			Pages: []string{"POST /people/{person}/sign-out"},
 		}, func(ctx context.Context, actor domain.Actor, in personPath) (Person, error) {
 			return changed(ctx, actor, in.Person, a.Accounts.EndSessions(ctx, actor, in.Person))
 		}),
 		op(Operation{
-			ID: "disablePerson", Method: "POST", Path: "/people/{person}/disable", Action: "person.disable", Tag: tag, Summary: "Close an account",
+			ID: "disablePerson", Method: "POST", Path: "/people/{person}/disable", Action: domain.PersonDisable, Tag: tag, Summary: "Close an account",
 			Pages: []string{"POST /people/{person}/disable"}, Conflicts: []string{"LAST_OWNER"},
 		}, func(ctx context.Context, actor domain.Actor, in personPath) (Person, error) {
 			return changed(ctx, actor, in.Person, a.Accounts.SetDisabled(ctx, actor, in.Person, true))
 		}),
 		op(Operation{
-			ID: "enablePerson", Method: "POST", Path: "/people/{person}/enable", Action: "person.disable", Tag: tag, Summary: "Open a closed account again",
+			ID: "enablePerson", Method: "POST", Path: "/people/{person}/enable", Action: domain.PersonDisable, Tag: tag, Summary: "Open a closed account again",
 			Pages: []string{"POST /people/{person}/enable"},
 		}, func(ctx context.Context, actor domain.Actor, in personPath) (Person, error) {
 			return changed(ctx, actor, in.Person, a.Accounts.SetDisabled(ctx, actor, in.Person, false))
 		}),
 		op(Operation{
-			ID: "createPersonLink", Method: "POST", Path: "/people/{person}/link", Action: "person.link", Tag: tag, Summary: "A new one-time link, for a lost password", Status: http.StatusCreated, Secret: true,
+			ID: "createPersonLink", Method: "POST", Path: "/people/{person}/link", Action: domain.PersonLink, Tag: tag, Summary: "A new one-time link, for a lost password", Status: http.StatusCreated, Secret: true,
 			Text: "Links before it stop to work.", Pages: []string{"POST /people/{person}/link"},
 		}, func(ctx context.Context, actor domain.Actor, in personPath) (Invitation, error) {
 			return invitation(a.Accounts.NewLink(ctx, actor, in.Person))

@@ -236,7 +236,7 @@ func cursor(n int) string {
 func (a *API) requests() []Operation {
 	const tag = "requests"
 	return []Operation{
-		op(Operation{ID: "listRequests", Method: "GET", Path: "/requests", Action: "ticket.read", Tag: tag, Summary: "Requests that I see, the newest first", Pages: []string{"GET /requests"}},
+		op(Operation{ID: "listRequests", Method: "GET", Path: "/requests", Action: domain.TicketList, Tag: tag, Summary: "Requests that I see, the newest first", Pages: []string{"GET /requests"}},
 			func(ctx context.Context, actor domain.Actor, in struct {
 				paging
 				All    bool     `query:"all" doc:"Also those of others."`
@@ -254,7 +254,7 @@ func (a *API) requests() []Operation {
 				return items(list.Items, cursor(list.Next), requestRow(ctx)), err
 			}),
 		op(Operation{
-			ID: "createRequest", Method: "POST", Path: "/requests", Action: "ticket.create", Tag: tag, Summary: "Ask for new VMs", Status: http.StatusCreated, DryRun: true,
+			ID: "createRequest", Method: "POST", Path: "/requests", Action: domain.TicketCreate, Tag: tag, Summary: "Ask for new VMs", Status: http.StatusCreated, DryRun: true,
 			Text:  "What a policy allows at once is approved when the answer comes; everything else waits for a decision.",
 			Pages: []string{"POST /requests"}, fields: requestFields, Conflicts: []string{"DUPLICATE_REQUEST"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewRequest }) (Request, error) {
@@ -265,7 +265,7 @@ func (a *API) requests() []Operation {
 			return a.request(ctx, actor, number)
 		}),
 		op(Operation{
-			ID: "previewRequest", Method: "POST", Path: "/requests/preview", Action: "ticket.create", Tag: tag, Summary: "What a request would start",
+			ID: "previewRequest", Method: "POST", Path: "/requests/preview", Action: domain.TicketCreate, Tag: tag, Summary: "What a request would start",
 			Text: "Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.", Pages: []string{"POST /requests/preview"}, fields: requestFields,
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewRequest }) (RequestPreview, error) {
 			p, err := a.Approval.Preview(ctx, actor, in.Body.input())
@@ -282,7 +282,7 @@ func (a *API) requests() []Operation {
 			}
 			return v, nil
 		}),
-		op(Operation{ID: "getRequestOptions", Method: "GET", Path: "/requests/options", Action: "ticket.create", Tag: tag, Summary: "Templates and sizes that can be asked for", Pages: []string{"GET /requests/new"}},
+		op(Operation{ID: "getRequestOptions", Method: "GET", Path: "/requests/options", Action: domain.TicketCreate, Tag: tag, Summary: "Templates and sizes that can be asked for", Pages: []string{"GET /requests/new"}},
 			func(ctx context.Context, actor domain.Actor, _ struct{}) (RequestOptions, error) {
 				o, err := a.Approval.Options(ctx, actor)
 				v := RequestOptions{MaxCount: approval.MaxCount}
@@ -294,12 +294,12 @@ func (a *API) requests() []Operation {
 				}
 				return v, err
 			}),
-		op(Operation{ID: "getRequest", Method: "GET", Path: "/requests/{ticket}", Action: "ticket.read", Tag: tag, Summary: "One request, with all that happened to it", Pages: []string{"GET /requests/{ticket}"}},
+		op(Operation{ID: "getRequest", Method: "GET", Path: "/requests/{ticket}", Action: domain.TicketRead, Tag: tag, Summary: "One request, with all that happened to it", Pages: []string{"GET /requests/{ticket}"}},
 			func(ctx context.Context, actor domain.Actor, in requestPath) (Request, error) {
 				return a.request(ctx, actor, in.Number)
 			}),
 		op(Operation{
-			ID: "withdrawRequest", Method: "POST", Path: "/requests/{ticket}/withdraw", Action: "ticket.withdraw", Tag: tag, Summary: "Take an undecided request back",
+			ID: "withdrawRequest", Method: "POST", Path: "/requests/{ticket}/withdraw", Action: domain.TicketWithdraw, Tag: tag, Summary: "Take an undecided request back",
 			Pages: []string{"POST /requests/{ticket}/withdraw"}, Conflicts: []string{"ALREADY_DECIDED"},
 		}, func(ctx context.Context, actor domain.Actor, in requestPath) (Request, error) {
 			if err := a.Approval.Withdraw(ctx, actor, in.Number); err != nil {
@@ -308,7 +308,7 @@ func (a *API) requests() []Operation {
 			return a.request(ctx, actor, in.Number)
 		}),
 		op(Operation{
-			ID: "retryRequest", Method: "POST", Path: "/requests/{ticket}/retry", Action: "ticket.retry", Tag: tag, Summary: "Carry out again what failed", Status: http.StatusAccepted,
+			ID: "retryRequest", Method: "POST", Path: "/requests/{ticket}/retry", Action: domain.TicketRetry, Tag: tag, Summary: "Carry out again what failed", Status: http.StatusAccepted,
 			Text: "On the same approval.", Pages: []string{"POST /requests/{ticket}/retry"}, Conflicts: []string{"TICKET_CHANGED", "VM_BUSY"},
 		}, func(ctx context.Context, actor domain.Actor, in requestPath) (Request, error) {
 			if err := a.Approval.Retry(ctx, actor, in.Number); err != nil {

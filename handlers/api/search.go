@@ -45,7 +45,7 @@ type FoundRequest struct {
 
 func (a *API) search() []Operation {
 	return []Operation{
-		op(Operation{ID: "search", Method: "GET", Path: "/search", Action: "search.read", Tag: "search", Summary: "Find VMs, services, systems and requests by name, address or number", Pages: []string{"GET /search"}},
+		op(Operation{ID: "search", Method: "GET", Path: "/search", Action: domain.SearchRead, Tag: "search", Summary: "Find VMs, services, systems and requests by name, address or number", Pages: []string{"GET /search"}},
 			func(ctx context.Context, actor domain.Actor, in struct {
 				Query string `query:"q" required:"true" maxLength:"100"`
 			}) (Found, error) {

@@ -40,7 +40,6 @@ func serviceOf(s service.View) Service {
 
 // NewService is a service to make.
 type NewService struct {
-	SystemID      string `json:"system_id" format:"uuid"`
 	Name          string `json:"name" example:"redis" maxLength:"63" doc:"RFC 1035 label."`
 	Documentation string `json:"documentation,omitempty" doc:"Markdown."`
 }
@@ -57,7 +56,7 @@ type servicePath struct {
 func (a *API) services() []Operation {
 	const tag = "services"
 	return []Operation{
-		op(Operation{ID: "listServices", Method: "GET", Path: "/services", Action: "service.read", Tag: tag, Summary: "Services that I see, by name"},
+		op(Operation{ID: "listServices", Method: "GET", Path: "/services", Action: domain.SystemList, Tag: tag, Summary: "Services that I see, by name"},
 			func(ctx context.Context, actor domain.Actor, in struct {
 				paging
 				System   string `query:"system_id" format:"uuid" doc:"Only those of this system."`
@@ -67,17 +66,20 @@ func (a *API) services() []Operation {
 				return items(list.Items, list.Next, serviceOf), err
 			}),
 		op(Operation{
-			ID: "createService", Method: "POST", Path: "/services", Action: "service.create", Tag: tag, Summary: "Make a service", Status: http.StatusCreated, DryRun: true,
+			ID: "createService", Method: "POST", Path: "/systems/{system}/services", Action: domain.ServiceCreate, Tag: tag, Summary: "Make a service", Status: http.StatusCreated, DryRun: true,
 			Pages: []string{"POST /systems/{system}/services"},
-		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewService }) (Service, error) {
-			id, err := a.Services.Create(ctx, actor, service.Input{SystemID: in.Body.SystemID, Name: in.Body.Name, Documentation: in.Body.Documentation})
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			systemPath
+			Body NewService
+		}) (Service, error) {
+			id, err := a.Services.Create(ctx, actor, service.Input{SystemID: in.System, Name: in.Body.Name, Documentation: in.Body.Documentation})
 			if err != nil {
 				return Service{}, err
 			}
 			return a.service(ctx, actor, id)
 		}),
 		op(Operation{
-			ID: "previewVMNames", Method: "GET", Path: "/systems/{system}/vm-names", Action: "service.create", Tag: tag, Summary: "What the VMs of a new service would be called",
+			ID: "previewVMNames", Method: "GET", Path: "/systems/{system}/vm-names", Action: domain.ServiceCreate, Tag: tag, Summary: "What the VMs of a new service would be called",
 			Pages: []string{"GET /systems/{system}/services/new"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			systemPath
@@ -86,12 +88,12 @@ func (a *API) services() []Operation {
 			names, err := a.Services.PreviewNames(ctx, actor, in.System, in.Name)
 			return VMNames{names}, err
 		}),
-		op(Operation{ID: "getService", Method: "GET", Path: "/services/{service}", Action: "service.read", Tag: tag, Summary: "One service", Pages: []string{"GET /services/{service}"}},
+		op(Operation{ID: "getService", Method: "GET", Path: "/services/{service}", Action: domain.ServiceRead, Tag: tag, Summary: "One service", Pages: []string{"GET /services/{service}"}},
 			func(ctx context.Context, actor domain.Actor, in servicePath) (Service, error) {
 				return a.service(ctx, actor, in.Service)
 			}),
 		op(Operation{
-			ID: "updateService", Method: "PATCH", Path: "/services/{service}", Action: "service.update", Tag: tag, Summary: "Replace the documentation of a service",
+			ID: "updateService", Method: "PATCH", Path: "/services/{service}", Action: domain.ServiceUpdate, Tag: tag, Summary: "Replace the documentation of a service",
 			Pages: []string{"POST /services/{service}/edit"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			servicePath
@@ -111,7 +113,7 @@ func (a *API) services() []Operation {
 			return a.service(ctx, actor, in.Service)
 		}),
 		op(Operation{
-			ID: "deleteService", Method: "DELETE", Path: "/services/{service}", Action: "service.delete", Tag: tag, Summary: "Delete a service that never had a VM",
+			ID: "deleteService", Method: "DELETE", Path: "/services/{service}", Action: domain.ServiceDelete, Tag: tag, Summary: "Delete a service that never had a VM",
 			Pages: []string{"POST /services/{service}/delete"}, fields: map[string]string{"name": "confirm"}, Conflicts: []string{"HAS_CHILDREN", "HAS_HISTORY", "HAS_PENDING_REQUESTS"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			servicePath
@@ -119,7 +121,7 @@ func (a *API) services() []Operation {
 		}) (none, error) {
 			return none{}, a.Services.Delete(ctx, actor, in.Service, in.Confirm)
 		}),
-		op(Operation{ID: "listServiceVMs", Method: "GET", Path: "/services/{service}/vms", Action: "service.read", Tag: tag, Summary: "VMs of a service, the newest first"},
+		op(Operation{ID: "listServiceVMs", Method: "GET", Path: "/services/{service}/vms", Action: domain.ServiceRead, Tag: tag, Summary: "VMs of a service, the newest first"},
 			func(ctx context.Context, actor domain.Actor, in struct {
 				servicePath
 				vmFilter

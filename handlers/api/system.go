@@ -72,13 +72,13 @@ type systemPath struct {
 func (a *API) systems() []Operation {
 	const tag = "systems"
 	return []Operation{
-		op(Operation{ID: "listSystems", Method: "GET", Path: "/systems", Action: "system.read", Tag: tag, Summary: "Systems that I see, by name"},
+		op(Operation{ID: "listSystems", Method: "GET", Path: "/systems", Action: domain.SystemList, Tag: tag, Summary: "Systems that I see, by name"},
 			func(ctx context.Context, actor domain.Actor, in struct{ paging }) (Page[System], error) {
 				list, err := a.Systems.List(ctx, actor, in.page())
 				return items(list.Items, list.Next, systemOf), err
 			}),
 		op(Operation{
-			ID: "createSystem", Method: "POST", Path: "/systems", Action: "system.create", Tag: tag, Summary: "Make a system", Status: http.StatusCreated, DryRun: true,
+			ID: "createSystem", Method: "POST", Path: "/systems", Action: domain.SystemCreate, Tag: tag, Summary: "Make a system", Status: http.StatusCreated, DryRun: true,
 			Text: "Whoever makes it is its owner.", Pages: []string{"POST /systems"},
 		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewSystem }) (System, error) {
 			id, err := a.Systems.Create(ctx, actor, system.Input{Name: in.Body.Name, Namespace: in.Body.Namespace, Documentation: in.Body.Documentation})
@@ -94,19 +94,19 @@ func (a *API) systems() []Operation {
 			return systemOf(s), err
 		}),
 		op(Operation{
-			ID: "listSystemNamespaces", Method: "GET", Path: "/system-namespaces", Action: "system.create", Tag: tag, Summary: "Namespaces that a system can be made in",
+			ID: "listSystemNamespaces", Method: "GET", Path: "/system-namespaces", Action: domain.SystemCreate, Tag: tag, Summary: "Namespaces that a system can be made in",
 			Pages: []string{"GET /systems/new"},
 		}, func(ctx context.Context, actor domain.Actor, _ struct{}) (Page[SystemNamespace], error) {
 			list, err := a.Systems.Namespaces(ctx, actor)
 			return items(list, "", func(n system.Namespace) SystemNamespace { return SystemNamespace{n.Name, string(n.Environment)} }), err
 		}),
-		op(Operation{ID: "getSystem", Method: "GET", Path: "/systems/{system}", Action: "system.read", Tag: tag, Summary: "One system", Pages: []string{"GET /systems/{system}"}},
+		op(Operation{ID: "getSystem", Method: "GET", Path: "/systems/{system}", Action: domain.SystemRead, Tag: tag, Summary: "One system", Pages: []string{"GET /systems/{system}"}},
 			func(ctx context.Context, actor domain.Actor, in systemPath) (System, error) {
 				s, err := a.Systems.Get(ctx, actor, in.System)
 				return systemOf(s), err
 			}),
 		op(Operation{
-			ID: "updateSystem", Method: "PATCH", Path: "/systems/{system}", Action: "system.update", Tag: tag, Summary: "Replace the documentation of a system",
+			ID: "updateSystem", Method: "PATCH", Path: "/systems/{system}", Action: domain.SystemUpdate, Tag: tag, Summary: "Replace the documentation of a system",
 			Pages: []string{"POST /systems/{system}/edit"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			systemPath
@@ -127,7 +127,7 @@ func (a *API) systems() []Operation {
 			return systemOf(s), err
 		}),
 		op(Operation{
-			ID: "deleteSystem", Method: "DELETE", Path: "/systems/{system}", Action: "system.delete", Tag: tag, Summary: "Delete an empty system",
+			ID: "deleteSystem", Method: "DELETE", Path: "/systems/{system}", Action: domain.SystemDelete, Tag: tag, Summary: "Delete an empty system",
 			Pages: []string{"POST /systems/{system}/delete"}, fields: map[string]string{"name": "confirm"}, Conflicts: []string{"HAS_CHILDREN", "HAS_PENDING_REQUESTS"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			systemPath
@@ -136,7 +136,7 @@ func (a *API) systems() []Operation {
 			return none{}, a.Systems.Delete(ctx, actor, in.System, in.Confirm)
 		}),
 		op(Operation{
-			ID: "listSystemMembers", Method: "GET", Path: "/systems/{system}/members", Action: "system.read", Tag: tag, Summary: "Who has a role in a system",
+			ID: "listSystemMembers", Method: "GET", Path: "/systems/{system}/members", Action: domain.SystemRead, Tag: tag, Summary: "Who has a role in a system",
 			Pages: []string{"GET /systems/{system}/members"},
 		}, func(ctx context.Context, actor domain.Actor, in systemPath) (Page[SystemMember], error) {
 			list, err := a.Systems.Members(ctx, actor, in.System)
@@ -145,7 +145,7 @@ func (a *API) systems() []Operation {
 			}), err
 		}),
 		op(Operation{
-			ID: "addSystemMember", Method: "POST", Path: "/systems/{system}/members", Action: "member.create", Tag: tag, Summary: "Give somebody a role in a system", DryRun: true,
+			ID: "addSystemMember", Method: "POST", Path: "/systems/{system}/members", Action: domain.MemberCreate, Tag: tag, Summary: "Give somebody a role in a system", DryRun: true,
 			Pages: []string{"POST /systems/{system}/members"}, fields: map[string]string{"user": "username"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			systemPath
@@ -158,7 +158,7 @@ func (a *API) systems() []Operation {
 			return none{}, a.Accounts.BindByName(ctx, actor, in.Body.Username, domain.Binding{Role: domain.Role(in.Body.Role), SystemID: s.ID})
 		}),
 		op(Operation{
-			ID: "removeSystemMember", Method: "DELETE", Path: "/systems/{system}/members/{person}", Action: "member.delete", Tag: tag, Summary: "Take a role in a system away",
+			ID: "removeSystemMember", Method: "DELETE", Path: "/systems/{system}/members/{person}", Action: domain.MemberDelete, Tag: tag, Summary: "Take a role in a system away",
 			Pages: []string{"POST /systems/{system}/members/{person}/remove"}, Conflicts: []string{"LAST_OWNER"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			systemPath

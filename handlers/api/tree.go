@@ -82,7 +82,7 @@ func treeOf(ctx context.Context, t system.Tree) Tree {
 func (a *API) tree() []Operation {
 	return []Operation{
 		op(Operation{
-			ID: "getTree", Method: "GET", Path: "/tree", Action: "system.read", Tag: "tree", Summary: "The hierarchy of systems, services and VMs",
+			ID: "getTree", Method: "GET", Path: "/tree", Action: domain.SystemList, Tag: "tree", Summary: "The hierarchy of systems, services and VMs",
 			Text: "Branches are closed unless they are named in `open`, or hold a hit.", Pages: []string{"GET /explorer"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			Open     []string `query:"open" doc:"Ids of systems and services to open; can be given several times."`

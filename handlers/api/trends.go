@@ -42,7 +42,7 @@ func waitCount(w trends.Wait) WaitCount {
 
 func (a *API) trends() []Operation {
 	return []Operation{
-		op(Operation{ID: "getTrends", Method: "GET", Path: "/trends", Action: "trends.read", Tag: "trends", Summary: "VMs and waiting times over time", Pages: []string{"GET /trends"}},
+		op(Operation{ID: "getTrends", Method: "GET", Path: "/trends", Action: domain.TrendsRead, Tag: "trends", Summary: "VMs and waiting times over time", Pages: []string{"GET /trends"}},
 			func(ctx context.Context, actor domain.Actor, in struct {
 				Range string `query:"range" enum:"24h,30d" default:"30d"`
 			}) (Trends, error) {

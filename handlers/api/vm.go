@@ -195,7 +195,7 @@ type vmPath struct {
 func (a *API) vms() []Operation {
 	const tag = "vms"
 	return []Operation{
-		op(Operation{ID: "listVMs", Method: "GET", Path: "/vms", Action: "vm.read", Tag: tag, Summary: "VMs that I see, by name"},
+		op(Operation{ID: "listVMs", Method: "GET", Path: "/vms", Action: domain.SystemList, Tag: tag, Summary: "VMs that I see, by name"},
 			func(ctx context.Context, actor domain.Actor, in struct {
 				vmFilter
 				paging
@@ -204,13 +204,13 @@ func (a *API) vms() []Operation {
 				list, err := a.Services.AllVMs(ctx, actor, in.System, in.filter(), in.page())
 				return items(list.Items, list.Next, vmRow(ctx)), err
 			}),
-		op(Operation{ID: "getVM", Method: "GET", Path: "/vms/{vm}", Action: "vm.read", Tag: tag, Summary: "One VM, with its history", Pages: []string{"GET /vms/{vm}"}},
+		op(Operation{ID: "getVM", Method: "GET", Path: "/vms/{vm}", Action: domain.VMRead, Tag: tag, Summary: "One VM, with its history", Pages: []string{"GET /vms/{vm}"}},
 			func(ctx context.Context, actor domain.Actor, in vmPath) (VM, error) {
 				m, err := a.VMs.Get(ctx, actor, in.VM)
 				return vmOf(ctx, m), err
 			}),
 		op(Operation{
-			ID: "powerVM", Method: "POST", Path: "/vms/{vm}/power", Action: "vm.power", Tag: tag, Summary: "Start, stop or restart a VM", Status: http.StatusAccepted,
+			ID: "powerVM", Method: "POST", Path: "/vms/{vm}/power", Action: domain.VMPower, Tag: tag, Summary: "Start, stop or restart a VM", Status: http.StatusAccepted,
 			Text:  "In test it is ordered at once. In prod somebody else decides.",
 			Pages: []string{"POST /vms/{vm}/power"}, fields: map[string]string{"do": "operation"}, Conflicts: []string{"VM_STATE", "VM_BUSY", "DUPLICATE_REQUEST"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
@@ -221,7 +221,7 @@ func (a *API) vms() []Operation {
 			return outcome(done), err
 		}),
 		op(Operation{
-			ID: "deleteVM", Method: "POST", Path: "/vms/{vm}/deletion", Action: "vm.delete", Tag: tag, Summary: "Ask for the deletion of a VM and its disks", Status: http.StatusAccepted,
+			ID: "deleteVM", Method: "POST", Path: "/vms/{vm}/deletion", Action: domain.VMDelete, Tag: tag, Summary: "Ask for the deletion of a VM and its disks", Status: http.StatusAccepted,
 			Pages: []string{"POST /vms/{vm}/delete"}, fields: map[string]string{"typed": "confirm"}, Conflicts: []string{"VM_BUSY", "DUPLICATE_REQUEST"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			vmPath

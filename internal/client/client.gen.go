@@ -1998,8 +1998,7 @@ type NewService struct {
 	// Name RFC 1035 label.
 	//
 	// Examples: redis
-	Name     string             `json:"name"`
-	SystemId openapi_types.UUID `json:"system_id"`
+	Name string `json:"name"`
 }
 
 // NewSize defines model for NewSize.
@@ -3477,15 +3476,6 @@ type ListServicesParams struct {
 	Operable *bool `form:"operable,omitempty" json:"operable,omitempty"`
 }
 
-// CreateServiceParams defines parameters for CreateService.
-type CreateServiceParams struct {
-	// DryRun Ask every rule and keep nothing. When all is well the answer is 204.
-	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
-
-	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
 // DeleteServiceParams defines parameters for DeleteService.
 type DeleteServiceParams struct {
 	// Confirm The service's name, so that no other one is deleted by mistake.
@@ -3585,6 +3575,15 @@ type RemoveSystemMemberParams struct {
 
 // RemoveSystemMemberParamsRole defines parameters for RemoveSystemMember.
 type RemoveSystemMemberParamsRole string
+
+// CreateServiceParams defines parameters for CreateService.
+type CreateServiceParams struct {
+	// DryRun Ask every rule and keep nothing. When all is well the answer is 204.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
 
 // PreviewVMNamesParams defines parameters for PreviewVMNames.
 type PreviewVMNamesParams struct {
@@ -3689,9 +3688,6 @@ type CreateRequestJSONRequestBody = NewRequest
 // PreviewRequestJSONRequestBody defines body for PreviewRequest for application/json ContentType.
 type PreviewRequestJSONRequestBody = NewRequest
 
-// CreateServiceJSONRequestBody defines body for CreateService for application/json ContentType.
-type CreateServiceJSONRequestBody = NewService
-
 // UpdateServiceJSONRequestBody defines body for UpdateService for application/json ContentType.
 type UpdateServiceJSONRequestBody = Documentation
 
@@ -3706,6 +3702,9 @@ type UpdateSystemJSONRequestBody = Documentation
 
 // AddSystemMemberJSONRequestBody defines body for AddSystemMember for application/json ContentType.
 type AddSystemMemberJSONRequestBody = NewSystemMember
+
+// CreateServiceJSONRequestBody defines body for CreateService for application/json ContentType.
+type CreateServiceJSONRequestBody = NewService
 
 // CreateTemplateJSONRequestBody defines body for CreateTemplate for application/json ContentType.
 type CreateTemplateJSONRequestBody = NewTemplate
@@ -3917,7 +3916,7 @@ type ClientInterface interface {
 
 	// EndMySessions Sign out everywhere
 	//
-	// Ends all sessions of browsers, on every device.
+	// Ends all sessions of browsers, on every device. For a browser: a token may not.
 	//
 	// Corresponds with POST /me/sessions/end (the `EndMySessions` operationId).
 	EndMySessions(ctx context.Context, params *EndMySessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4110,20 +4109,6 @@ type ClientInterface interface {
 	// Corresponds with GET /services (the `ListServices` operationId).
 	ListServices(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateServiceWithBody Make a service
-	//
-	// Takes any type of body and a specified content type.
-	//
-	// Corresponds with POST /services (the `CreateService` operationId).
-	CreateServiceWithBody(ctx context.Context, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// CreateService Make a service
-	//
-	// Takes a body of the `application/json` content type.
-	//
-	// Corresponds with POST /services (the `CreateService` operationId).
-	CreateService(ctx context.Context, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
-
 	// DeleteService Delete a service that never had a VM
 	//
 	// Corresponds with DELETE /services/{service} (the `DeleteService` operationId).
@@ -4247,6 +4232,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
 	RemoveSystemMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, params *RemoveSystemMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateServiceWithBody Make a service
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
+	CreateServiceWithBody(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateService Make a service
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
+	CreateService(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PreviewVMNames What the VMs of a new service would be called
 	//
@@ -4648,7 +4647,7 @@ func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 
 // EndMySessions Sign out everywhere
 //
-// Ends all sessions of browsers, on every device.
+// Ends all sessions of browsers, on every device. For a browser: a token may not.
 //
 // Corresponds with POST /me/sessions/end (the `EndMySessions` operationId).
 func (c *Client) EndMySessions(ctx context.Context, params *EndMySessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5151,40 +5150,6 @@ func (c *Client) ListServices(ctx context.Context, params *ListServicesParams, r
 	return c.Client.Do(req)
 }
 
-// CreateServiceWithBody Make a service
-//
-// Takes any type of body and a specified content type.
-//
-// Corresponds with POST /services (the `CreateService` operationId).
-func (c *Client) CreateServiceWithBody(ctx context.Context, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateServiceRequestWithBody(c.Server, params, contentType, body)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// CreateService Make a service
-//
-// Takes a body of the `application/json` content type.
-//
-// Corresponds with POST /services (the `CreateService` operationId).
-func (c *Client) CreateService(ctx context.Context, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateServiceRequest(c.Server, params, body)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
 // DeleteService Delete a service that never had a VM
 //
 // Corresponds with DELETE /services/{service} (the `DeleteService` operationId).
@@ -5499,6 +5464,40 @@ func (c *Client) AddSystemMember(ctx context.Context, system openapi_types.UUID,
 // Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
 func (c *Client) RemoveSystemMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, params *RemoveSystemMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveSystemMemberRequest(c.Server, system, person, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateServiceWithBody Make a service
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
+func (c *Client) CreateServiceWithBody(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateServiceRequestWithBody(c.Server, system, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateService Make a service
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
+func (c *Client) CreateService(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateServiceRequest(c.Server, system, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8133,88 +8132,6 @@ func NewListServicesRequest(server string, params *ListServicesParams) (*http.Re
 	return req, nil
 }
 
-// NewCreateServiceRequest calls the generic CreateService builder with application/json body
-func NewCreateServiceRequest(server string, params *CreateServiceParams, body CreateServiceJSONRequestBody) (*http.Request, error) {
-	var bodyReader io.Reader
-	buf, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	bodyReader = bytes.NewReader(buf)
-	return NewCreateServiceRequestWithBody(server, params, "application/json", bodyReader)
-}
-
-// NewCreateServiceRequestWithBody constructs an http.Request for the CreateService method, with any body, and a specified content type
-func NewCreateServiceRequestWithBody(server string, params *CreateServiceParams, contentType string, body io.Reader) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/services")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if params.DryRun != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
-	}
-
-	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
-	if err != nil {
-		return nil, err
-	}
-
-	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.IdempotencyKey != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Idempotency-Key", headerParam0)
-		}
-
-	}
-
-	return req, nil
-}
-
 // NewDeleteServiceRequest constructs an http.Request for the DeleteService method
 func NewDeleteServiceRequest(server string, service openapi_types.UUID, params *DeleteServiceParams) (*http.Request, error) {
 	var err error
@@ -9156,6 +9073,95 @@ func NewRemoveSystemMemberRequest(server string, system openapi_types.UUID, pers
 	return req, nil
 }
 
+// NewCreateServiceRequest calls the generic CreateService builder with application/json body
+func NewCreateServiceRequest(server string, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateServiceRequestWithBody(server, system, params, "application/json", bodyReader)
+}
+
+// NewCreateServiceRequestWithBody constructs an http.Request for the CreateService method, with any body, and a specified content type
+func NewCreateServiceRequestWithBody(server string, system openapi_types.UUID, params *CreateServiceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "system", system, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s/services", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewPreviewVMNamesRequest constructs an http.Request for the PreviewVMNames method
 func NewPreviewVMNamesRequest(server string, system openapi_types.UUID, params *PreviewVMNamesParams) (*http.Request, error) {
 	var err error
@@ -9931,7 +9937,7 @@ type ClientWithResponsesInterface interface {
 
 	// EndMySessionsWithResponse Sign out everywhere
 	//
-	// Ends all sessions of browsers, on every device.
+	// Ends all sessions of browsers, on every device. For a browser: a token may not.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10162,20 +10168,6 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /services (the `ListServices` operationId).
 	ListServicesWithResponse(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*ListServicesResponse, error)
 
-	// CreateServiceWithBodyWithResponse Make a service
-	//
-	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with POST /services (the `CreateService` operationId).
-	CreateServiceWithBodyWithResponse(ctx context.Context, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error)
-
-	// CreateServiceWithResponse Make a service
-	//
-	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with POST /services (the `CreateService` operationId).
-	CreateServiceWithResponse(ctx context.Context, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error)
-
 	// DeleteServiceWithResponse Delete a service that never had a VM
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10319,6 +10311,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
 	RemoveSystemMemberWithResponse(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, params *RemoveSystemMemberParams, reqEditors ...RequestEditorFn) (*RemoveSystemMemberResponse, error)
+
+	// CreateServiceWithBodyWithResponse Make a service
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
+	CreateServiceWithBodyWithResponse(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error)
+
+	// CreateServiceWithResponse Make a service
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
+	CreateServiceWithResponse(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error)
 
 	// PreviewVMNamesWithResponse What the VMs of a new service would be called
 	//
@@ -12300,54 +12306,6 @@ func (r ListServicesResponse) ContentType() string {
 	return ""
 }
 
-type CreateServiceResponse struct {
-	Body         []byte
-	HTTPResponse *http.Response
-	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *Service
-	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationproblemJSONDefault *Problem
-}
-
-// GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateServiceResponse) GetJSON201() *Service {
-	return r.JSON201
-}
-
-// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateServiceResponse) GetApplicationproblemJSONDefault() *Problem {
-	return r.ApplicationproblemJSONDefault
-}
-
-// GetBody returns the raw response body bytes
-func (r CreateServiceResponse) GetBody() []byte {
-	return r.Body
-}
-
-// Status returns HTTPResponse.Status
-func (r CreateServiceResponse) Status() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Status
-	}
-	return http.StatusText(0)
-}
-
-// StatusCode returns HTTPResponse.StatusCode
-func (r CreateServiceResponse) StatusCode() int {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.StatusCode
-	}
-	return 0
-}
-
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateServiceResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type DeleteServiceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13034,6 +12992,54 @@ func (r RemoveSystemMemberResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RemoveSystemMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Service
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateServiceResponse) GetJSON201() *Service {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateServiceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateServiceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13735,7 +13741,7 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 
 // EndMySessionsWithResponse Sign out everywhere
 //
-// Ends all sessions of browsers, on every device.
+// Ends all sessions of browsers, on every device. For a browser: a token may not.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14152,32 +14158,6 @@ func (c *ClientWithResponses) ListServicesWithResponse(ctx context.Context, para
 	return ParseListServicesResponse(rsp)
 }
 
-// CreateServiceWithBodyWithResponse Make a service
-//
-// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
-//
-// Corresponds with POST /services (the `CreateService` operationId).
-func (c *ClientWithResponses) CreateServiceWithBodyWithResponse(ctx context.Context, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error) {
-	rsp, err := c.CreateServiceWithBody(ctx, params, contentType, body, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseCreateServiceResponse(rsp)
-}
-
-// CreateServiceWithResponse Make a service
-//
-// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
-//
-// Corresponds with POST /services (the `CreateService` operationId).
-func (c *ClientWithResponses) CreateServiceWithResponse(ctx context.Context, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error) {
-	rsp, err := c.CreateService(ctx, params, body, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseCreateServiceResponse(rsp)
-}
-
 // DeleteServiceWithResponse Delete a service that never had a VM
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14440,6 +14420,32 @@ func (c *ClientWithResponses) RemoveSystemMemberWithResponse(ctx context.Context
 		return nil, err
 	}
 	return ParseRemoveSystemMemberResponse(rsp)
+}
+
+// CreateServiceWithBodyWithResponse Make a service
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
+func (c *ClientWithResponses) CreateServiceWithBodyWithResponse(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error) {
+	rsp, err := c.CreateServiceWithBody(ctx, system, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateServiceResponse(rsp)
+}
+
+// CreateServiceWithResponse Make a service
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
+func (c *ClientWithResponses) CreateServiceWithResponse(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error) {
+	rsp, err := c.CreateService(ctx, system, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateServiceResponse(rsp)
 }
 
 // PreviewVMNamesWithResponse What the VMs of a new service would be called
@@ -15914,42 +15920,6 @@ func ParseListServicesResponse(rsp *http.Response) (*ListServicesResponse, error
 	return response, nil
 }
 
-// ParseCreateServiceResponse parses an HTTP response from a CreateServiceWithResponse call
-func ParseCreateServiceResponse(rsp *http.Response) (*CreateServiceResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &CreateServiceResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest Service
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON201 = &dest
-
-	case rsp.StatusCode == 204:
-		break // No content-type
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	return response, nil
-}
-
 // ParseDeleteServiceResponse parses an HTTP response from a DeleteServiceWithResponse call
 func ParseDeleteServiceResponse(rsp *http.Response) (*DeleteServiceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16420,6 +16390,42 @@ func ParseRemoveSystemMemberResponse(rsp *http.Response) (*RemoveSystemMemberRes
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateServiceResponse parses an HTTP response from a CreateServiceWithResponse call
+func ParseCreateServiceResponse(rsp *http.Response) (*CreateServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Service
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
 	case rsp.StatusCode == 204:
 		break // No content-type
 

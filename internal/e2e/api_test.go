@@ -68,7 +68,7 @@ func TestMainJobOverTheAPI(t *testing.T) {
 	ok[*client.RegisterNamespaceResponse](t)(admin.RegisterNamespaceWithResponse(ctx, nil, client.NewNamespace{ClusterId: cluster.Id, Name: ns, Environment: client.NewNamespaceEnvironmentTest}))
 
 	sys := ok[*client.CreateSystemResponse](t)(dev.CreateSystemWithResponse(ctx, nil, client.NewSystem{Name: "api", Namespace: ns})).JSON201
-	service := ok[*client.CreateServiceResponse](t)(dev.CreateServiceWithResponse(ctx, nil, client.NewService{SystemId: sys.Id, Name: "web"})).JSON201
+	service := ok[*client.CreateServiceResponse](t)(dev.CreateServiceWithResponse(ctx, sys.Id, nil, client.NewService{Name: "web"})).JSON201
 	options := ok[*client.GetRequestOptionsResponse](t)(dev.GetRequestOptionsWithResponse(ctx)).JSON200
 	body := client.NewRequest{ServiceId: service.Id, SizeId: options.Sizes[0].Id, Count: 2, DiskGib: options.Sizes[0].DiskGib, Reason: "Web servers for the test of the API."}
 	for _, x := range options.Templates {
