@@ -252,6 +252,36 @@ func TestAPIStory(t *testing.T) {
 	}
 	post(s.admin, person+"/enable", nil, 200)
 	get(s.admin, "/people?limit=2")
+	get(s.admin, "/people?leavers=true")
+	access := read[api.Access](get(s.admin, person+"/access?system_id="+s.test.system))
+	for _, answer := range access.Answers {
+		if answer.Action == "ticket.decide" && (!answer.Allowed || answer.Role == nil || answer.Role.Role != "approver") || answer.Action == "vm.power" && answer.Allowed {
+			t.Errorf("access: %+v", answer)
+		}
+	}
+	get(s.admin, person+"/access")
+	if l := read[api.Leftovers](get(s.admin, person+"/leftovers")); len(l.Systems) != 0 {
+		t.Errorf("leftovers: %+v", l)
+	}
+
+	// Groups.
+	group := read[api.Group](post(s.admin, "/groups", fields{"name": "payments"}, 201))
+	at := "/groups/" + group.ID
+	post(s.admin, at+"/members", fields{"username": "viewer"}, 204)
+	in := read[api.Page[api.GroupMember]](get(s.admin, at+"/members"))
+	if len(in.Items) != 1 || in.Items[0].Username != "viewer" || !slices.Equal(in.Items[0].Sources, []string{"local"}) {
+		t.Errorf("members: %+v", in)
+	}
+	if g := read[api.Group](post(s.admin, at+"/roles", fields{"role": "viewer", "environment": "test"}, 200)); len(g.Roles) != 1 || g.People != 1 {
+		t.Errorf("group: %+v", g)
+	}
+	c.call(s.admin, "DELETE", at+"/roles?role=viewer&environment=test", nil).is(http.StatusNoContent)
+	c.call(s.admin, "DELETE", at+"/members/"+in.Items[0].UserID, nil).is(http.StatusNoContent)
+	if g := read[api.Group](c.call(s.admin, "PATCH", at, fields{"name": "payments", "description": "Who takes the money."}).is(http.StatusOK)); g.Description == "" {
+		t.Errorf("group: %+v", g)
+	}
+	get(s.admin, "/groups")
+	get(s.admin, at)
 
 	// A developer makes a system and a service.
 	get(s.dev, "/system-namespaces")
@@ -269,6 +299,18 @@ func TestAPIStory(t *testing.T) {
 		t.Errorf("members: %+v", members)
 	}
 	c.call(s.dev, "DELETE", system+"/members/"+members.Items[1].UserID+"?role=viewer", nil).is(http.StatusNoContent)
+	post(s.dev, system+"/members", fields{"group": "payments", "role": "maintainer"}, 204)
+	if v := problem(c.call(s.dev, "POST", system+"/members", fields{"group": "none", "role": "viewer"}), 422, "NO_SUCH_GROUP"); len(v.Errors) != 1 || v.Errors[0].Field != "group" {
+		t.Errorf("no such group: %+v", v)
+	}
+	c.call(s.dev, "DELETE", system+"/groups/"+group.ID+"?role=maintainer", nil).is(http.StatusNoContent)
+	get(s.dev, system+"/members/"+members.Items[0].UserID+"/access")
+	post(s.dev, system+"/transfer?dry_run=true", fields{"from": "dev", "to": "boss", "stays": true}, 204)
+	post(s.dev, system+"/transfer", fields{"from": "dev", "to": "boss", "stays": true}, 204)
+	boss := s.db.Ent.User.Query().Where(user.Username("boss")).OnlyX(t.Context())
+	if h := read[api.HandedOver](post(s.admin, "/people/"+boss.ID.String()+"/hand-over", fields{"to": "dev"}, 200)); h.Systems != 1 {
+		t.Errorf("handed over: %+v", h)
+	}
 	if names := read[api.VMNames](get(s.dev, system+"/vm-names?service=web")); len(names.Names) == 0 || names.Names[0] != "blog-web-01" {
 		t.Errorf("names: %v", names)
 	}
@@ -382,6 +424,7 @@ func TestAPIStory(t *testing.T) {
 	problem(c.call(s.dev, "DELETE", system+"?confirm=blog", nil), 409, "HAS_CHILDREN")
 	c.call(s.dev, "DELETE", service+"?confirm=web", nil).is(http.StatusNoContent)
 	c.call(s.dev, "DELETE", system+"?confirm=blog", nil).is(http.StatusNoContent)
+	c.call(s.admin, "DELETE", at, nil).is(http.StatusNoContent)
 	post(s.dev, "/me/sessions/end", nil, 204)
 
 	for _, o := range api.New(api.Config{}).Operations() {
@@ -683,6 +726,7 @@ var notInAPI = map[string]string{
 	"POST /theme": "how pages look in this browser", "POST /language": "programs send Accept-Language",
 	"GET /docs": "text", "GET /docs/{guide}": "text", "GET /docs/images/{name}": "pictures", "GET /docs/api": "the API itself",
 	"GET /catalog/templates/new": "a form", "GET /catalog/sizes/new": "a form", "GET /people/new": "a form", "GET /namespaces/new": "a form", "GET /clusters/new": "a form",
+	"GET /groups/new": "a form", "GET /groups/{group}/edit": "a form", "GET /groups/{group}/delete": "asks first", "GET /systems/{system}/transfer": "a form",
 	"GET /systems/{system}/edit": "a form", "GET /services/{service}/edit": "a form",
 	"GET /systems/{system}/delete": "asks first", "GET /services/{service}/delete": "asks first", "GET /vms/{vm}/power": "asks first", "GET /vms/{vm}/delete": "asks first",
 	"GET /namespaces/{namespace}/delete": "asks first",

@@ -121,7 +121,7 @@ func (a *API) Operations() []Operation {
 	var all []Operation
 	for _, noun := range [][]Operation{
 		a.me(), a.systems(), a.services(), a.vms(), a.requests(), a.approvals(), a.catalog(), a.clusters(), a.namespaces(),
-		a.people(), a.notifications(), a.audit(), a.search(), a.trends(), a.tree(),
+		a.people(), a.groups(), a.notifications(), a.audit(), a.search(), a.trends(), a.tree(),
 	} {
 		all = append(all, noun...)
 	}

@@ -33,6 +33,7 @@ var tags = []struct{ name, text string }{
 	{"clusters", "KubeVirt clusters. They do not exist for those who only ask for VMs."},
 	{"namespaces", "Where systems may live."},
 	{"people", "Accounts and roles."},
+	{"groups", "Sets of people who have roles together."},
 	{"notifications", "Messages of the portal."},
 	{"audit", "The record of what was done."},
 	{"search", "Finding things."},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 )
 
@@ -57,12 +58,21 @@ type SystemMember struct {
 	Username    string `json:"username" example:"li-wei"`
 	DisplayName string `json:"display_name,omitempty"`
 	Role        string `json:"role" enum:"owner,maintainer,viewer"`
+	Via         string `json:"via,omitempty" doc:"Name of the group that has it. Not there: the person's own."`
 }
 
-// NewSystemMember gives somebody a role in a system.
+// NewSystemMember gives somebody, or a group, a role in a system.
 type NewSystemMember struct {
-	Username string `json:"username" example:"li-wei"`
+	Username string `json:"username,omitempty" example:"li-wei" doc:"A person; or else a group."`
+	Group    string `json:"group,omitempty" doc:"Name of a group."`
 	Role     string `json:"role" enum:"owner,maintainer,viewer"`
+}
+
+// Transfer makes somebody owner of a system in place of another.
+type Transfer struct {
+	From  string `json:"from" example:"li-wei" doc:"User name of an owner."`
+	To    string `json:"to" example:"han-mei" doc:"User name of the new owner."`
+	Stays bool   `json:"stays" doc:"The old owner stays as a maintainer."`
 }
 
 type systemPath struct {
@@ -141,7 +151,7 @@ func (a *API) systems() []Operation {
 		}, func(ctx context.Context, actor domain.Actor, in systemPath) (Page[SystemMember], error) {
 			list, err := a.Systems.Members(ctx, actor, in.System)
 			return items(list, "", func(m system.Member) SystemMember {
-				return SystemMember{m.UserID, m.Username, m.DisplayName, string(m.Role)}
+				return SystemMember{m.UserID, m.Username, m.DisplayName, string(m.Role), m.Via}
 			}), err
 		}),
 		op(Operation{
@@ -155,7 +165,14 @@ func (a *API) systems() []Operation {
 			if err != nil {
 				return none{}, err
 			}
-			return none{}, a.Accounts.BindByName(ctx, actor, in.Body.Username, domain.Binding{Role: domain.Role(in.Body.Role), SystemID: s.ID})
+			role := domain.Binding{Role: domain.Role(in.Body.Role), SystemID: s.ID}
+			if in.Body.Group == "" {
+				return none{}, a.Accounts.BindByName(ctx, actor, in.Body.Username, role)
+			}
+			if in.Body.Username != "" {
+				return none{}, apperr.Field("group", apperr.ErrForbiddenField).With("field", "group")
+			}
+			return none{}, renamed(a.Accounts.BindGroupByName(ctx, actor, in.Body.Group, role), map[string]string{"user": "group"})
 		}),
 		op(Operation{
 			ID: "removeSystemMember", Method: "DELETE", Path: "/systems/{system}/members/{person}", Action: domain.MemberDelete, Tag: tag, Summary: "Take a role in a system away",
@@ -170,6 +187,43 @@ func (a *API) systems() []Operation {
 				return none{}, err
 			}
 			return none{}, a.Accounts.Unbind(ctx, actor, in.Person, domain.Binding{Role: domain.Role(in.Role), SystemID: s.ID})
+		}),
+		op(Operation{
+			ID: "removeSystemGroup", Method: "DELETE", Path: "/systems/{system}/groups/{group}", Action: domain.MemberDelete, Tag: tag, Summary: "Take a role in a system away from a group",
+			Pages: []string{"POST /systems/{system}/members/groups/{group}/remove"}, Conflicts: []string{"LAST_OWNER"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			systemPath
+			Group string `path:"group" format:"uuid"`
+			Role  string `query:"role" enum:"owner,maintainer,viewer" required:"true"`
+		}) (none, error) {
+			s, err := a.Systems.Get(ctx, actor, in.System)
+			if err != nil {
+				return none{}, err
+			}
+			return none{}, a.Accounts.UnbindGroup(ctx, actor, in.Group, domain.Binding{Role: domain.Role(in.Role), SystemID: s.ID})
+		}),
+		op(Operation{
+			ID: "transferSystem", Method: "POST", Path: "/systems/{system}/transfer", Action: domain.SystemTransfer, Tag: tag, Summary: "Hand a system over to another owner", DryRun: true,
+			Pages: []string{"POST /systems/{system}/transfer"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			systemPath
+			Body Transfer
+		}) (none, error) {
+			return none{}, a.Accounts.Transfer(ctx, actor, in.System, in.Body.From, in.Body.To, in.Body.Stays)
+		}),
+		op(Operation{
+			ID: "explainMember", Method: "GET", Path: "/systems/{system}/members/{person}/access", Action: domain.MemberExplain, Tag: tag, Summary: "What somebody may do in a system, and why",
+			Pages: []string{"GET /systems/{system}/members/{person}/access"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			systemPath
+			Person string `path:"person" format:"uuid"`
+		}) (Access, error) {
+			s, err := a.Systems.Get(ctx, actor, in.System)
+			if err != nil {
+				return Access{}, err
+			}
+			who, disabled, err := a.Accounts.Rights(ctx, actor, s.ID, in.Person)
+			return access(who, disabled, domain.Object{SystemID: s.ID, Environment: s.Environment}), err
 		}),
 	}
 }

@@ -65,14 +65,19 @@ type Role struct {
 	Role        string `json:"role" enum:"admin,approver,auditor,owner,maintainer,viewer"`
 	Environment string `json:"environment,omitempty" enum:"test,prod" doc:"Only in this environment. Not there: in all of them."`
 	SystemID    string `json:"system_id,omitempty" format:"uuid" doc:"Only in this system. Not there: platform-wide."`
+	Via         string `json:"via,omitempty" doc:"Name of the group that has it. Not there: the person's own."`
 }
 
 func roles(list []domain.Binding) []Role {
 	all := make([]Role, 0, len(list))
 	for _, b := range list {
-		all = append(all, Role{Role: string(b.Role), Environment: string(b.Environment), SystemID: b.SystemID})
+		all = append(all, roleOf(b))
 	}
 	return all
+}
+
+func roleOf(b domain.Binding) Role {
+	return Role{Role: string(b.Role), Environment: string(b.Environment), SystemID: b.SystemID, Via: b.Via}
 }
 
 // Spec is what a VM is made of.

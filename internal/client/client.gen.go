@@ -336,6 +336,24 @@ func (e NewSystemMemberRole) Valid() bool {
 	}
 }
 
+// Defines values for OpenRequestEnvironment.
+const (
+	OpenRequestEnvironmentProd OpenRequestEnvironment = "prod"
+	OpenRequestEnvironmentTest OpenRequestEnvironment = "test"
+)
+
+// Valid indicates whether the value is a known member of the OpenRequestEnvironment enum.
+func (e OpenRequestEnvironment) Valid() bool {
+	switch e {
+	case OpenRequestEnvironmentProd:
+		return true
+	case OpenRequestEnvironmentTest:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PlatformRoleEnvironment.
 const (
 	PlatformRoleEnvironmentProd PlatformRoleEnvironment = "prod"
@@ -356,9 +374,12 @@ func (e PlatformRoleEnvironment) Valid() bool {
 
 // Defines values for PlatformRoleRole.
 const (
-	PlatformRoleRoleAdmin    PlatformRoleRole = "admin"
-	PlatformRoleRoleApprover PlatformRoleRole = "approver"
-	PlatformRoleRoleAuditor  PlatformRoleRole = "auditor"
+	PlatformRoleRoleAdmin      PlatformRoleRole = "admin"
+	PlatformRoleRoleApprover   PlatformRoleRole = "approver"
+	PlatformRoleRoleAuditor    PlatformRoleRole = "auditor"
+	PlatformRoleRoleMaintainer PlatformRoleRole = "maintainer"
+	PlatformRoleRoleOwner      PlatformRoleRole = "owner"
+	PlatformRoleRoleViewer     PlatformRoleRole = "viewer"
 )
 
 // Valid indicates whether the value is a known member of the PlatformRoleRole enum.
@@ -369,6 +390,12 @@ func (e PlatformRoleRole) Valid() bool {
 	case PlatformRoleRoleApprover:
 		return true
 	case PlatformRoleRoleAuditor:
+		return true
+	case PlatformRoleRoleMaintainer:
+		return true
+	case PlatformRoleRoleOwner:
+		return true
+	case PlatformRoleRoleViewer:
 		return true
 	default:
 		return false
@@ -1344,11 +1371,62 @@ func (e ExportAuditParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for TakeGroupRoleParamsRole.
+const (
+	TakeGroupRoleParamsRoleAdmin      TakeGroupRoleParamsRole = "admin"
+	TakeGroupRoleParamsRoleApprover   TakeGroupRoleParamsRole = "approver"
+	TakeGroupRoleParamsRoleAuditor    TakeGroupRoleParamsRole = "auditor"
+	TakeGroupRoleParamsRoleMaintainer TakeGroupRoleParamsRole = "maintainer"
+	TakeGroupRoleParamsRoleOwner      TakeGroupRoleParamsRole = "owner"
+	TakeGroupRoleParamsRoleViewer     TakeGroupRoleParamsRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the TakeGroupRoleParamsRole enum.
+func (e TakeGroupRoleParamsRole) Valid() bool {
+	switch e {
+	case TakeGroupRoleParamsRoleAdmin:
+		return true
+	case TakeGroupRoleParamsRoleApprover:
+		return true
+	case TakeGroupRoleParamsRoleAuditor:
+		return true
+	case TakeGroupRoleParamsRoleMaintainer:
+		return true
+	case TakeGroupRoleParamsRoleOwner:
+		return true
+	case TakeGroupRoleParamsRoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TakeGroupRoleParamsEnvironment.
+const (
+	TakeGroupRoleParamsEnvironmentProd TakeGroupRoleParamsEnvironment = "prod"
+	TakeGroupRoleParamsEnvironmentTest TakeGroupRoleParamsEnvironment = "test"
+)
+
+// Valid indicates whether the value is a known member of the TakeGroupRoleParamsEnvironment enum.
+func (e TakeGroupRoleParamsEnvironment) Valid() bool {
+	switch e {
+	case TakeGroupRoleParamsEnvironmentProd:
+		return true
+	case TakeGroupRoleParamsEnvironmentTest:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TakeRoleParamsRole.
 const (
-	TakeRoleParamsRoleAdmin    TakeRoleParamsRole = "admin"
-	TakeRoleParamsRoleApprover TakeRoleParamsRole = "approver"
-	TakeRoleParamsRoleAuditor  TakeRoleParamsRole = "auditor"
+	TakeRoleParamsRoleAdmin      TakeRoleParamsRole = "admin"
+	TakeRoleParamsRoleApprover   TakeRoleParamsRole = "approver"
+	TakeRoleParamsRoleAuditor    TakeRoleParamsRole = "auditor"
+	TakeRoleParamsRoleMaintainer TakeRoleParamsRole = "maintainer"
+	TakeRoleParamsRoleOwner      TakeRoleParamsRole = "owner"
+	TakeRoleParamsRoleViewer     TakeRoleParamsRole = "viewer"
 )
 
 // Valid indicates whether the value is a known member of the TakeRoleParamsRole enum.
@@ -1359,6 +1437,12 @@ func (e TakeRoleParamsRole) Valid() bool {
 	case TakeRoleParamsRoleApprover:
 		return true
 	case TakeRoleParamsRoleAuditor:
+		return true
+	case TakeRoleParamsRoleMaintainer:
+		return true
+	case TakeRoleParamsRoleOwner:
+		return true
+	case TakeRoleParamsRoleViewer:
 		return true
 	default:
 		return false
@@ -1449,6 +1533,27 @@ func (e ListServiceVMsParamsHealth) Valid() bool {
 	}
 }
 
+// Defines values for RemoveSystemGroupParamsRole.
+const (
+	RemoveSystemGroupParamsRoleMaintainer RemoveSystemGroupParamsRole = "maintainer"
+	RemoveSystemGroupParamsRoleOwner      RemoveSystemGroupParamsRole = "owner"
+	RemoveSystemGroupParamsRoleViewer     RemoveSystemGroupParamsRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the RemoveSystemGroupParamsRole enum.
+func (e RemoveSystemGroupParamsRole) Valid() bool {
+	switch e {
+	case RemoveSystemGroupParamsRoleMaintainer:
+		return true
+	case RemoveSystemGroupParamsRoleOwner:
+		return true
+	case RemoveSystemGroupParamsRoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RemoveSystemMemberParamsRole.
 const (
 	RemoveSystemMemberParamsRoleMaintainer RemoveSystemMemberParamsRole = "maintainer"
@@ -1510,6 +1615,37 @@ func (e ListVMsParamsHealth) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// Access defines model for Access.
+type Access struct {
+	Answers []AccessAnswer `json:"answers"`
+
+	// Disabled The account is closed, so none of it is so now.
+	Disabled bool `json:"disabled"`
+
+	// SystemId The system that the answers are about. Not there: the platform.
+	SystemId openapi_types.UUID `json:"system_id,omitempty"`
+	UserId   openapi_types.UUID `json:"user_id"`
+
+	// Username Examples: li-wei
+	Username string `json:"username"`
+}
+
+// AccessAnswer defines model for AccessAnswer.
+type AccessAnswer struct {
+	// Action Examples: vm.power
+	Action  string `json:"action"`
+	Allowed bool   `json:"allowed"`
+
+	// Cause Examples: role
+	Cause string `json:"cause"`
+
+	// Role The role that allows it.
+	Role Role `json:"role,omitempty"`
+
+	// Roles Roles that would allow it.
+	Roles []string `json:"roles"`
 }
 
 // Approval defines model for Approval.
@@ -1866,6 +2002,57 @@ type FoundVM struct {
 // FoundVMEnvironment defines model for FoundVM.Environment.
 type FoundVMEnvironment string
 
+// Group defines model for Group.
+type Group struct {
+	CreatedAt   time.Time `json:"created_at"`
+	Description string    `json:"description,omitempty"`
+
+	// External What the OIDC issuer calls it. Not there: members are added by hand only.
+	External string             `json:"external,omitempty"`
+	Id       openapi_types.UUID `json:"id"`
+
+	// Name Examples: payments
+	Name string `json:"name"`
+
+	// People How many members it has.
+	People int `json:"people"`
+
+	// Roles Platform-wide ones and those of an environment.
+	Roles []Role `json:"roles"`
+
+	// Systems Roles in systems, by name.
+	Systems []SystemRole `json:"systems"`
+}
+
+// GroupMember defines model for GroupMember.
+type GroupMember struct {
+	Disabled    bool   `json:"disabled"`
+	DisplayName string `json:"display_name,omitempty"`
+
+	// Sources Who put the person into it: local, by hand; oidc, the issuer.
+	Sources []string           `json:"sources"`
+	UserId  openapi_types.UUID `json:"user_id"`
+
+	// Username Examples: li-wei
+	Username string `json:"username"`
+}
+
+// HandOver defines model for HandOver.
+type HandOver struct {
+	// SystemId Only this system. Not there: all.
+	SystemId openapi_types.UUID `json:"system_id,omitempty"`
+
+	// To User name of the new owner.
+	//
+	// Examples: han-mei
+	To string `json:"to"`
+}
+
+// HandedOver defines model for HandedOver.
+type HandedOver struct {
+	Systems int `json:"systems"`
+}
+
 // Invitation defines model for Invitation.
 type Invitation struct {
 	Id openapi_types.UUID `json:"id"`
@@ -1887,6 +2074,17 @@ type Kubeconfig struct {
 
 	// Kubeconfig The file's text, at most 64 KiB.
 	Kubeconfig string `json:"kubeconfig,omitempty"`
+}
+
+// Leftovers defines model for Leftovers.
+type Leftovers struct {
+	Groups []PersonGroup `json:"groups"`
+
+	// Requests That wait or are under way.
+	Requests []OpenRequest `json:"requests"`
+
+	// Systems That nobody else owns whose account works.
+	Systems []SystemRole `json:"systems"`
 }
 
 // Me defines model for Me.
@@ -1947,6 +2145,23 @@ type NewCluster struct {
 
 // NewClusterEnvironment defines model for NewCluster.Environment.
 type NewClusterEnvironment string
+
+// NewGroup defines model for NewGroup.
+type NewGroup struct {
+	Description string `json:"description,omitempty"`
+
+	// External What the OIDC issuer calls it.
+	External string `json:"external,omitempty"`
+
+	// Name Examples: payments
+	Name string `json:"name"`
+}
+
+// NewGroupMember defines model for NewGroupMember.
+type NewGroupMember struct {
+	// Username Examples: li-wei
+	Username string `json:"username"`
+}
 
 // NewNamespace defines model for NewNamespace.
 type NewNamespace struct {
@@ -2031,10 +2246,14 @@ type NewSystem struct {
 
 // NewSystemMember defines model for NewSystemMember.
 type NewSystemMember struct {
-	Role NewSystemMemberRole `json:"role"`
+	// Group Name of a group.
+	Group string              `json:"group,omitempty"`
+	Role  NewSystemMemberRole `json:"role"`
 
-	// Username Examples: li-wei
-	Username string `json:"username"`
+	// Username A person; or else a group.
+	//
+	// Examples: li-wei
+	Username string `json:"username,omitempty"`
 }
 
 // NewSystemMemberRole defines model for NewSystemMember.Role.
@@ -2084,6 +2303,19 @@ type Notifications struct {
 	Unread int `json:"unread"`
 }
 
+// OpenRequest defines model for OpenRequest.
+type OpenRequest struct {
+	Environment OpenRequestEnvironment `json:"environment"`
+	Number      int                    `json:"number"`
+
+	// Status Examples: PENDING_APPROVAL
+	Status string `json:"status"`
+	Title  string `json:"title"`
+}
+
+// OpenRequestEnvironment defines model for OpenRequest.Environment.
+type OpenRequestEnvironment string
+
 // Outcome defines model for Outcome.
 type Outcome struct {
 	// Ordered It is being carried out.
@@ -2112,6 +2344,22 @@ type PageCapacity struct {
 // PageCluster defines model for PageCluster.
 type PageCluster struct {
 	Items []Cluster `json:"items"`
+
+	// Next Cursor of the following page, for the parameter after. Not there on the last page.
+	Next string `json:"next,omitempty"`
+}
+
+// PageGroup defines model for PageGroup.
+type PageGroup struct {
+	Items []Group `json:"items"`
+
+	// Next Cursor of the following page, for the parameter after. Not there on the last page.
+	Next string `json:"next,omitempty"`
+}
+
+// PageGroupMember defines model for PageGroupMember.
+type PageGroupMember struct {
+	Items []GroupMember `json:"items"`
 
 	// Next Cursor of the following page, for the parameter after. Not there on the last page.
 	Next string `json:"next,omitempty"`
@@ -2203,6 +2451,7 @@ type Person struct {
 
 	// DisplayName Examples: Li Wei
 	DisplayName string             `json:"display_name,omitempty"`
+	Groups      []PersonGroup      `json:"groups"`
 	Id          openapi_types.UUID `json:"id"`
 
 	// Invited Has not set a password yet.
@@ -2217,6 +2466,15 @@ type Person struct {
 
 	// Username Examples: li-wei
 	Username string `json:"username"`
+}
+
+// PersonGroup defines model for PersonGroup.
+type PersonGroup struct {
+	Id   openapi_types.UUID `json:"id"`
+	Name string             `json:"name"`
+
+	// Sources Who put the person into it: local, by hand; oidc, the issuer.
+	Sources []string `json:"sources"`
 }
 
 // Placement defines model for Placement.
@@ -2579,6 +2837,9 @@ type Role struct {
 
 	// SystemId Only in this system. Not there: platform-wide.
 	SystemId openapi_types.UUID `json:"system_id,omitempty"`
+
+	// Via Name of the group that has it. Not there: the person's own.
+	Via string `json:"via,omitempty"`
 }
 
 // RoleEnvironment Only in this environment. Not there: in all of them.
@@ -2754,6 +3015,9 @@ type SystemMember struct {
 
 	// Username Examples: li-wei
 	Username string `json:"username"`
+
+	// Via Name of the group that has it. Not there: the person's own.
+	Via string `json:"via,omitempty"`
 }
 
 // SystemMemberRole defines model for SystemMember.Role.
@@ -2857,6 +3121,22 @@ type Token struct {
 
 // TokenScopes defines model for Token.Scopes.
 type TokenScopes string
+
+// Transfer defines model for Transfer.
+type Transfer struct {
+	// From User name of an owner.
+	//
+	// Examples: li-wei
+	From string `json:"from"`
+
+	// Stays The old owner stays as a maintainer.
+	Stays bool `json:"stays"`
+
+	// To User name of the new owner.
+	//
+	// Examples: han-mei
+	To string `json:"to"`
+}
 
 // Tree defines model for Tree.
 type Tree struct {
@@ -3303,6 +3583,78 @@ type CheckClusterParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListGroupsParams defines parameters for ListGroups.
+type ListGroupsParams struct {
+	// Limit How many entries a page has at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After Cursor: next of the page before.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+}
+
+// CreateGroupParams defines parameters for CreateGroup.
+type CreateGroupParams struct {
+	// DryRun Ask every rule and keep nothing. When all is well the answer is 204.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteGroupParams defines parameters for DeleteGroup.
+type DeleteGroupParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UpdateGroupParams defines parameters for UpdateGroup.
+type UpdateGroupParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListGroupMembersParams defines parameters for ListGroupMembers.
+type ListGroupMembersParams struct {
+	// Limit How many entries a page has at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After Cursor: next of the page before.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+}
+
+// AddGroupMemberParams defines parameters for AddGroupMember.
+type AddGroupMemberParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RemoveGroupMemberParams defines parameters for RemoveGroupMember.
+type RemoveGroupMemberParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// TakeGroupRoleParams defines parameters for TakeGroupRole.
+type TakeGroupRoleParams struct {
+	Role        TakeGroupRoleParamsRole         `form:"role" json:"role"`
+	Environment *TakeGroupRoleParamsEnvironment `form:"environment,omitempty" json:"environment,omitempty"`
+
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// TakeGroupRoleParamsRole defines parameters for TakeGroupRole.
+type TakeGroupRoleParamsRole string
+
+// TakeGroupRoleParamsEnvironment defines parameters for TakeGroupRole.
+type TakeGroupRoleParamsEnvironment string
+
+// GiveGroupRoleParams defines parameters for GiveGroupRole.
+type GiveGroupRoleParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // EndMySessionsParams defines parameters for EndMySessions.
 type EndMySessionsParams struct {
 	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
@@ -3355,6 +3707,9 @@ type ListPeopleParams struct {
 
 	// After Cursor: next of the page before.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Leavers Only closed accounts that still own something or are in a group.
+	Leavers *bool `form:"leavers,omitempty" json:"leavers,omitempty"`
 }
 
 // InvitePersonParams defines parameters for InvitePerson.
@@ -3366,6 +3721,11 @@ type InvitePersonParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ExplainPersonParams defines parameters for ExplainPerson.
+type ExplainPersonParams struct {
+	SystemId *openapi_types.UUID `form:"system_id,omitempty" json:"system_id,omitempty"`
+}
+
 // DisablePersonParams defines parameters for DisablePerson.
 type DisablePersonParams struct {
 	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
@@ -3374,6 +3734,12 @@ type DisablePersonParams struct {
 
 // EnablePersonParams defines parameters for EnablePerson.
 type EnablePersonParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// HandOverParams defines parameters for HandOver.
+type HandOverParams struct {
 	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3556,6 +3922,17 @@ type UpdateSystemParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// RemoveSystemGroupParams defines parameters for RemoveSystemGroup.
+type RemoveSystemGroupParams struct {
+	Role RemoveSystemGroupParamsRole `form:"role" json:"role"`
+
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RemoveSystemGroupParamsRole defines parameters for RemoveSystemGroup.
+type RemoveSystemGroupParamsRole string
+
 // AddSystemMemberParams defines parameters for AddSystemMember.
 type AddSystemMemberParams struct {
 	// DryRun Ask every rule and keep nothing. When all is well the answer is 204.
@@ -3578,6 +3955,15 @@ type RemoveSystemMemberParamsRole string
 
 // CreateServiceParams defines parameters for CreateService.
 type CreateServiceParams struct {
+	// DryRun Ask every rule and keep nothing. When all is well the answer is 204.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// TransferSystemParams defines parameters for TransferSystem.
+type TransferSystemParams struct {
 	// DryRun Ask every rule and keep nothing. When all is well the answer is 204.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
@@ -3670,6 +4056,18 @@ type CheckClusterDraftJSONRequestBody = PreflightContext
 // CreateClusterJSONRequestBody defines body for CreateCluster for application/json ContentType.
 type CreateClusterJSONRequestBody = NewCluster
 
+// CreateGroupJSONRequestBody defines body for CreateGroup for application/json ContentType.
+type CreateGroupJSONRequestBody = NewGroup
+
+// UpdateGroupJSONRequestBody defines body for UpdateGroup for application/json ContentType.
+type UpdateGroupJSONRequestBody = NewGroup
+
+// AddGroupMemberJSONRequestBody defines body for AddGroupMember for application/json ContentType.
+type AddGroupMemberJSONRequestBody = NewGroupMember
+
+// GiveGroupRoleJSONRequestBody defines body for GiveGroupRole for application/json ContentType.
+type GiveGroupRoleJSONRequestBody = PlatformRole
+
 // RegisterNamespaceJSONRequestBody defines body for RegisterNamespace for application/json ContentType.
 type RegisterNamespaceJSONRequestBody = NewNamespace
 
@@ -3678,6 +4076,9 @@ type ReadNotificationsJSONRequestBody = ReadUntil
 
 // InvitePersonJSONRequestBody defines body for InvitePerson for application/json ContentType.
 type InvitePersonJSONRequestBody = NewPerson
+
+// HandOverJSONRequestBody defines body for HandOver for application/json ContentType.
+type HandOverJSONRequestBody = HandOver
 
 // GiveRoleJSONRequestBody defines body for GiveRole for application/json ContentType.
 type GiveRoleJSONRequestBody = PlatformRole
@@ -3705,6 +4106,9 @@ type AddSystemMemberJSONRequestBody = NewSystemMember
 
 // CreateServiceJSONRequestBody defines body for CreateService for application/json ContentType.
 type CreateServiceJSONRequestBody = NewService
+
+// TransferSystemJSONRequestBody defines body for TransferSystem for application/json ContentType.
+type TransferSystemJSONRequestBody = Transfer
 
 // CreateTemplateJSONRequestBody defines body for CreateTemplate for application/json ContentType.
 type CreateTemplateJSONRequestBody = NewTemplate
@@ -3909,6 +4313,98 @@ type ClientInterface interface {
 	// Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
 	CheckCluster(ctx context.Context, cluster openapi_types.UUID, params *CheckClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListGroups Groups, by name
+	//
+	// Corresponds with GET /groups (the `ListGroups` operationId).
+	ListGroups(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateGroupWithBody Make a group
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /groups (the `CreateGroup` operationId).
+	CreateGroupWithBody(ctx context.Context, params *CreateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateGroup Make a group
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /groups (the `CreateGroup` operationId).
+	CreateGroup(ctx context.Context, params *CreateGroupParams, body CreateGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteGroup Delete a group, and with it the roles that its members have by it
+	//
+	// Corresponds with DELETE /groups/{group} (the `DeleteGroup` operationId).
+	DeleteGroup(ctx context.Context, group openapi_types.UUID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetGroup One group
+	//
+	// Corresponds with GET /groups/{group} (the `GetGroup` operationId).
+	GetGroup(ctx context.Context, group openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateGroupWithBody Change what is said of a group
+	//
+	// What is left out is emptied.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /groups/{group} (the `UpdateGroup` operationId).
+	UpdateGroupWithBody(ctx context.Context, group openapi_types.UUID, params *UpdateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateGroup Change what is said of a group
+	//
+	// What is left out is emptied.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /groups/{group} (the `UpdateGroup` operationId).
+	UpdateGroup(ctx context.Context, group openapi_types.UUID, params *UpdateGroupParams, body UpdateGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListGroupMembers Who is in a group, by user name
+	//
+	// Corresponds with GET /groups/{group}/members (the `ListGroupMembers` operationId).
+	ListGroupMembers(ctx context.Context, group openapi_types.UUID, params *ListGroupMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddGroupMemberWithBody Put somebody into a group
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
+	AddGroupMemberWithBody(ctx context.Context, group openapi_types.UUID, params *AddGroupMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddGroupMember Put somebody into a group
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
+	AddGroupMember(ctx context.Context, group openapi_types.UUID, params *AddGroupMemberParams, body AddGroupMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveGroupMember Take somebody out of a group
+	//
+	// What the OIDC issuer says stays.
+	//
+	// Corresponds with DELETE /groups/{group}/members/{person} (the `RemoveGroupMember` operationId).
+	RemoveGroupMember(ctx context.Context, group openapi_types.UUID, person openapi_types.UUID, params *RemoveGroupMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TakeGroupRole Take a role on the platform away from a group
+	//
+	// Corresponds with DELETE /groups/{group}/roles (the `TakeGroupRole` operationId).
+	TakeGroupRole(ctx context.Context, group openapi_types.UUID, params *TakeGroupRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GiveGroupRoleWithBody Give a group a role on the platform
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
+	GiveGroupRoleWithBody(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GiveGroupRole Give a group a role on the platform
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
+	GiveGroupRole(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, body GiveGroupRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetMe Who I am, and what I may do
 	//
 	// Corresponds with GET /me (the `GetMe` operationId).
@@ -3995,6 +4491,13 @@ type ClientInterface interface {
 	// Corresponds with GET /people/{person} (the `GetPerson` operationId).
 	GetPerson(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExplainPerson What somebody may do, and why
+	//
+	// On the platform, or in a system.
+	//
+	// Corresponds with GET /people/{person}/access (the `ExplainPerson` operationId).
+	ExplainPerson(ctx context.Context, person openapi_types.UUID, params *ExplainPersonParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// DisablePerson Close an account
 	//
 	// Corresponds with POST /people/{person}/disable (the `DisablePerson` operationId).
@@ -4004,6 +4507,25 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /people/{person}/enable (the `EnablePerson` operationId).
 	EnablePerson(ctx context.Context, person openapi_types.UUID, params *EnablePersonParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HandOverWithBody Give the systems that only this person owns to somebody else
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
+	HandOverWithBody(ctx context.Context, person openapi_types.UUID, params *HandOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HandOver Give the systems that only this person owns to somebody else
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
+	HandOver(ctx context.Context, person openapi_types.UUID, params *HandOverParams, body HandOverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetLeftovers What somebody would leave behind
+	//
+	// Corresponds with GET /people/{person}/leftovers (the `GetLeftovers` operationId).
+	GetLeftovers(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePersonLink A new one-time link, for a lost password
 	//
@@ -4209,6 +4731,11 @@ type ClientInterface interface {
 	// Corresponds with PATCH /systems/{system} (the `UpdateSystem` operationId).
 	UpdateSystem(ctx context.Context, system openapi_types.UUID, params *UpdateSystemParams, body UpdateSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RemoveSystemGroup Take a role in a system away from a group
+	//
+	// Corresponds with DELETE /systems/{system}/groups/{group} (the `RemoveSystemGroup` operationId).
+	RemoveSystemGroup(ctx context.Context, system openapi_types.UUID, group openapi_types.UUID, params *RemoveSystemGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListSystemMembers Who has a role in a system
 	//
 	// Corresponds with GET /systems/{system}/members (the `ListSystemMembers` operationId).
@@ -4233,6 +4760,11 @@ type ClientInterface interface {
 	// Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
 	RemoveSystemMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, params *RemoveSystemMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExplainMember What somebody may do in a system, and why
+	//
+	// Corresponds with GET /systems/{system}/members/{person}/access (the `ExplainMember` operationId).
+	ExplainMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CreateServiceWithBody Make a service
 	//
 	// Takes any type of body and a specified content type.
@@ -4246,6 +4778,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
 	CreateService(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TransferSystemWithBody Hand a system over to another owner
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
+	TransferSystemWithBody(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TransferSystem Hand a system over to another owner
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
+	TransferSystem(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, body TransferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PreviewVMNames What the VMs of a new service would be called
 	//
@@ -4630,6 +5176,238 @@ func (c *Client) CheckCluster(ctx context.Context, cluster openapi_types.UUID, p
 	return c.Client.Do(req)
 }
 
+// ListGroups Groups, by name
+//
+// Corresponds with GET /groups (the `ListGroups` operationId).
+func (c *Client) ListGroups(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListGroupsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateGroupWithBody Make a group
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /groups (the `CreateGroup` operationId).
+func (c *Client) CreateGroupWithBody(ctx context.Context, params *CreateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateGroupRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateGroup Make a group
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /groups (the `CreateGroup` operationId).
+func (c *Client) CreateGroup(ctx context.Context, params *CreateGroupParams, body CreateGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateGroupRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteGroup Delete a group, and with it the roles that its members have by it
+//
+// Corresponds with DELETE /groups/{group} (the `DeleteGroup` operationId).
+func (c *Client) DeleteGroup(ctx context.Context, group openapi_types.UUID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteGroupRequest(c.Server, group, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetGroup One group
+//
+// Corresponds with GET /groups/{group} (the `GetGroup` operationId).
+func (c *Client) GetGroup(ctx context.Context, group openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetGroupRequest(c.Server, group)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateGroupWithBody Change what is said of a group
+//
+// What is left out is emptied.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /groups/{group} (the `UpdateGroup` operationId).
+func (c *Client) UpdateGroupWithBody(ctx context.Context, group openapi_types.UUID, params *UpdateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateGroupRequestWithBody(c.Server, group, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateGroup Change what is said of a group
+//
+// What is left out is emptied.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /groups/{group} (the `UpdateGroup` operationId).
+func (c *Client) UpdateGroup(ctx context.Context, group openapi_types.UUID, params *UpdateGroupParams, body UpdateGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateGroupRequest(c.Server, group, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListGroupMembers Who is in a group, by user name
+//
+// Corresponds with GET /groups/{group}/members (the `ListGroupMembers` operationId).
+func (c *Client) ListGroupMembers(ctx context.Context, group openapi_types.UUID, params *ListGroupMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListGroupMembersRequest(c.Server, group, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddGroupMemberWithBody Put somebody into a group
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
+func (c *Client) AddGroupMemberWithBody(ctx context.Context, group openapi_types.UUID, params *AddGroupMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddGroupMemberRequestWithBody(c.Server, group, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddGroupMember Put somebody into a group
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
+func (c *Client) AddGroupMember(ctx context.Context, group openapi_types.UUID, params *AddGroupMemberParams, body AddGroupMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddGroupMemberRequest(c.Server, group, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveGroupMember Take somebody out of a group
+//
+// What the OIDC issuer says stays.
+//
+// Corresponds with DELETE /groups/{group}/members/{person} (the `RemoveGroupMember` operationId).
+func (c *Client) RemoveGroupMember(ctx context.Context, group openapi_types.UUID, person openapi_types.UUID, params *RemoveGroupMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveGroupMemberRequest(c.Server, group, person, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TakeGroupRole Take a role on the platform away from a group
+//
+// Corresponds with DELETE /groups/{group}/roles (the `TakeGroupRole` operationId).
+func (c *Client) TakeGroupRole(ctx context.Context, group openapi_types.UUID, params *TakeGroupRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTakeGroupRoleRequest(c.Server, group, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GiveGroupRoleWithBody Give a group a role on the platform
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
+func (c *Client) GiveGroupRoleWithBody(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGiveGroupRoleRequestWithBody(c.Server, group, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GiveGroupRole Give a group a role on the platform
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
+func (c *Client) GiveGroupRole(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, body GiveGroupRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGiveGroupRoleRequest(c.Server, group, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetMe Who I am, and what I may do
 //
 // Corresponds with GET /me (the `GetMe` operationId).
@@ -4856,6 +5634,23 @@ func (c *Client) GetPerson(ctx context.Context, person openapi_types.UUID, reqEd
 	return c.Client.Do(req)
 }
 
+// ExplainPerson What somebody may do, and why
+//
+// On the platform, or in a system.
+//
+// Corresponds with GET /people/{person}/access (the `ExplainPerson` operationId).
+func (c *Client) ExplainPerson(ctx context.Context, person openapi_types.UUID, params *ExplainPersonParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExplainPersonRequest(c.Server, person, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // DisablePerson Close an account
 //
 // Corresponds with POST /people/{person}/disable (the `DisablePerson` operationId).
@@ -4876,6 +5671,55 @@ func (c *Client) DisablePerson(ctx context.Context, person openapi_types.UUID, p
 // Corresponds with POST /people/{person}/enable (the `EnablePerson` operationId).
 func (c *Client) EnablePerson(ctx context.Context, person openapi_types.UUID, params *EnablePersonParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEnablePersonRequest(c.Server, person, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HandOverWithBody Give the systems that only this person owns to somebody else
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
+func (c *Client) HandOverWithBody(ctx context.Context, person openapi_types.UUID, params *HandOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHandOverRequestWithBody(c.Server, person, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HandOver Give the systems that only this person owns to somebody else
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
+func (c *Client) HandOver(ctx context.Context, person openapi_types.UUID, params *HandOverParams, body HandOverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHandOverRequest(c.Server, person, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetLeftovers What somebody would leave behind
+//
+// Corresponds with GET /people/{person}/leftovers (the `GetLeftovers` operationId).
+func (c *Client) GetLeftovers(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLeftoversRequest(c.Server, person)
 	if err != nil {
 		return nil, err
 	}
@@ -5410,6 +6254,21 @@ func (c *Client) UpdateSystem(ctx context.Context, system openapi_types.UUID, pa
 	return c.Client.Do(req)
 }
 
+// RemoveSystemGroup Take a role in a system away from a group
+//
+// Corresponds with DELETE /systems/{system}/groups/{group} (the `RemoveSystemGroup` operationId).
+func (c *Client) RemoveSystemGroup(ctx context.Context, system openapi_types.UUID, group openapi_types.UUID, params *RemoveSystemGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveSystemGroupRequest(c.Server, system, group, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListSystemMembers Who has a role in a system
 //
 // Corresponds with GET /systems/{system}/members (the `ListSystemMembers` operationId).
@@ -5474,6 +6333,21 @@ func (c *Client) RemoveSystemMember(ctx context.Context, system openapi_types.UU
 	return c.Client.Do(req)
 }
 
+// ExplainMember What somebody may do in a system, and why
+//
+// Corresponds with GET /systems/{system}/members/{person}/access (the `ExplainMember` operationId).
+func (c *Client) ExplainMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExplainMemberRequest(c.Server, system, person)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CreateServiceWithBody Make a service
 //
 // Takes any type of body and a specified content type.
@@ -5498,6 +6372,40 @@ func (c *Client) CreateServiceWithBody(ctx context.Context, system openapi_types
 // Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
 func (c *Client) CreateService(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateServiceRequest(c.Server, system, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TransferSystemWithBody Hand a system over to another owner
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
+func (c *Client) TransferSystemWithBody(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTransferSystemRequestWithBody(c.Server, system, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TransferSystem Hand a system over to another owner
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
+func (c *Client) TransferSystem(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, body TransferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTransferSystemRequest(c.Server, system, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6661,6 +7569,636 @@ func NewCheckClusterRequest(server string, cluster openapi_types.UUID, params *C
 	return req, nil
 }
 
+// NewListGroupsRequest constructs an http.Request for the ListGroups method
+func NewListGroupsRequest(server string, params *ListGroupsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateGroupRequest calls the generic CreateGroup builder with application/json body
+func NewCreateGroupRequest(server string, params *CreateGroupParams, body CreateGroupJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateGroupRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateGroupRequestWithBody constructs an http.Request for the CreateGroup method, with any body, and a specified content type
+func NewCreateGroupRequestWithBody(server string, params *CreateGroupParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteGroupRequest constructs an http.Request for the DeleteGroup method
+func NewDeleteGroupRequest(server string, group openapi_types.UUID, params *DeleteGroupParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetGroupRequest constructs an http.Request for the GetGroup method
+func NewGetGroupRequest(server string, group openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateGroupRequest calls the generic UpdateGroup builder with application/json body
+func NewUpdateGroupRequest(server string, group openapi_types.UUID, params *UpdateGroupParams, body UpdateGroupJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateGroupRequestWithBody(server, group, params, "application/json", bodyReader)
+}
+
+// NewUpdateGroupRequestWithBody constructs an http.Request for the UpdateGroup method, with any body, and a specified content type
+func NewUpdateGroupRequestWithBody(server string, group openapi_types.UUID, params *UpdateGroupParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListGroupMembersRequest constructs an http.Request for the ListGroupMembers method
+func NewListGroupMembersRequest(server string, group openapi_types.UUID, params *ListGroupMembersParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups/%s/members", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddGroupMemberRequest calls the generic AddGroupMember builder with application/json body
+func NewAddGroupMemberRequest(server string, group openapi_types.UUID, params *AddGroupMemberParams, body AddGroupMemberJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddGroupMemberRequestWithBody(server, group, params, "application/json", bodyReader)
+}
+
+// NewAddGroupMemberRequestWithBody constructs an http.Request for the AddGroupMember method, with any body, and a specified content type
+func NewAddGroupMemberRequestWithBody(server string, group openapi_types.UUID, params *AddGroupMemberParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups/%s/members", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRemoveGroupMemberRequest constructs an http.Request for the RemoveGroupMember method
+func NewRemoveGroupMemberRequest(server string, group openapi_types.UUID, person openapi_types.UUID, params *RemoveGroupMemberParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "person", person, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups/%s/members/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewTakeGroupRoleRequest constructs an http.Request for the TakeGroupRole method
+func NewTakeGroupRoleRequest(server string, group openapi_types.UUID, params *TakeGroupRoleParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups/%s/roles", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "role", params.Role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Environment != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "environment", *params.Environment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGiveGroupRoleRequest calls the generic GiveGroupRole builder with application/json body
+func NewGiveGroupRoleRequest(server string, group openapi_types.UUID, params *GiveGroupRoleParams, body GiveGroupRoleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewGiveGroupRoleRequestWithBody(server, group, params, "application/json", bodyReader)
+}
+
+// NewGiveGroupRoleRequestWithBody constructs an http.Request for the GiveGroupRole method, with any body, and a specified content type
+func NewGiveGroupRoleRequestWithBody(server string, group openapi_types.UUID, params *GiveGroupRoleParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/groups/%s/roles", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetMeRequest constructs an http.Request for the GetMe method
 func NewGetMeRequest(server string) (*http.Request, error) {
 	var err error
@@ -7134,6 +8672,18 @@ func NewListPeopleRequest(server string, params *ListPeopleParams) (*http.Reques
 
 		}
 
+		if params.Leavers != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "leavers", *params.Leavers, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -7264,6 +8814,67 @@ func NewGetPersonRequest(server string, person openapi_types.UUID) (*http.Reques
 	return req, nil
 }
 
+// NewExplainPersonRequest constructs an http.Request for the ExplainPerson method
+func NewExplainPersonRequest(server string, person openapi_types.UUID, params *ExplainPersonParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "person", person, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/people/%s/access", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SystemId != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "system_id", *params.SystemId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewDisablePersonRequest constructs an http.Request for the DisablePerson method
 func NewDisablePersonRequest(server string, person openapi_types.UUID, params *DisablePersonParams) (*http.Request, error) {
 	var err error
@@ -7357,6 +8968,102 @@ func NewEnablePersonRequest(server string, person openapi_types.UUID, params *En
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewHandOverRequest calls the generic HandOver builder with application/json body
+func NewHandOverRequest(server string, person openapi_types.UUID, params *HandOverParams, body HandOverJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewHandOverRequestWithBody(server, person, params, "application/json", bodyReader)
+}
+
+// NewHandOverRequestWithBody constructs an http.Request for the HandOver method, with any body, and a specified content type
+func NewHandOverRequestWithBody(server string, person openapi_types.UUID, params *HandOverParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "person", person, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/people/%s/hand-over", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetLeftoversRequest constructs an http.Request for the GetLeftovers method
+func NewGetLeftoversRequest(server string, person openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "person", person, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/people/%s/leftovers", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -8871,6 +10578,85 @@ func NewUpdateSystemRequestWithBody(server string, system openapi_types.UUID, pa
 	return req, nil
 }
 
+// NewRemoveSystemGroupRequest constructs an http.Request for the RemoveSystemGroup method
+func NewRemoveSystemGroupRequest(server string, system openapi_types.UUID, group openapi_types.UUID, params *RemoveSystemGroupParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "system", system, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "group", group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s/groups/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "role", params.Role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListSystemMembersRequest constructs an http.Request for the ListSystemMembers method
 func NewListSystemMembersRequest(server string, system openapi_types.UUID) (*http.Request, error) {
 	var err error
@@ -9073,6 +10859,47 @@ func NewRemoveSystemMemberRequest(server string, system openapi_types.UUID, pers
 	return req, nil
 }
 
+// NewExplainMemberRequest constructs an http.Request for the ExplainMember method
+func NewExplainMemberRequest(server string, system openapi_types.UUID, person openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "system", system, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "person", person, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s/members/%s/access", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewCreateServiceRequest calls the generic CreateService builder with application/json body
 func NewCreateServiceRequest(server string, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -9101,6 +10928,95 @@ func NewCreateServiceRequestWithBody(server string, system openapi_types.UUID, p
 	}
 
 	operationPath := fmt.Sprintf("/systems/%s/services", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewTransferSystemRequest calls the generic TransferSystem builder with application/json body
+func NewTransferSystemRequest(server string, system openapi_types.UUID, params *TransferSystemParams, body TransferSystemJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTransferSystemRequestWithBody(server, system, params, "application/json", bodyReader)
+}
+
+// NewTransferSystemRequestWithBody constructs an http.Request for the TransferSystem method, with any body, and a specified content type
+func NewTransferSystemRequestWithBody(server string, system openapi_types.UUID, params *TransferSystemParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "system", system, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s/transfer", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9928,6 +11844,110 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
 	CheckClusterWithResponse(ctx context.Context, cluster openapi_types.UUID, params *CheckClusterParams, reqEditors ...RequestEditorFn) (*CheckClusterResponse, error)
 
+	// ListGroupsWithResponse Groups, by name
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /groups (the `ListGroups` operationId).
+	ListGroupsWithResponse(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*ListGroupsResponse, error)
+
+	// CreateGroupWithBodyWithResponse Make a group
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /groups (the `CreateGroup` operationId).
+	CreateGroupWithBodyWithResponse(ctx context.Context, params *CreateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGroupResponse, error)
+
+	// CreateGroupWithResponse Make a group
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /groups (the `CreateGroup` operationId).
+	CreateGroupWithResponse(ctx context.Context, params *CreateGroupParams, body CreateGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateGroupResponse, error)
+
+	// DeleteGroupWithResponse Delete a group, and with it the roles that its members have by it
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /groups/{group} (the `DeleteGroup` operationId).
+	DeleteGroupWithResponse(ctx context.Context, group openapi_types.UUID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*DeleteGroupResponse, error)
+
+	// GetGroupWithResponse One group
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /groups/{group} (the `GetGroup` operationId).
+	GetGroupWithResponse(ctx context.Context, group openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetGroupResponse, error)
+
+	// UpdateGroupWithBodyWithResponse Change what is said of a group
+	//
+	// What is left out is emptied.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /groups/{group} (the `UpdateGroup` operationId).
+	UpdateGroupWithBodyWithResponse(ctx context.Context, group openapi_types.UUID, params *UpdateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateGroupResponse, error)
+
+	// UpdateGroupWithResponse Change what is said of a group
+	//
+	// What is left out is emptied.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /groups/{group} (the `UpdateGroup` operationId).
+	UpdateGroupWithResponse(ctx context.Context, group openapi_types.UUID, params *UpdateGroupParams, body UpdateGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateGroupResponse, error)
+
+	// ListGroupMembersWithResponse Who is in a group, by user name
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /groups/{group}/members (the `ListGroupMembers` operationId).
+	ListGroupMembersWithResponse(ctx context.Context, group openapi_types.UUID, params *ListGroupMembersParams, reqEditors ...RequestEditorFn) (*ListGroupMembersResponse, error)
+
+	// AddGroupMemberWithBodyWithResponse Put somebody into a group
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
+	AddGroupMemberWithBodyWithResponse(ctx context.Context, group openapi_types.UUID, params *AddGroupMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddGroupMemberResponse, error)
+
+	// AddGroupMemberWithResponse Put somebody into a group
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
+	AddGroupMemberWithResponse(ctx context.Context, group openapi_types.UUID, params *AddGroupMemberParams, body AddGroupMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*AddGroupMemberResponse, error)
+
+	// RemoveGroupMemberWithResponse Take somebody out of a group
+	//
+	// What the OIDC issuer says stays.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /groups/{group}/members/{person} (the `RemoveGroupMember` operationId).
+	RemoveGroupMemberWithResponse(ctx context.Context, group openapi_types.UUID, person openapi_types.UUID, params *RemoveGroupMemberParams, reqEditors ...RequestEditorFn) (*RemoveGroupMemberResponse, error)
+
+	// TakeGroupRoleWithResponse Take a role on the platform away from a group
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /groups/{group}/roles (the `TakeGroupRole` operationId).
+	TakeGroupRoleWithResponse(ctx context.Context, group openapi_types.UUID, params *TakeGroupRoleParams, reqEditors ...RequestEditorFn) (*TakeGroupRoleResponse, error)
+
+	// GiveGroupRoleWithBodyWithResponse Give a group a role on the platform
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
+	GiveGroupRoleWithBodyWithResponse(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*GiveGroupRoleResponse, error)
+
+	// GiveGroupRoleWithResponse Give a group a role on the platform
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
+	GiveGroupRoleWithResponse(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, body GiveGroupRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*GiveGroupRoleResponse, error)
+
 	// GetMeWithResponse Who I am, and what I may do
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10030,6 +12050,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /people/{person} (the `GetPerson` operationId).
 	GetPersonWithResponse(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetPersonResponse, error)
 
+	// ExplainPersonWithResponse What somebody may do, and why
+	//
+	// On the platform, or in a system.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /people/{person}/access (the `ExplainPerson` operationId).
+	ExplainPersonWithResponse(ctx context.Context, person openapi_types.UUID, params *ExplainPersonParams, reqEditors ...RequestEditorFn) (*ExplainPersonResponse, error)
+
 	// DisablePersonWithResponse Close an account
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10043,6 +12072,27 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /people/{person}/enable (the `EnablePerson` operationId).
 	EnablePersonWithResponse(ctx context.Context, person openapi_types.UUID, params *EnablePersonParams, reqEditors ...RequestEditorFn) (*EnablePersonResponse, error)
+
+	// HandOverWithBodyWithResponse Give the systems that only this person owns to somebody else
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
+	HandOverWithBodyWithResponse(ctx context.Context, person openapi_types.UUID, params *HandOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HandOverResponse, error)
+
+	// HandOverWithResponse Give the systems that only this person owns to somebody else
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
+	HandOverWithResponse(ctx context.Context, person openapi_types.UUID, params *HandOverParams, body HandOverJSONRequestBody, reqEditors ...RequestEditorFn) (*HandOverResponse, error)
+
+	// GetLeftoversWithResponse What somebody would leave behind
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /people/{person}/leftovers (the `GetLeftovers` operationId).
+	GetLeftoversWithResponse(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetLeftoversResponse, error)
 
 	// CreatePersonLinkWithResponse A new one-time link, for a lost password
 	//
@@ -10284,6 +12334,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /systems/{system} (the `UpdateSystem` operationId).
 	UpdateSystemWithResponse(ctx context.Context, system openapi_types.UUID, params *UpdateSystemParams, body UpdateSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSystemResponse, error)
 
+	// RemoveSystemGroupWithResponse Take a role in a system away from a group
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /systems/{system}/groups/{group} (the `RemoveSystemGroup` operationId).
+	RemoveSystemGroupWithResponse(ctx context.Context, system openapi_types.UUID, group openapi_types.UUID, params *RemoveSystemGroupParams, reqEditors ...RequestEditorFn) (*RemoveSystemGroupResponse, error)
+
 	// ListSystemMembersWithResponse Who has a role in a system
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10312,6 +12369,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
 	RemoveSystemMemberWithResponse(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, params *RemoveSystemMemberParams, reqEditors ...RequestEditorFn) (*RemoveSystemMemberResponse, error)
 
+	// ExplainMemberWithResponse What somebody may do in a system, and why
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /systems/{system}/members/{person}/access (the `ExplainMember` operationId).
+	ExplainMemberWithResponse(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*ExplainMemberResponse, error)
+
 	// CreateServiceWithBodyWithResponse Make a service
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -10325,6 +12389,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
 	CreateServiceWithResponse(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error)
+
+	// TransferSystemWithBodyWithResponse Hand a system over to another owner
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
+	TransferSystemWithBodyWithResponse(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TransferSystemResponse, error)
+
+	// TransferSystemWithResponse Hand a system over to another owner
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
+	TransferSystemWithResponse(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, body TransferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*TransferSystemResponse, error)
 
 	// PreviewVMNamesWithResponse What the VMs of a new service would be called
 	//
@@ -11086,6 +13164,458 @@ func (r CheckClusterResponse) ContentType() string {
 	return ""
 }
 
+type ListGroupsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageGroup
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListGroupsResponse) GetJSON200() *PageGroup {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListGroupsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListGroupsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListGroupsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListGroupsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListGroupsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Group
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateGroupResponse) GetJSON201() *Group {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateGroupResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateGroupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteGroupResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteGroupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetGroupResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetGroupResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetGroupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UpdateGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateGroupResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateGroupResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateGroupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListGroupMembersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageGroupMember
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListGroupMembersResponse) GetJSON200() *PageGroupMember {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListGroupMembersResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListGroupMembersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListGroupMembersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListGroupMembersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListGroupMembersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AddGroupMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddGroupMemberResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddGroupMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddGroupMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddGroupMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddGroupMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveGroupMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveGroupMemberResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveGroupMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveGroupMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveGroupMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveGroupMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type TakeGroupRoleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TakeGroupRoleResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TakeGroupRoleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TakeGroupRoleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TakeGroupRoleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TakeGroupRoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GiveGroupRoleResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Group
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GiveGroupRoleResponse) GetJSON200() *Group {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GiveGroupRoleResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GiveGroupRoleResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GiveGroupRoleResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GiveGroupRoleResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GiveGroupRoleResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetMeResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11593,6 +14123,54 @@ func (r GetPersonResponse) ContentType() string {
 	return ""
 }
 
+type ExplainPersonResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Access
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExplainPersonResponse) GetJSON200() *Access {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExplainPersonResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExplainPersonResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExplainPersonResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExplainPersonResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExplainPersonResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type DisablePersonResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11683,6 +14261,102 @@ func (r EnablePersonResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r EnablePersonResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type HandOverResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *HandedOver
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r HandOverResponse) GetJSON200() *HandedOver {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r HandOverResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r HandOverResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r HandOverResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HandOverResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r HandOverResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetLeftoversResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Leftovers
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLeftoversResponse) GetJSON200() *Leftovers {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLeftoversResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLeftoversResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLeftoversResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLeftoversResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLeftoversResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12868,6 +15542,47 @@ func (r UpdateSystemResponse) ContentType() string {
 	return ""
 }
 
+type RemoveSystemGroupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveSystemGroupResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveSystemGroupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveSystemGroupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveSystemGroupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveSystemGroupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListSystemMembersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -12998,6 +15713,54 @@ func (r RemoveSystemMemberResponse) ContentType() string {
 	return ""
 }
 
+type ExplainMemberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Access
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExplainMemberResponse) GetJSON200() *Access {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExplainMemberResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExplainMemberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExplainMemberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExplainMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExplainMemberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type CreateServiceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13040,6 +15803,47 @@ func (r CreateServiceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type TransferSystemResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TransferSystemResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TransferSystemResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TransferSystemResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TransferSystemResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TransferSystemResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13726,6 +16530,194 @@ func (c *ClientWithResponses) CheckClusterWithResponse(ctx context.Context, clus
 	return ParseCheckClusterResponse(rsp)
 }
 
+// ListGroupsWithResponse Groups, by name
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /groups (the `ListGroups` operationId).
+func (c *ClientWithResponses) ListGroupsWithResponse(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*ListGroupsResponse, error) {
+	rsp, err := c.ListGroups(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListGroupsResponse(rsp)
+}
+
+// CreateGroupWithBodyWithResponse Make a group
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /groups (the `CreateGroup` operationId).
+func (c *ClientWithResponses) CreateGroupWithBodyWithResponse(ctx context.Context, params *CreateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGroupResponse, error) {
+	rsp, err := c.CreateGroupWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateGroupResponse(rsp)
+}
+
+// CreateGroupWithResponse Make a group
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /groups (the `CreateGroup` operationId).
+func (c *ClientWithResponses) CreateGroupWithResponse(ctx context.Context, params *CreateGroupParams, body CreateGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateGroupResponse, error) {
+	rsp, err := c.CreateGroup(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateGroupResponse(rsp)
+}
+
+// DeleteGroupWithResponse Delete a group, and with it the roles that its members have by it
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /groups/{group} (the `DeleteGroup` operationId).
+func (c *ClientWithResponses) DeleteGroupWithResponse(ctx context.Context, group openapi_types.UUID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*DeleteGroupResponse, error) {
+	rsp, err := c.DeleteGroup(ctx, group, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteGroupResponse(rsp)
+}
+
+// GetGroupWithResponse One group
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /groups/{group} (the `GetGroup` operationId).
+func (c *ClientWithResponses) GetGroupWithResponse(ctx context.Context, group openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetGroupResponse, error) {
+	rsp, err := c.GetGroup(ctx, group, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetGroupResponse(rsp)
+}
+
+// UpdateGroupWithBodyWithResponse Change what is said of a group
+//
+// What is left out is emptied.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /groups/{group} (the `UpdateGroup` operationId).
+func (c *ClientWithResponses) UpdateGroupWithBodyWithResponse(ctx context.Context, group openapi_types.UUID, params *UpdateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateGroupResponse, error) {
+	rsp, err := c.UpdateGroupWithBody(ctx, group, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateGroupResponse(rsp)
+}
+
+// UpdateGroupWithResponse Change what is said of a group
+//
+// What is left out is emptied.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /groups/{group} (the `UpdateGroup` operationId).
+func (c *ClientWithResponses) UpdateGroupWithResponse(ctx context.Context, group openapi_types.UUID, params *UpdateGroupParams, body UpdateGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateGroupResponse, error) {
+	rsp, err := c.UpdateGroup(ctx, group, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateGroupResponse(rsp)
+}
+
+// ListGroupMembersWithResponse Who is in a group, by user name
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /groups/{group}/members (the `ListGroupMembers` operationId).
+func (c *ClientWithResponses) ListGroupMembersWithResponse(ctx context.Context, group openapi_types.UUID, params *ListGroupMembersParams, reqEditors ...RequestEditorFn) (*ListGroupMembersResponse, error) {
+	rsp, err := c.ListGroupMembers(ctx, group, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListGroupMembersResponse(rsp)
+}
+
+// AddGroupMemberWithBodyWithResponse Put somebody into a group
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
+func (c *ClientWithResponses) AddGroupMemberWithBodyWithResponse(ctx context.Context, group openapi_types.UUID, params *AddGroupMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddGroupMemberResponse, error) {
+	rsp, err := c.AddGroupMemberWithBody(ctx, group, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddGroupMemberResponse(rsp)
+}
+
+// AddGroupMemberWithResponse Put somebody into a group
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
+func (c *ClientWithResponses) AddGroupMemberWithResponse(ctx context.Context, group openapi_types.UUID, params *AddGroupMemberParams, body AddGroupMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*AddGroupMemberResponse, error) {
+	rsp, err := c.AddGroupMember(ctx, group, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddGroupMemberResponse(rsp)
+}
+
+// RemoveGroupMemberWithResponse Take somebody out of a group
+//
+// What the OIDC issuer says stays.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /groups/{group}/members/{person} (the `RemoveGroupMember` operationId).
+func (c *ClientWithResponses) RemoveGroupMemberWithResponse(ctx context.Context, group openapi_types.UUID, person openapi_types.UUID, params *RemoveGroupMemberParams, reqEditors ...RequestEditorFn) (*RemoveGroupMemberResponse, error) {
+	rsp, err := c.RemoveGroupMember(ctx, group, person, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveGroupMemberResponse(rsp)
+}
+
+// TakeGroupRoleWithResponse Take a role on the platform away from a group
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /groups/{group}/roles (the `TakeGroupRole` operationId).
+func (c *ClientWithResponses) TakeGroupRoleWithResponse(ctx context.Context, group openapi_types.UUID, params *TakeGroupRoleParams, reqEditors ...RequestEditorFn) (*TakeGroupRoleResponse, error) {
+	rsp, err := c.TakeGroupRole(ctx, group, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTakeGroupRoleResponse(rsp)
+}
+
+// GiveGroupRoleWithBodyWithResponse Give a group a role on the platform
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
+func (c *ClientWithResponses) GiveGroupRoleWithBodyWithResponse(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*GiveGroupRoleResponse, error) {
+	rsp, err := c.GiveGroupRoleWithBody(ctx, group, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGiveGroupRoleResponse(rsp)
+}
+
+// GiveGroupRoleWithResponse Give a group a role on the platform
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
+func (c *ClientWithResponses) GiveGroupRoleWithResponse(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, body GiveGroupRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*GiveGroupRoleResponse, error) {
+	rsp, err := c.GiveGroupRole(ctx, group, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGiveGroupRoleResponse(rsp)
+}
+
 // GetMeWithResponse Who I am, and what I may do
 //
 // Returns a wrapper object for the known response body format(s).
@@ -13912,6 +16904,21 @@ func (c *ClientWithResponses) GetPersonWithResponse(ctx context.Context, person 
 	return ParseGetPersonResponse(rsp)
 }
 
+// ExplainPersonWithResponse What somebody may do, and why
+//
+// On the platform, or in a system.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /people/{person}/access (the `ExplainPerson` operationId).
+func (c *ClientWithResponses) ExplainPersonWithResponse(ctx context.Context, person openapi_types.UUID, params *ExplainPersonParams, reqEditors ...RequestEditorFn) (*ExplainPersonResponse, error) {
+	rsp, err := c.ExplainPerson(ctx, person, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExplainPersonResponse(rsp)
+}
+
 // DisablePersonWithResponse Close an account
 //
 // Returns a wrapper object for the known response body format(s).
@@ -13936,6 +16943,45 @@ func (c *ClientWithResponses) EnablePersonWithResponse(ctx context.Context, pers
 		return nil, err
 	}
 	return ParseEnablePersonResponse(rsp)
+}
+
+// HandOverWithBodyWithResponse Give the systems that only this person owns to somebody else
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
+func (c *ClientWithResponses) HandOverWithBodyWithResponse(ctx context.Context, person openapi_types.UUID, params *HandOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HandOverResponse, error) {
+	rsp, err := c.HandOverWithBody(ctx, person, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHandOverResponse(rsp)
+}
+
+// HandOverWithResponse Give the systems that only this person owns to somebody else
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
+func (c *ClientWithResponses) HandOverWithResponse(ctx context.Context, person openapi_types.UUID, params *HandOverParams, body HandOverJSONRequestBody, reqEditors ...RequestEditorFn) (*HandOverResponse, error) {
+	rsp, err := c.HandOver(ctx, person, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHandOverResponse(rsp)
+}
+
+// GetLeftoversWithResponse What somebody would leave behind
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /people/{person}/leftovers (the `GetLeftovers` operationId).
+func (c *ClientWithResponses) GetLeftoversWithResponse(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetLeftoversResponse, error) {
+	rsp, err := c.GetLeftovers(ctx, person, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLeftoversResponse(rsp)
 }
 
 // CreatePersonLinkWithResponse A new one-time link, for a lost password
@@ -14370,6 +17416,19 @@ func (c *ClientWithResponses) UpdateSystemWithResponse(ctx context.Context, syst
 	return ParseUpdateSystemResponse(rsp)
 }
 
+// RemoveSystemGroupWithResponse Take a role in a system away from a group
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /systems/{system}/groups/{group} (the `RemoveSystemGroup` operationId).
+func (c *ClientWithResponses) RemoveSystemGroupWithResponse(ctx context.Context, system openapi_types.UUID, group openapi_types.UUID, params *RemoveSystemGroupParams, reqEditors ...RequestEditorFn) (*RemoveSystemGroupResponse, error) {
+	rsp, err := c.RemoveSystemGroup(ctx, system, group, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveSystemGroupResponse(rsp)
+}
+
 // ListSystemMembersWithResponse Who has a role in a system
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14422,6 +17481,19 @@ func (c *ClientWithResponses) RemoveSystemMemberWithResponse(ctx context.Context
 	return ParseRemoveSystemMemberResponse(rsp)
 }
 
+// ExplainMemberWithResponse What somebody may do in a system, and why
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /systems/{system}/members/{person}/access (the `ExplainMember` operationId).
+func (c *ClientWithResponses) ExplainMemberWithResponse(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*ExplainMemberResponse, error) {
+	rsp, err := c.ExplainMember(ctx, system, person, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExplainMemberResponse(rsp)
+}
+
 // CreateServiceWithBodyWithResponse Make a service
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -14446,6 +17518,32 @@ func (c *ClientWithResponses) CreateServiceWithResponse(ctx context.Context, sys
 		return nil, err
 	}
 	return ParseCreateServiceResponse(rsp)
+}
+
+// TransferSystemWithBodyWithResponse Hand a system over to another owner
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
+func (c *ClientWithResponses) TransferSystemWithBodyWithResponse(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TransferSystemResponse, error) {
+	rsp, err := c.TransferSystemWithBody(ctx, system, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTransferSystemResponse(rsp)
+}
+
+// TransferSystemWithResponse Hand a system over to another owner
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
+func (c *ClientWithResponses) TransferSystemWithResponse(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, body TransferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*TransferSystemResponse, error) {
+	rsp, err := c.TransferSystem(ctx, system, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTransferSystemResponse(rsp)
 }
 
 // PreviewVMNamesWithResponse What the VMs of a new service would be called
@@ -15069,6 +18167,323 @@ func ParseCheckClusterResponse(rsp *http.Response) (*CheckClusterResponse, error
 	return response, nil
 }
 
+// ParseListGroupsResponse parses an HTTP response from a ListGroupsWithResponse call
+func ParseListGroupsResponse(rsp *http.Response) (*ListGroupsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListGroupsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageGroup
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateGroupResponse parses an HTTP response from a CreateGroupWithResponse call
+func ParseCreateGroupResponse(rsp *http.Response) (*CreateGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteGroupResponse parses an HTTP response from a DeleteGroupWithResponse call
+func ParseDeleteGroupResponse(rsp *http.Response) (*DeleteGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetGroupResponse parses an HTTP response from a GetGroupWithResponse call
+func ParseGetGroupResponse(rsp *http.Response) (*GetGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUpdateGroupResponse parses an HTTP response from a UpdateGroupWithResponse call
+func ParseUpdateGroupResponse(rsp *http.Response) (*UpdateGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListGroupMembersResponse parses an HTTP response from a ListGroupMembersWithResponse call
+func ParseListGroupMembersResponse(rsp *http.Response) (*ListGroupMembersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListGroupMembersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageGroupMember
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddGroupMemberResponse parses an HTTP response from a AddGroupMemberWithResponse call
+func ParseAddGroupMemberResponse(rsp *http.Response) (*AddGroupMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddGroupMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveGroupMemberResponse parses an HTTP response from a RemoveGroupMemberWithResponse call
+func ParseRemoveGroupMemberResponse(rsp *http.Response) (*RemoveGroupMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveGroupMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTakeGroupRoleResponse parses an HTTP response from a TakeGroupRoleWithResponse call
+func ParseTakeGroupRoleResponse(rsp *http.Response) (*TakeGroupRoleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TakeGroupRoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGiveGroupRoleResponse parses an HTTP response from a GiveGroupRoleWithResponse call
+func ParseGiveGroupRoleResponse(rsp *http.Response) (*GiveGroupRoleResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GiveGroupRoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Group
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetMeResponse parses an HTTP response from a GetMeWithResponse call
 func ParseGetMeResponse(rsp *http.Response) (*GetMeResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15426,6 +18841,39 @@ func ParseGetPersonResponse(rsp *http.Response) (*GetPersonResponse, error) {
 	return response, nil
 }
 
+// ParseExplainPersonResponse parses an HTTP response from a ExplainPersonWithResponse call
+func ParseExplainPersonResponse(rsp *http.Response) (*ExplainPersonResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExplainPersonResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Access
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseDisablePersonResponse parses an HTTP response from a DisablePersonWithResponse call
 func ParseDisablePersonResponse(rsp *http.Response) (*DisablePersonResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15475,6 +18923,72 @@ func ParseEnablePersonResponse(rsp *http.Response) (*EnablePersonResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Person
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseHandOverResponse parses an HTTP response from a HandOverWithResponse call
+func ParseHandOverResponse(rsp *http.Response) (*HandOverResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HandOverResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest HandedOver
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetLeftoversResponse parses an HTTP response from a GetLeftoversWithResponse call
+func ParseGetLeftoversResponse(rsp *http.Response) (*GetLeftoversResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLeftoversResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Leftovers
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -16314,6 +19828,35 @@ func ParseUpdateSystemResponse(rsp *http.Response) (*UpdateSystemResponse, error
 	return response, nil
 }
 
+// ParseRemoveSystemGroupResponse parses an HTTP response from a RemoveSystemGroupWithResponse call
+func ParseRemoveSystemGroupResponse(rsp *http.Response) (*RemoveSystemGroupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveSystemGroupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListSystemMembersResponse parses an HTTP response from a ListSystemMembersWithResponse call
 func ParseListSystemMembersResponse(rsp *http.Response) (*ListSystemMembersResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16405,6 +19948,39 @@ func ParseRemoveSystemMemberResponse(rsp *http.Response) (*RemoveSystemMemberRes
 	return response, nil
 }
 
+// ParseExplainMemberResponse parses an HTTP response from a ExplainMemberWithResponse call
+func ParseExplainMemberResponse(rsp *http.Response) (*ExplainMemberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExplainMemberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Access
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseCreateServiceResponse parses an HTTP response from a CreateServiceWithResponse call
 func ParseCreateServiceResponse(rsp *http.Response) (*CreateServiceResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16426,6 +20002,35 @@ func ParseCreateServiceResponse(rsp *http.Response) (*CreateServiceResponse, err
 		}
 		response.JSON201 = &dest
 
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTransferSystemResponse parses an HTTP response from a TransferSystemWithResponse call
+func ParseTransferSystemResponse(rsp *http.Response) (*TransferSystemResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TransferSystemResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
 
