@@ -76,14 +76,36 @@ func TestPasswordRules(t *testing.T) {
 	for pw, code := range map[string]string{
 		"":                        apperr.ErrPasswordWeak,
 		"eleven char":             apperr.ErrPasswordWeak,
-		"twelve chars":            "",
-		"äöüäöüäöüäöü":            "", // characters, not bytes
-		strings.Repeat("ü", 128):  "",
+		"lamp river seven":            "",
+		"äpfel für üble":          "", // characters, not bytes
+		"correct horse battery":   "",
+		"x7#Lm2!qVz9&":            "",
 		strings.Repeat("x", 129):  apperr.ErrTooLong,
 		"with a NUL \x00 in it":   apperr.ErrInvalidText,
 		"not UTF-8 \xff\xfe here": apperr.ErrInvalidText,
+
+		"123456qwerty":             apperr.ErrPasswordCommon, // leaked
+		"SonyEricsson":             apperr.ErrPasswordCommon,
+		"baldwinniwdlab":           apperr.ErrPasswordCommon,
+		"password1234":             apperr.ErrPasswordCommon,
+		"P@ssw0rd2026!":            apperr.ErrPasswordCommon,
+		"Summer2026!!":             apperr.ErrPasswordCommon,
+		"qwertyuiop[]":             apperr.ErrPasswordCommon,
+		"abcdefghijkl":             apperr.ErrPasswordCommon,
+		"987654321098":             apperr.ErrPasswordCommon,
+		"aaaaaaaaaaaaaaaa":         apperr.ErrPasswordCommon,
+		"üüüüüüüüüüüü":             apperr.ErrPasswordCommon,
+		"äöüäöüäöüäöü":             apperr.ErrPasswordCommon,
+		"letmeinletmein":           apperr.ErrPasswordCommon,
+		"KubeVirt-Shepherd":        apperr.ErrPasswordCommon, // the portal's name
+		"shepherd-2026":            apperr.ErrPasswordCommon,
+		"hollander-hollander":      apperr.ErrPasswordCommon, // the own name
+		"hollander2026":            apperr.ErrPasswordCommon,
+		"GerritHollander":          apperr.ErrPasswordCommon,
+		strings.Repeat("ab1!", 32): apperr.ErrPasswordCommon,
+		strings.Repeat("ü", 128):   apperr.ErrPasswordCommon,
 	} {
-		err := auth.CheckPassword(pw)
+		err := auth.CheckPassword(pw, "hollander", "Gerrit Hollander")
 		e, _ := apperr.From(err)
 		if code == "" && err != nil || code != "" && (e == nil || e.Code != code || e.Field() != "password") {
 			t.Errorf("%.20q: %v, want %q", pw, err, code)
