@@ -30,6 +30,8 @@ type Tx struct {
 	ClusterDraft *ClusterDraftClient
 	// DomainEvent is the client for interacting with the DomainEvent builders.
 	DomainEvent *DomainEventClient
+	// Identity is the client for interacting with the Identity builders.
+	Identity *IdentityClient
 	// InstanceSize is the client for interacting with the InstanceSize builders.
 	InstanceSize *InstanceSizeClient
 	// Namespace is the client for interacting with the Namespace builders.
@@ -195,6 +197,7 @@ func (tx *Tx) init() {
 	tx.Cluster = NewClusterClient(tx.config)
 	tx.ClusterDraft = NewClusterDraftClient(tx.config)
 	tx.DomainEvent = NewDomainEventClient(tx.config)
+	tx.Identity = NewIdentityClient(tx.config)
 	tx.InstanceSize = NewInstanceSizeClient(tx.config)
 	tx.Namespace = NewNamespaceClient(tx.config)
 	tx.Notification = NewNotificationClient(tx.config)

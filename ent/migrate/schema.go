@@ -313,6 +313,42 @@ var (
 			},
 		},
 	}
+	// IdentitiesColumns holds the columns for the "identities" table.
+	IdentitiesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "issuer", Type: field.TypeString},
+		{Name: "subject", Type: field.TypeString},
+		{Name: "name", Type: field.TypeString, Nullable: true},
+		{Name: "last_used_at", Type: field.TypeTime, Nullable: true},
+		{Name: "user_id", Type: field.TypeUUID},
+	}
+	// IdentitiesTable holds the schema information for the "identities" table.
+	IdentitiesTable = &schema.Table{
+		Name:       "identities",
+		Columns:    IdentitiesColumns,
+		PrimaryKey: []*schema.Column{IdentitiesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "identities_users_identities",
+				Columns:    []*schema.Column{IdentitiesColumns[6]},
+				RefColumns: []*schema.Column{UsersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "identity_issuer_subject",
+				Unique:  true,
+				Columns: []*schema.Column{IdentitiesColumns[2], IdentitiesColumns[3]},
+			},
+			{
+				Name:    "identity_user_id",
+				Unique:  false,
+				Columns: []*schema.Column{IdentitiesColumns[6]},
+			},
+		},
+	}
 	// InstanceSizesColumns holds the columns for the "instance_sizes" table.
 	InstanceSizesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -454,6 +490,8 @@ var (
 		{Name: "role", Type: field.TypeEnum, Enums: []string{"admin", "approver", "auditor", "owner", "maintainer", "viewer"}},
 		{Name: "environment", Type: field.TypeEnum, Nullable: true, Enums: []string{"test", "prod"}},
 		{Name: "created_by", Type: field.TypeString},
+		{Name: "expires_at", Type: field.TypeTime, Nullable: true},
+		{Name: "reason", Type: field.TypeString, Nullable: true},
 		{Name: "system_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "user_id", Type: field.TypeUUID},
 	}
@@ -465,13 +503,13 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "role_bindings_systems_bindings",
-				Columns:    []*schema.Column{RoleBindingsColumns[5]},
+				Columns:    []*schema.Column{RoleBindingsColumns[7]},
 				RefColumns: []*schema.Column{SystemsColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
 			{
 				Symbol:     "role_bindings_users_bindings",
-				Columns:    []*schema.Column{RoleBindingsColumns[6]},
+				Columns:    []*schema.Column{RoleBindingsColumns[8]},
 				RefColumns: []*schema.Column{UsersColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
@@ -480,12 +518,12 @@ var (
 			{
 				Name:    "rolebinding_user_id_role_system_id_environment",
 				Unique:  true,
-				Columns: []*schema.Column{RoleBindingsColumns[6], RoleBindingsColumns[2], RoleBindingsColumns[5], RoleBindingsColumns[3]},
+				Columns: []*schema.Column{RoleBindingsColumns[8], RoleBindingsColumns[2], RoleBindingsColumns[7], RoleBindingsColumns[3]},
 			},
 			{
 				Name:    "rolebinding_system_id_role",
 				Unique:  false,
-				Columns: []*schema.Column{RoleBindingsColumns[5], RoleBindingsColumns[2]},
+				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2]},
 			},
 			{
 				Name:    "rolebinding_role_environment",
@@ -540,6 +578,13 @@ var (
 		{Name: "id", Type: field.TypeString},
 		{Name: "data", Type: field.TypeBytes},
 		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "user_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "began_at", Type: field.TypeTime, Nullable: true},
+		{Name: "seen_at", Type: field.TypeTime, Nullable: true},
+		{Name: "method", Type: field.TypeString, Nullable: true},
+		{Name: "ip_address", Type: field.TypeString, Nullable: true},
+		{Name: "user_agent", Type: field.TypeString, Nullable: true},
+		{Name: "ended_at", Type: field.TypeTime, Nullable: true},
 	}
 	// SessionsTable holds the schema information for the "sessions" table.
 	SessionsTable = &schema.Table{
@@ -551,6 +596,11 @@ var (
 				Name:    "session_expires_at",
 				Unique:  false,
 				Columns: []*schema.Column{SessionsColumns[2]},
+			},
+			{
+				Name:    "session_user_id_seen_at",
+				Unique:  false,
+				Columns: []*schema.Column{SessionsColumns[3], SessionsColumns[5]},
 			},
 		},
 	}
@@ -810,6 +860,7 @@ var (
 		ClustersTable,
 		ClusterDraftsTable,
 		DomainEventsTable,
+		IdentitiesTable,
 		InstanceSizesTable,
 		NamespacesTable,
 		NotificationsTable,
@@ -831,6 +882,7 @@ func init() {
 	AuditUnsealedTable.Annotation = &entsql.Annotation{
 		Table: "audit_unsealed",
 	}
+	IdentitiesTable.ForeignKeys[0].RefTable = UsersTable
 	NamespacesTable.ForeignKeys[0].RefTable = ClustersTable
 	NotificationsTable.ForeignKeys[0].RefTable = UsersTable
 	PendingAdoptionsTable.ForeignKeys[0].RefTable = ClustersTable

@@ -76,7 +76,7 @@ func TestPasswordRules(t *testing.T) {
 	for pw, code := range map[string]string{
 		"":                        apperr.ErrPasswordWeak,
 		"eleven char":             apperr.ErrPasswordWeak,
-		"lamp river seven":            "",
+		"lamp river seven":        "",
 		"äpfel für üble":          "", // characters, not bytes
 		"correct horse battery":   "",
 		"x7#Lm2!qVz9&":            "",
