@@ -34,16 +34,17 @@ const (
 	ErrNameMismatch   = "NAME_MISMATCH" // typed confirmation differs
 
 	// Accounts.
-	ErrBadCredentials = "BAD_CREDENTIALS"
-	ErrSetupLink      = "SETUP_LINK_INVALID"
-	ErrPasswordWeak   = "PASSWORD_TOO_SHORT"
-	ErrPasswordRepeat = "PASSWORD_REPEAT" // the second one differs
-	ErrPasswordCommon = "PASSWORD_COMMON" // leaked somewhere, or soon guessed
-	ErrPasswordSame   = "PASSWORD_UNCHANGED"
-	ErrPasswordWrong  = "PASSWORD_WRONG" // the present one, asked again
-	ErrNoPassword     = "NO_PASSWORD"    // the account has none
-	ErrConfirm        = "CONFIRMATION_REQUIRED"
-	ErrLocalOff       = "LOCAL_SIGN_IN_OFF"
+	ErrBadCredentials  = "BAD_CREDENTIALS"
+	ErrSetupLink       = "SETUP_LINK_INVALID"
+	ErrPasswordWeak    = "PASSWORD_TOO_SHORT"
+	ErrPasswordRepeat  = "PASSWORD_REPEAT" // the second one differs
+	ErrPasswordCommon  = "PASSWORD_COMMON" // leaked somewhere, or soon guessed
+	ErrPasswordSame    = "PASSWORD_UNCHANGED"
+	ErrPasswordWrong   = "PASSWORD_WRONG" // the present one, asked again
+	ErrNoPassword      = "NO_PASSWORD"    // the account has none
+	ErrConfirm         = "CONFIRMATION_REQUIRED"
+	ErrLocalOff        = "LOCAL_SIGN_IN_OFF"
+	ErrAccountDisabled = "ACCOUNT_DISABLED" // said only to who has proved that it is his
 
 	// Sign-in with an OpenID Connect issuer. Param issuer is its name.
 	ErrOIDCOff       = "OIDC_OFF"         // none is set up
@@ -173,7 +174,7 @@ var kinds = map[string]Kind{
 	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid, ErrPasswordCommon: Invalid, ErrPasswordSame: Invalid, ErrPasswordWrong: Invalid,
-	ErrNoPassword: Conflict, ErrConfirm: Forbidden, ErrLocalOff: Forbidden, ErrLastWayIn: Conflict, ErrHasRole: Conflict,
+	ErrNoPassword: Conflict, ErrConfirm: Forbidden, ErrLocalOff: Forbidden, ErrAccountDisabled: Forbidden, ErrLastWayIn: Conflict, ErrHasRole: Conflict,
 
 	ErrOIDCOff: NotFound, ErrOIDCDown: Unavailable, ErrOIDCSetup: Unavailable, ErrOIDCDenied: Forbidden, ErrOIDCState: Invalid, ErrOIDCCode: Invalid,
 	ErrOIDCToken: Forbidden, ErrOIDCAudience: Forbidden, ErrOIDCClock: Forbidden, ErrOIDCUnproved: Forbidden, ErrOIDCName: Forbidden,

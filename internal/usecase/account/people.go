@@ -76,6 +76,9 @@ func member(u *ent.User) Member {
 		Person: person(u), Disabled: u.Disabled, Invited: u.PasswordHash == "", LastSignInAt: u.LastSignInAt,
 	}
 	for _, b := range u.Edges.Bindings {
+		if !lasts(b) {
+			continue
+		}
 		if y := b.Edges.System; y != nil {
 			m.InSystems = append(m.InSystems, SystemRole{y.ID.String(), y.Name, domain.Environment(y.Environment), domain.Role(b.Role)})
 			continue

@@ -86,7 +86,8 @@ func lock(ctx context.Context, tx *ent.Tx, id uuid.UUID) (*ent.User, error) {
 }
 
 // mayLose says whether a user has a role; LAST_OWNER when he is the last one
-// who is an owner of that system, or an admin, and whose account works. All who
+// who is an owner of that system, or an admin, and whose account works; a role
+// that ends by itself does not count. All who
 // hold the role are locked, so that of two who take away the last two the second
 // sees that he must not.
 func mayLose(ctx context.Context, tx *ent.Tx, u *ent.User, b domain.Binding) (has bool, err error) {
@@ -94,15 +95,16 @@ func mayLose(ctx context.Context, tx *ent.Tx, u *ent.User, b domain.Binding) (ha
 	if err != nil {
 		return false, err
 	}
-	others := 0
+	others, counts := 0, false
 	for _, h := range holders {
-		if h.UserID == u.ID {
-			has = true
-		} else if !h.Edges.User.Disabled {
+		switch lasting := h.ExpiresAt == nil; {
+		case h.UserID == u.ID:
+			has, counts = true, counts || lasting
+		case lasting && !h.Edges.User.Disabled:
 			others++
 		}
 	}
-	if has && others == 0 && (b.Role == domain.RoleOwner || b.Role == domain.RoleAdmin) {
+	if counts && others == 0 && (b.Role == domain.RoleOwner || b.Role == domain.RoleAdmin) {
 		return has, apperr.New(apperr.ErrLastOwner).With("name", u.Username).With("role", string(b.Role))
 	}
 	return has, nil
