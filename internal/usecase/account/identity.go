@@ -159,6 +159,11 @@ func (s *Service) enter(ctx context.Context, tx *ent.Tx, u *ent.User, id oidc.Id
 	if err != nil {
 		return err
 	}
+	if s.FollowGroups {
+		if _, _, err := s.SyncGroups(ctx, tx, u.ID.String(), id.Groups); err != nil {
+			return err
+		}
+	}
 	a, err := actor(ctx, tx.Client(), u.ID.String())
 	if err != nil {
 		return err
