@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -59,8 +60,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(e)
 	s.logFailure(r, e, err, status)
 
-	if status == http.StatusUnauthorized && !wantsJSON(r) {
+	switch {
+	case wantsJSON(r):
+	case status == http.StatusUnauthorized:
 		s.askToSignIn(w, r)
+		return
+	case e.Code == apperr.ErrConfirm:
+		s.askToConfirm(w, r)
 		return
 	}
 	if e.Code == apperr.ErrTooMany {
@@ -120,7 +126,7 @@ func (s *Server) askToSignIn(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	s.keepDraft(w, r)
+	s.keepDraft(w, r, false)
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 }
@@ -156,11 +162,20 @@ func formPage(path string) string {
 	switch path {
 	case paths.Systems:
 		return paths.NewSystem
+	case paths.People:
+		return paths.NewPerson
 	case paths.Preview:
 		return paths.NewRequest
 	}
 	if strings.HasSuffix(path, "/services") {
 		return path + "/new"
+	}
+	if strings.HasPrefix(path, paths.Identities) {
+		return paths.Account
+	}
+	if person, ok := strings.CutPrefix(path, paths.People+"/"); ok {
+		id, _, _ := strings.Cut(person, "/")
+		return paths.Person(id)
 	}
 	for _, action := range []string{"/check", "/withdraw", "/retry"} {
 		if page, ok := strings.CutSuffix(path, action); ok {
@@ -189,6 +204,10 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 		v.SecondLabel, v.SecondHref = "Search", paths.Search
 	case status == http.StatusConflict, status == http.StatusUnprocessableEntity:
 		v.ActionLabel, v.ActionHref = "Back", pageOf(r)
+	case actor(r).UserID == "":
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Sign in"), paths.Login
+	case strings.HasPrefix(e.Code, "OIDC_"), e.Code == apperr.ErrNoPassword, e.Code == apperr.ErrLocalOff:
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Your account"), paths.Account
 	default:
 		v.ActionLabel, v.ActionHref = "Home", paths.Home
 	}

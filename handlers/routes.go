@@ -25,7 +25,7 @@ var gates = map[permission]func(domain.Actor) bool{
 
 	"home.read": nil, "search.read": nil, "events.read": nil, "catalog.read": nil, "docs.read": nil,
 	"notification.read": nil, "notification.update": nil,
-	"session.end": nil, "member.create": nil, "member.delete": nil,
+	"account.read": nil, "account.update": nil, "session.end": nil, "member.create": nil, "member.delete": nil,
 	"system.read": nil, "system.create": domain.Actor.CreatesSystems, "system.update": nil, "system.delete": nil,
 	"service.read": nil, "service.create": nil, "service.update": nil, "service.delete": nil,
 	"vm.read": nil, "vm.power": nil, "vm.delete": nil,
@@ -88,8 +88,24 @@ func (s *Server) routes() []route {
 		{post, paths.Login, "open", s.login},
 		{post, paths.Logout, "open", s.logout},
 		{post, paths.LogoutAll, "session.end", s.logoutEverywhere},
+		{get, paths.LoginOIDC, "open", s.loginOIDC},
+		{get, paths.LoginOIDCReply, "open", s.oidcReply},
 		{get, "/setup/{token}", "open", s.showSetup},
 		{post, "/setup/{token}", "open", s.setup},
+		{get, "/setup/{token}/oidc", "open", s.setupOIDC},
+
+		{get, paths.Account, "account.read", s.showAccount},
+		{get, paths.Password, "account.update", s.showPassword},
+		{post, paths.Password, "account.update", s.changePassword},
+		{post, paths.Identities, "account.update", s.linkIdentity},
+		{post, paths.Identities + "/{identity}/remove", "account.update", s.unlinkIdentity},
+		{get, paths.Sessions, "account.read", s.showSessions},
+		{post, paths.EndOthers, "session.end", s.endOtherSessions},
+		{post, paths.Sessions + "/{session}/end", "session.end", s.endOwnSession},
+		{get, paths.Confirm, "account.read", s.showConfirm},
+		{post, paths.Confirm, "account.read", s.confirm},
+		{get, paths.ConfirmOIDC, "account.read", s.confirmOIDC},
+
 		{post, paths.Theme, "open", s.setTheme},
 
 		{get, paths.Explorer, "system.read", s.showExplorer},
@@ -145,6 +161,7 @@ func (s *Server) routes() []route {
 		{post, paths.People + "/{person}", "person.bind", s.giveRole},
 		{post, paths.People + "/{person}/remove", "person.bind", s.removeRole},
 		{post, paths.People + "/{person}/sign-out", "person.disable", s.endSessions},
+		{post, paths.People + "/{person}/sessions/{session}/end", "person.disable", s.endPersonSession},
 		{post, paths.People + "/{person}/disable", "person.disable", s.disablePerson},
 		{post, paths.People + "/{person}/enable", "person.disable", s.enablePerson},
 		{post, paths.People + "/{person}/link", "person.link", s.newPersonLink},
@@ -174,6 +191,19 @@ func (s *Server) routes() []route {
 		{get, paths.Namespaces + "/{namespace}/delete", "namespace.delete", s.askUnregisterNamespace},
 		{post, paths.Namespaces + "/{namespace}/delete", "namespace.delete", s.unregisterNamespace},
 	}
+}
+
+// dangerous are the deeds before which people have to show again who they are
+// (confirm.go): those that change who may do what, that give secrets or records
+// away, and those that cannot be undone. A form with an upload is asked for
+// before it is filled in, because an upload cannot be kept meanwhile.
+var dangerous = map[string]bool{
+	"GET " + paths.NewCluster: true, "POST " + paths.NewCluster: true, "POST " + paths.NewCluster + "/{draft}": true,
+	"POST " + paths.People: true, "POST " + paths.People + "/{person}": true, "POST " + paths.People + "/{person}/remove": true,
+	"POST " + paths.People + "/{person}/link": true, "POST " + paths.People + "/{person}/disable": true, "POST " + paths.People + "/{person}/enable": true,
+	"POST /systems/{system}/delete": true,
+	"GET " + paths.AuditExport:      true,
+	"POST " + paths.Identities:      true, "POST " + paths.Identities + "/{identity}/remove": true,
 }
 
 // dryRuns are the forms that the header Dry-Run: All sends only to be checked,
@@ -233,6 +263,8 @@ func (s *Server) adapt(rt route) http.HandlerFunc {
 				err = apperr.New(apperr.ErrMethod)
 			}
 			r = r.WithContext(domain.WithDryRun(r.Context()))
+		} else if err == nil && dangerous[rt.method+" "+rt.pattern] && !s.sure(r) {
+			err = apperr.New(apperr.ErrConfirm)
 		}
 		if err == nil {
 			if actor(r).UserID != "" && rt.pattern != paths.Events {

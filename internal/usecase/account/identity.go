@@ -226,15 +226,16 @@ func (s *Service) Unlink(ctx context.Context, a domain.Actor, identityID string)
 
 // SetupWith uses a one-time link up by a company account instead of a password:
 // it opens the account from now on. That is how an admin says which account a
-// person has. SETUP_LINK_INVALID, OIDC_LINKED_ELSEWHERE.
-func (s *Service) SetupWith(ctx context.Context, token string, id oidc.Identity, ip, requestID string) (userID string, err error) {
-	u, err := s.setupUser(ctx, token)
+// person has. SETUP_LINK_INVALID, OIDC_LINKED_ELSEWHERE. digest is that of
+// SetupPerson.
+func (s *Service) SetupWith(ctx context.Context, digest string, id oidc.Identity, ip, requestID string) (userID string, err error) {
+	u, err := s.setupUser(ctx, digest)
 	if err != nil {
 		return "", err
 	}
 	from := domain.Actor{UserID: u.ID.String(), Username: u.Username, IP: ip, RequestID: requestID}
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		if err := s.redeem(ctx, tx, u, token); err != nil {
+		if err := s.redeem(ctx, tx, u, digest); err != nil {
 			return err
 		}
 		if err := attach(ctx, tx, from, u, id); err != nil {

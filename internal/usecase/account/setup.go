@@ -78,19 +78,30 @@ func (s *Service) link(ctx context.Context, tx *ent.Tx, by domain.Actor, u *ent.
 	})
 }
 
-// SetupPerson says whose password a link would set. SETUP_LINK_INVALID when it
-// was used, is too old, or never was one.
-func (s *Service) SetupPerson(ctx context.Context, token string) (Person, error) {
-	u, err := s.setupUser(ctx, token)
-	if err != nil {
-		return Person{}, err
-	}
-	return person(u), nil
+// SetupPerson is what the page of a one-time link shows.
+type SetupPerson struct {
+	Person
+	Password bool   // the link may set one
+	Digest   string // stands for the link while its owner signs in elsewhere
 }
 
-func (s *Service) setupUser(ctx context.Context, token string) (*ent.User, error) {
+// SetupPerson says whose account a link opens. SETUP_LINK_INVALID when it was
+// used, is too old, or never was one.
+func (s *Service) SetupPerson(ctx context.Context, token string) (SetupPerson, error) {
+	u, err := s.setupUser(ctx, digest(token))
+	if err != nil {
+		return SetupPerson{}, err
+	}
+	a, err := s.Actor(ctx, u.ID.String(), "", "")
+	if err != nil {
+		return SetupPerson{}, err
+	}
+	return SetupPerson{person(u), s.Passwords.For(a), digest(token)}, nil
+}
+
+func (s *Service) setupUser(ctx context.Context, digest string) (*ent.User, error) {
 	u, err := s.DB.Ent.User.Query().
-		Where(user.SetupHash(digest(token)), user.SetupExpiresAtGT(time.Now().UTC()), user.Disabled(false)).Only(ctx)
+		Where(user.SetupHash(digest), user.SetupExpiresAtGT(time.Now().UTC()), user.Disabled(false)).Only(ctx)
 	if ent.IsNotFound(err) {
 		return nil, apperr.New(apperr.ErrSetupLink)
 	}
@@ -105,7 +116,7 @@ func (s *Service) setupUser(ctx context.Context, token string) (*ent.User, error
 // SETUP_LINK_INVALID. LOCAL_SIGN_IN_OFF where the account could not use it.
 func (s *Service) Setup(ctx context.Context, token, password, ip, requestID string) (userID string, err error) {
 	// Looked at first, so that made-up tokens do not cost a hash.
-	u, err := s.setupUser(ctx, token)
+	u, err := s.setupUser(ctx, digest(token))
 	if err != nil {
 		return "", err
 	}
@@ -124,7 +135,7 @@ func (s *Service) Setup(ctx context.Context, token, password, ip, requestID stri
 		return "", err
 	}
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		if err := s.redeem(ctx, tx, u, token); err != nil {
+		if err := s.redeem(ctx, tx, u, digest(token)); err != nil {
 			return err
 		}
 		if err := tx.User.UpdateOneID(u.ID).SetPasswordHash(hash).Exec(ctx); err != nil {
@@ -145,13 +156,13 @@ func (s *Service) Setup(ctx context.Context, token, password, ip, requestID stri
 }
 
 // redeem uses a one-time link up. All sessions of before are over.
-func (s *Service) redeem(ctx context.Context, tx *ent.Tx, u *ent.User, token string) error {
+func (s *Service) redeem(ctx context.Context, tx *ent.Tx, u *ent.User, digest string) error {
 	now, err := s.DB.Now(ctx, tx)
 	if err != nil {
 		return err
 	}
 	n, err := tx.User.Update().
-		Where(user.ID(u.ID), user.SetupHash(digest(token)), user.SetupExpiresAtGT(now), user.Disabled(false)).
+		Where(user.ID(u.ID), user.SetupHash(digest), user.SetupExpiresAtGT(now), user.Disabled(false)).
 		ClearSetupHash().ClearSetupExpiresAt().SetFailedSignIns(0).ClearNextSignInAt().Save(ctx)
 	if err != nil {
 		return err
