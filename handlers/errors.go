@@ -191,25 +191,25 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 		params = with(params, "request", requestID(r))
 	}
 	m := message(r, e.Code, params)
-	v := views.ErrorView{Status: status, Code: e.Code, Title: strings.TrimSuffix(m.What, "."), Text: m.Why, Next: m.Next, Theme: theme(r)}
-	switch {
+	v := views.ErrorView{Status: status, Code: e.Code, Title: i18n.Phrase(m.What), Text: m.Why, Next: m.Next, Theme: theme(r)}
+	switch waysIn := strings.HasPrefix(e.Code, "OIDC_") || e.Code == apperr.ErrNoPassword || e.Code == apperr.ErrLocalOff || e.Code == apperr.ErrAccountDisabled; {
+	case waysIn && actor(r).UserID == "":
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "To the sign-in page"), paths.Login
+	case waysIn:
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Your account"), paths.Account
 	case status >= http.StatusInternalServerError:
 		v.RequestID = requestID(r)
-		v.ActionLabel, v.ActionHref = "Try again", pageOf(r)
-		v.SecondLabel, v.SecondHref = "Home", paths.Home
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Try again"), pageOf(r)
+		v.SecondLabel, v.SecondHref = i18n.T(r.Context(), "Home"), paths.Home
 	case e.Code == apperr.ErrDraftExpired:
-		v.ActionLabel, v.ActionHref = "Upload again", paths.NewCluster
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Upload again"), paths.NewCluster
 	case status == http.StatusNotFound && actor(r).UserID != "":
-		v.ActionLabel, v.ActionHref = "Open explorer", paths.Explorer
-		v.SecondLabel, v.SecondHref = "Search", paths.Search
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Open explorer"), paths.Explorer
+		v.SecondLabel, v.SecondHref = i18n.T(r.Context(), "Search"), paths.Search
 	case status == http.StatusConflict, status == http.StatusUnprocessableEntity:
-		v.ActionLabel, v.ActionHref = "Back", pageOf(r)
-	case actor(r).UserID == "":
-		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Sign in"), paths.Login
-	case strings.HasPrefix(e.Code, "OIDC_"), e.Code == apperr.ErrNoPassword, e.Code == apperr.ErrLocalOff:
-		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Your account"), paths.Account
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Back"), pageOf(r)
 	default:
-		v.ActionLabel, v.ActionHref = "Home", paths.Home
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Home"), paths.Home
 	}
 	return v
 }

@@ -12,6 +12,9 @@ func (s *Server) Routes() []Route {
 	return all
 }
 
+// Dangerous are the deeds that ask for a confirmation, by method and pattern.
+func Dangerous() map[string]bool { return dangerous }
+
 // Permissions are the known ones.
 func Permissions() map[string]bool {
 	all := map[string]bool{}

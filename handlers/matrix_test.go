@@ -16,16 +16,32 @@ import (
 // admin. L leads to the sign-in, 2 is a page, 3 leads on; the others are the
 // status: I 422, F 403, N 404, C 409.
 var matrix = map[string]string{
-	"GET /":                   "L2222222",
-	"GET /search":             "L2222222",
-	"GET /events":             "LIIIIIII",
-	"GET /login":              "23333333",
-	"POST /login":             "IIIIIIII",
-	"POST /logout/everywhere": "L3333333",
-	"POST /logout":            "33333333",
-	"POST /theme":             "IIIIIIII",
-	"GET /setup/{token}":      "NNNNNNNN",
-	"POST /setup/{token}":     "NNNNNNNN",
+	"GET /":                    "L2222222",
+	"GET /search":              "L2222222",
+	"GET /events":              "LIIIIIII",
+	"GET /login":               "23333333",
+	"POST /login":              "IIIIIIII",
+	"POST /logout/everywhere":  "L3333333",
+	"POST /logout":             "33333333",
+	"POST /theme":              "IIIIIIII",
+	"POST /language":           "IIIIIIII",
+	"GET /setup/{token}":       "NNNNNNNN",
+	"POST /setup/{token}":      "NNNNNNNN",
+	"GET /setup/{token}/oidc":  "NNNNNNNN",
+	"GET /login/oidc":          "NNNNNNNN",
+	"GET /login/oidc/callback": "NNNNNNNN",
+
+	"GET /account":                               "L2222222",
+	"GET /account/password":                      "LCCCCCCC",
+	"POST /account/password":                     "LCCCCCCC",
+	"POST /account/identities":                   "LNNNNNNN",
+	"POST /account/identities/{identity}/remove": "LNNNNNNN",
+	"GET /account/sessions":                      "L2222222",
+	"POST /account/sessions/end-others":          "L3333333",
+	"POST /account/sessions/{session}/end":       "LNNNNNNN",
+	"GET /account/confirm":                       "L3333333",
+	"POST /account/confirm":                      "LIIIIIII",
+	"GET /account/confirm/oidc":                  "LNNNNNNN",
 
 	"GET /explorer":                                  "L2222222",
 	"GET /systems/new":                               "L2F222F2",
@@ -70,6 +86,7 @@ var matrix = map[string]string{
 	"GET /people/new":                                "LFFFFFF2",
 	"POST /people":                                   "LFFFFFFI",
 	"POST /people/{person}/sign-out":                 "LFFFFFFN",
+	"POST /people/{person}/sessions/{session}/end":   "LFFFFFFN",
 	"POST /people/{person}/disable":                  "LFFFFFFN",
 	"POST /people/{person}/enable":                   "LFFFFFFN",
 	"POST /people/{person}/link":                     "LFFFFFFN",
@@ -110,7 +127,7 @@ func (s *shop) objects() map[string]string {
 	m := s.vm(s.test, 1, domain.StateRunning)
 	return map[string]string{
 		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(),
-		"{draft}": m.ID.String(), "{guide}": "concepts", "{name}": "request-life.svg",
+		"{draft}": m.ID.String(), "{identity}": m.ID.String(), "{session}": "none", "{guide}": "concepts", "{name}": "request-life.svg",
 		"{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
 	}
 }
@@ -189,7 +206,8 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
-		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
+		paths.PersonLink("{person}"), paths.Account, paths.Password, paths.Sessions, paths.EndOthers, paths.Confirm, paths.ConfirmOIDC, paths.Identities,
+		paths.LoginOIDC, paths.LoginOIDCReply, paths.EndSession("{session}"), paths.EndPersonSession("{person}", "{session}"), paths.RemoveIdentity("{identity}"), paths.SetupOIDC("{token}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
 	} {
 		if p = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(p); !known[p] {
 			t.Errorf("%s leads nowhere", p)

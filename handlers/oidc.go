@@ -108,7 +108,13 @@ func (s *Server) linkIdentity(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.page(w, r, http.StatusOK, views.Onward(views.OnwardView{Issuer: s.issuerName(), Href: to, Theme: theme(r), Version: s.Version}))
+	return s.onward(w, r, views.OnwardView{Issuer: s.issuerName(), Href: to, Theme: theme(r), Version: s.Version})
+}
+
+// onward answers a form with a page that leads to the issuer by itself.
+func (s *Server) onward(w http.ResponseWriter, r *http.Request, v views.OnwardView) error {
+	w.Header().Set("Refresh", "0; url="+v.Href)
+	return s.page(w, r, http.StatusOK, views.Onward(v))
 }
 
 // unlinkIdentity answers POST /account/identities/{identity}/remove.

@@ -34,7 +34,7 @@ func (s *Server) accountPage(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	a := actor(r)
 	v := views.AccountView{
-		Username: a.Username, DisplayName: a.DisplayName, RoleLabel: roleLabel(a), Sessions: len(list),
+		Username: a.Username, DisplayName: a.DisplayName, RoleLabel: roleLabel(r.Context(), a), Sessions: len(list),
 		HasPassword: own.HasPassword, Passwords: s.Accounts.Passwords.For(a), Issuer: s.issuerName(), Errors: errs,
 	}
 	for _, i := range own.Identities {
