@@ -221,7 +221,7 @@ func (a *App) Handler() *handlers.Server {
 		Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
 		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends,
 		Tokens: a.tokens, OIDC: company,
-		Hub:    a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
+		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
 	})
 }
