@@ -83,7 +83,7 @@ func roleLabel(ctx context.Context, a domain.Actor) string {
 		for _, b := range a.Bindings {
 			if b.Role == role && b.SystemID == "" {
 				everywhere = everywhere || b.Environment == ""
-				envs = append(envs, environmentWord(ctx, b.Environment))
+				envs = append(envs, ui.EnvName(ctx, string(b.Environment)))
 			}
 		}
 		switch {
