@@ -13,7 +13,13 @@ func (s *Server) Routes() []Route {
 }
 
 // Dangerous are the deeds that ask for a confirmation, by method and pattern.
-func Dangerous() map[string]bool { return dangerous }
+func Dangerous() map[string]bool {
+	all := map[string]bool{}
+	for d := range dangerous {
+		all[d.method+" "+d.pattern] = true
+	}
+	return all
+}
 
 // Permissions are the known ones.
 func Permissions() map[string]bool {

@@ -70,10 +70,10 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 		n.Title, status = i18n.T(ctx, "{what} needs attention", "what", title), domain.TicketNeedsAttention
 	case "account.break_glass", "account.break_glass_used":
 		n.Title = i18n.T(ctx, "Emergency access: {name} can be a platform admin until {until}", "name", text("name"), "until", m.Params["until"])
-		if m.Kind == notify.BreakGlassUsed {
+		if m.Kind == "account.break_glass_used" {
 			n.Title = i18n.T(ctx, "Emergency access: {name} signed in from {ip} as a platform admin until {until}", "name", text("name"), "ip", text("ip"), "until", m.Params["until"])
 		}
-		n.Href, status = paths.AuditFilter("action", "user.break_glass"), domain.TicketNeedsAttention
+		n.Href, status = paths.AuditBy(text("name")), domain.TicketNeedsAttention
 	default:
 		n.Title = title
 	}

@@ -16,9 +16,9 @@ import (
 
 // What an answer of the issuer is for.
 const (
-	toSignIn  = "sign in"
+	toSignIn  = "in"
 	toLink    = "link"
-	toSetUp   = "set up"
+	toSetUp   = "setup"
 	toConfirm = "confirm"
 )
 

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"net/http"
-	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
@@ -119,7 +118,7 @@ func (s *Server) sessionRows(r *http.Request, list []account.Session, end func(i
 	here := auth.SessionID(s.sessionToken(r))
 	rows := make([]views.SessionRow, 0, len(list))
 	for _, one := range list {
-		browser, system := device(one.UserAgent)
+		browser, system := auth.Device(one.UserAgent)
 		row := views.SessionRow{
 			Browser: browser, System: system, IP: one.IP, Method: string(one.Method), BeganAt: one.BeganAt, SeenAt: one.SeenAt,
 			This: one.ID == here, End: end(one.ID),
@@ -173,32 +172,4 @@ func (s *Server) personSessions(r *http.Request, person string) ([]views.Session
 		return nil, err
 	}
 	return s.sessionRows(r, list, func(id string) string { return paths.EndPersonSession(person, id) }), nil
-}
-
-// What stands in a User-Agent, and what people call it. Each browser names
-// those that it wants to be taken for, so the first one that fits counts.
-var (
-	browsers = [][2]string{
-		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"Vivaldi/", "Vivaldi"}, {"SamsungBrowser/", "Samsung Internet"}, {"YaBrowser/", "Yandex Browser"},
-		{"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"}, {"CriOS/", "Chrome"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"},
-		{"curl/", "curl"}, {"Go-http-client/", "Go"}, {"python-requests/", "Python"},
-	}
-	systems = [][2]string{
-		{"Windows", "Windows"}, {"Android", "Android"}, {"iPhone", "iPhone"}, {"iPad", "iPad"}, {"CrOS", "ChromeOS"}, {"Mac OS X", "macOS"},
-		{"Linux", "Linux"}, {"X11", "Unix"},
-	}
-)
-
-// device reads a User-Agent: the browser and the system, "" where it does not
-// say. It is what the browser claims, good for telling own sessions apart.
-func device(agent string) (browser, system string) {
-	find := func(list [][2]string) string {
-		for _, pair := range list {
-			if strings.Contains(agent, pair[0]) {
-				return pair[1]
-			}
-		}
-		return ""
-	}
-	return find(browsers), find(systems)
 }

@@ -42,3 +42,6 @@ func LoginOIDCThen(next string) string {
 
 // SetupOIDC is Setup with the company account instead of a password.
 func SetupOIDC(token string) string { return Setup(token) + "/oidc" }
+
+// AuditBy is what somebody did, by account name.
+func AuditBy(username string) string { return Audit + "?who=" + url.QueryEscape(username) }
