@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/session"
 	"kubevirt-shepherd.io/shepherd/handlers"
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 )
 
 const (
@@ -239,4 +241,36 @@ func TestDangerousAsk(t *testing.T) {
 		t.Errorf("an export leads to %s", got.Location)
 	}
 	b.get("/people").is(http.StatusOK)
+}
+
+// Who is an admin for an emergency reads so on every page, and the others in
+// their inbox.
+func TestBreakGlassBanner(t *testing.T) {
+	p := newPortal(t)
+	admin := p.admin()
+	token, until, err := p.accounts.BreakGlass(t.Context(), account.BreakGlassUser, "The issuer is <b>down</b>", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := p.anonymous()
+	b.post("/setup/"+token, "name", account.BreakGlassUser, "password", password, "repeat", password).is(http.StatusSeeOther)
+	for _, path := range []string{"/", "/people", "/explorer", "/account", "/nowhere"} {
+		got := b.get(path)
+		if banner := got.text("[data-break-glass]"); !strings.Contains(banner, "you are a platform admin until") || !strings.Contains(banner, "The issuer is <b>down</b>") {
+			t.Errorf("%s: banner %q", path, banner)
+		}
+	}
+	inbox := admin.get("/notifications").is(http.StatusOK).wants(
+		"Emergency access: break-glass can be a platform admin until "+until.UTC().Format("2 Jan 2006 15:04 UTC"),
+		"Emergency access: break-glass signed in from 127.0.0.1", "The issuer is <b>down</b>")
+	if inbox.attr("#inbox li a", "href") != "/audit?who=break-glass" {
+		t.Errorf("leads to %s", inbox.attr("#inbox li a", "href"))
+	}
+	if admin.get("/").has("[data-break-glass]") {
+		t.Error("an admin for good has the banner")
+	}
+	p.db.Ent.RoleBinding.Update().Where(rolebinding.ExpiresAtNotNil()).SetExpiresAt(time.Now()).ExecX(t.Context())
+	if b.get("/people").is(http.StatusForbidden).has("[data-break-glass]") {
+		t.Error("the banner outlives the role")
+	}
 }
