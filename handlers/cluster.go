@@ -89,7 +89,7 @@ func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := views.ClustersView{
-		Self: r.URL.RequestURI(), Total: len(list.Items), DemoProgress: s.Demo(), CanAdd: actor(r).IsAdmin(), CheckEvery: s.CheckEvery,
+		Self: r.URL.RequestURI(), Total: len(list.Items), DemoProgress: s.Demo(), CanAdd: mayOn(r, domain.ClusterCreate), CheckEvery: s.CheckEvery,
 		Pager: pager(r, "", list.Next),
 	}
 	for _, c := range list.Items {
@@ -165,7 +165,7 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := views.ClusterView{
 		Self: r.URL.RequestURI(), Row: clusterRow(r, c, len(spaces[c.ID])), Problem: problemView(r, c.Reason), Facts: clusterFacts(r.Context(), s.now(), c),
-		Checks: healthChecks(r, c), Namespaces: spaces[c.ID], CanCheck: actor(r).IsAdmin(), CanRegister: actor(r).IsAdmin(),
+		Checks: healthChecks(r, c), Namespaces: spaces[c.ID], CanCheck: mayOn(r, domain.ClusterCheck), CanRegister: mayOn(r, domain.NamespaceCreate),
 	}
 	sh, err := s.shell(r, c.Name, "clusters")
 	if err != nil {
@@ -298,9 +298,6 @@ func (s *Server) checkCluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !actor(r).IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	if err := s.Clusters.Check(r.Context(), id); err != nil {
 		return err
 	}
@@ -316,9 +313,6 @@ func (s *Server) newCluster(w http.ResponseWriter, r *http.Request) error {
 // kubeconfigForm draws the first step, empty or with what was wrong. What was
 // uploaded is a secret and never comes back.
 func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err error) error {
-	if !actor(r).IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	v := views.ClusterNewView{Commands: s.recipeText()}
 	status := http.StatusOK
 	if err != nil {

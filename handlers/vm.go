@@ -55,7 +55,7 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 	if m.ObservedAt != nil {
 		v.Checked = *m.ObservedAt
 	}
-	if seesClusters(actor(r)) {
+	if may(r, domain.ClusterRead, "", m.Environment) {
 		v.ClusterHref = paths.Cluster(m.ClusterID)
 	}
 	if m.Ticket != 0 {

@@ -27,6 +27,10 @@ const (
 	TicketAttention Kind = "ticket.attention"
 	BreakGlassMade  Kind = "account.break_glass" // to all admins
 	BreakGlassUsed  Kind = "account.break_glass_used"
+
+	// SystemTransferred goes to the new owner of a system and to the former one.
+	// Params: system, system_id, from, to, by.
+	SystemTransferred Kind = "system.transferred"
 )
 
 // Message is one thing to tell to some people.

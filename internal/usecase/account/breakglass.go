@@ -105,16 +105,13 @@ func breakGlassUsed(a domain.Actor) notify.Message {
 
 // tellAdmins tells all who are admins for good.
 func (s *Service) tellAdmins(ctx context.Context, tx *ent.Tx, m notify.Message) error {
-	if s.Notify == nil {
-		return nil
-	}
 	var err error
 	m.Users, err = tx.User.Query().Where(user.Disabled(false),
 		user.HasBindingsWith(held(domain.Binding{Role: domain.RoleAdmin}), rolebinding.ExpiresAtIsNil())).IDs(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.Notify.Notify(ctx, tx, m); err != nil {
+	if err := s.notifier().Notify(ctx, tx, m); err != nil {
 		return err
 	}
 	return database.Notify(ctx, tx, "notifications")

@@ -11,14 +11,12 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/notification"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
-	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 )
 
 func TestBreakGlass(t *testing.T) {
 	s := service(t)
-	s.Notify = notify.Inbox{}
 	ctx := t.Context()
 	boss := create(t, s, "boss", domain.Binding{Role: domain.RoleAdmin})
 	create(t, s, "dev")
