@@ -223,7 +223,12 @@ func TestConfirm(t *testing.T) {
 func TestDangerousAsk(t *testing.T) {
 	s := newShop(t)
 	own, all := s.objects(), handlers.Dangerous()
-	b := s.session(s.person("root", domain.Binding{Role: domain.RoleAdmin}), nil)
+	root := s.person("root", domain.Binding{Role: domain.RoleAdmin})
+	own["{person}"] = root.ID.String()
+	own["{draft}"] = s.db.Ent.ClusterDraft.Create().SetUserID(root.ID).SetSealed([]byte("x")).SetKeyID("k").
+		SetContexts(nil).SetExpiresAt(time.Now().Add(time.Hour)).SaveX(t.Context()).ID.String()
+	own["{identity}"] = s.db.Ent.Identity.Create().SetUser(root).SetIssuer("x").SetSubject("x").SaveX(t.Context()).ID.String()
+	b := s.session(root, nil)
 	seen := 0
 	for _, r := range s.Routes() {
 		if !all[r.Method+" "+r.Pattern] {
