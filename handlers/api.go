@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"kubevirt-shepherd.io/shepherd/handlers/api"
@@ -44,6 +45,9 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = spoken(w, r)
 		err := rt.enter(r)
+		if err == nil && asksAgain(o) && !s.sure(r) {
+			err = apperr.New(apperr.ErrConfirm)
+		}
 		if err == nil {
 			s.used(r)
 			if o.Streams {
@@ -56,6 +60,15 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 			s.fail(w, r, err)
 		}
 	}
+}
+
+// asksAgain says whether the page of an operation is dangerous: a browser's
+// session gets no further here than there.
+func asksAgain(o api.Operation) bool {
+	return slices.ContainsFunc(o.Pages, func(page string) bool {
+		method, pattern, _ := strings.Cut(page, " ")
+		return dangerous[methodAndPattern{method, pattern}]
+	})
 }
 
 // spoken has a program answered in the language that it asks for, before that of

@@ -481,6 +481,24 @@ func TestAPIRefuses(t *testing.T) {
 	if foreign.Title != missing.Title || foreign.Detail != missing.Detail || len(foreign.Params) != len(missing.Params) {
 		t.Errorf("foreign %+v, missing %+v", foreign, missing)
 	}
+	// Before what is dangerous a browser's session must be confirmed, here as on the
+	// pages. A token needs no such thing.
+	ctx, err := s.sessions.Load(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sessions.Put(ctx, "user", s.db.Ent.User.Query().Where(user.Username("admin")).OnlyIDX(ctx).String())
+	cookie, _, err := s.sessions.Commit(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsure := s.anonymous()
+	unsure.setCookie(&http.Cookie{Name: s.sessions.Cookie.Name, Value: cookie, Path: "/"})
+	c.call(unsure, "GET", "/people", nil).is(http.StatusOK)
+	problem(c.call(unsure, "POST", "/people", fields{"username": "li-wei"}), 403, "CONFIRMATION_REQUIRED")
+	problem(unsure.get("/api/v1/audit/export?format=csv"), 403, "CONFIRMATION_REQUIRED")
+	c.call(token("admin", s.admin), "POST", "/people", fields{"username": "li-wei"}).is(http.StatusCreated)
+
 	// A change that another site asks a browser for.
 	problem(c.call(s.dev, "POST", "/systems", fields{"name": "evil", "namespace": "shop-test"}, "Sec-Fetch-Site", "cross-site"), 403, "CROSS_ORIGIN")
 
@@ -724,6 +742,12 @@ var notInAPI = map[string]string{
 	"GET /events": "tells open pages that they are stale",
 	"GET /login":  "a form", "POST /login": "programs have tokens", "POST /logout": "ends a session of a browser",
 	"GET /setup/{token}": "a form", "POST /setup/{token}": "makes a password, for a browser",
+	"GET /login/oidc": "a browser signs in", "GET /login/oidc/callback": "a browser signs in", "GET /setup/{token}/oidc": "a browser signs in",
+	"GET /account": "what a person sets up at a browser", "GET /account/password": "passwords are a person's", "POST /account/password": "passwords are a person's",
+	"POST /account/identities": "ways in are a person's", "POST /account/identities/{identity}/remove": "ways in are a person's",
+	"GET /account/sessions": "sessions are of browsers; all of them can be ended", "POST /account/sessions/end-others": "a program is in no session",
+	"POST /account/sessions/{session}/end": "sessions are of browsers; all of them can be ended", "POST /people/{person}/sessions/{session}/end": "all of them can be ended",
+	"GET /account/confirm": "asks a person", "POST /account/confirm": "asks a person", "GET /account/confirm/oidc": "asks a person",
 	"POST /theme": "how pages look in this browser", "POST /language": "programs send Accept-Language",
 	"GET /docs": "text", "GET /docs/{guide}": "text", "GET /docs/images/{name}": "pictures", "GET /docs/api": "the API itself",
 	"GET /catalog/templates/new": "a form", "GET /catalog/sizes/new": "a form", "GET /people/new": "a form", "GET /namespaces/new": "a form", "GET /clusters/new": "a form",
