@@ -42,10 +42,15 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 	if part := pathPart.FindStringSubmatch(o.Path); part != nil {
 		rt.load = s.loaders()[part[1]]
 	}
+	// A browser has to have shown again who sits there where its pages ask for it.
+	asksFirst := slices.ContainsFunc(o.Pages, func(page string) bool {
+		method, pattern, _ := strings.Cut(page, " ")
+		return dangerous[methodAndPattern{method, pattern}]
+	})
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = spoken(w, r)
 		err := rt.enter(r)
-		if err == nil && asksAgain(o) && !s.sure(r) {
+		if err == nil && asksFirst && !s.sure(r) {
 			err = apperr.New(apperr.ErrConfirm)
 		}
 		if err == nil {
@@ -60,15 +65,6 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 			s.fail(w, r, err)
 		}
 	}
-}
-
-// asksAgain says whether the page of an operation is dangerous: a browser's
-// session gets no further here than there.
-func asksAgain(o api.Operation) bool {
-	return slices.ContainsFunc(o.Pages, func(page string) bool {
-		method, pattern, _ := strings.Cut(page, " ")
-		return dangerous[methodAndPattern{method, pattern}]
-	})
 }
 
 // spoken has a program answered in the language that it asks for, before that of

@@ -93,12 +93,12 @@ var homes = []struct{ prefix, may string }{
 	{"github.com/alexedwards/scs", "handlers internal/app internal/auth"},
 	{"github.com/go-playground/validator", "handlers"},
 	{"github.com/a-h/templ", "views views/ui handlers internal/gallery internal/arch"},
+	{"github.com/coreos/go-oidc", "internal/auth/oidc"},
+	{"golang.org/x/oauth2", "internal/auth/oidc"},
+	{"net/http", "handlers handlers/api internal/client internal/auth/oidc internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
 	{"github.com/danielgtaylor/huma", "handlers/api"},
 	{"github.com/go-json-experiment", "handlers/api"},
 	{"github.com/oapi-codegen/runtime", "internal/client"},
-	{"github.com/coreos/go-oidc", "internal/auth/oidc"},
-	{"golang.org/x/oauth2", "internal/auth/oidc"},
-	{"net/http", "handlers handlers/api internal/auth/oidc internal/client internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
 }
 
 // CheckForbiddenImports finds imports that break the floors, and SQL written
