@@ -113,7 +113,8 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request, status int, render
 		b.WriteString("<!DOCTYPE html><title>KubeVirt Shepherd</title><p>" +
 			templ.EscapeString(message(r, apperr.ErrInternal, map[string]any{"request": requestID(r)}).Text()))
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Type", htmlType)
+	w.Header().Set("Content-Language", lang(r))
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
 }

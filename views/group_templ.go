@@ -506,7 +506,7 @@ func GroupForm(s Shell, v GroupFormView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			templ_7745c5c3_Err = ui.TextField(
-				ui.FieldView{ID: "name", Label: tr(ctx, "Name"), Hint: tr(ctx, "Small letters, digits and dashes, such as “payments-team”."), Error: ui.ErrorFor(v.Errors, "name")},
+				ui.FieldView{ID: "name", Label: tr(ctx, "Name"), Hint: tr(ctx, "Small letters, digits and dashes, such as “shop”."), Error: ui.ErrorFor(v.Errors, "name")},
 				ui.InputView{Name: "name", Value: v.Name, Autocomplete: "off", Required: true, MaxLength: domain.MaxLabel},
 			).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
