@@ -78,9 +78,9 @@ func peopleTabs(current string) templ.Component {
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
 		templ_7745c5c3_Err = ui.Tabs(tr(ctx, "People and groups"), []ui.Tab{
-			{Label: tr(ctx, "People"), Href: paths.People, Current: current == "people"},
-			{Label: tr(ctx, "Groups"), Href: paths.Groups, Current: current == "groups"},
-			{Label: tr(ctx, "Leavers"), Href: paths.Leavers, Current: current == "leavers"},
+			{Label: tr(ctx, "People"), Href: paths.People, Count: -1, Current: current == "people"},
+			{Label: tr(ctx, "Groups"), Href: paths.Groups, Count: -1, Current: current == "groups"},
+			{Label: tr(ctx, "Leavers"), Href: paths.Leavers, Count: -1, Current: current == "leavers"},
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
