@@ -88,7 +88,7 @@ type Server struct {
 	streams  streams
 	metrics  *metrics
 	markdown markdown
-	guides   func() ([]views.DocsView, error)
+	guides   func() (map[string][]views.DocsView, error)
 }
 
 // New checks nothing and starts nothing: a Server is a value.
