@@ -262,7 +262,7 @@ func TestBreakGlassBanner(t *testing.T) {
 	b.post("/setup/"+token, "name", account.BreakGlassUser, "password", password, "repeat", password).is(http.StatusSeeOther)
 	for _, path := range []string{"/", "/people", "/explorer", "/account", "/nowhere"} {
 		got := b.get(path)
-		if banner := got.text("[data-break-glass]"); !strings.Contains(banner, "you are a platform admin until") || !strings.Contains(banner, "The issuer is <b>down</b>") {
+		if banner := got.text("[data-break-glass]"); !strings.Contains(banner, "you are a platform admin, and that ends") || !strings.Contains(banner, "The issuer is <b>down</b>") {
 			t.Errorf("%s: banner %q", path, banner)
 		}
 	}
