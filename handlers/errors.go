@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/a-h/templ"
@@ -179,6 +180,8 @@ func formPage(path string) string {
 		return paths.NewSystem
 	case paths.People:
 		return paths.NewPerson
+	case paths.Groups:
+		return paths.NewGroup
 	case paths.Preview:
 		return paths.NewRequest
 	}
@@ -188,13 +191,18 @@ func formPage(path string) string {
 	if strings.HasPrefix(path, paths.Identities) {
 		return paths.Account
 	}
-	if person, ok := strings.CutPrefix(path, paths.People+"/"); ok {
-		id, _, _ := strings.Cut(person, "/")
-		return paths.Person(id)
-	}
-	for _, action := range []string{"/check", "/withdraw", "/retry"} {
+	for _, action := range []string{"/check", "/withdraw", "/retry", "/enable", "/link", "/sign-out"} {
 		if page, ok := strings.CutSuffix(path, action); ok {
 			return page
+		}
+	}
+	// A part of a person or a group that is only posted to.
+	for _, noun := range []string{paths.People, paths.Groups} {
+		rest, ok := strings.CutPrefix(path, noun+"/")
+		id, part, _ := strings.Cut(rest, "/")
+		part, _, _ = strings.Cut(part, "/")
+		if ok && slices.Contains([]string{"remove", "sessions", "members", "roles"}, part) {
+			return noun + "/" + id
 		}
 	}
 	return path
