@@ -38,6 +38,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/usecase/listing", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/usecase/audit", base + " internal/crypto"},
 	{"internal/usecase/account", base + " internal/auth"},
+	{"internal/usecase/token", base + " internal/auth internal/crypto internal/notify internal/usecase/account"},
 	{"internal/usecase/catalog", base + " internal/crypto"},
 	{"internal/usecase/system", base},
 	{"internal/usecase/service", base + " internal/usecase/system"},
@@ -53,7 +54,7 @@ var floors = []struct{ pkg, may string }{
 	{"views", "views/ui views/paths static internal/domain internal/i18n"},
 	{"handlers", "docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
-		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
+		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/token internal/usecase/trends internal/usecase/vm"},
 	{"internal/gallery", "views views/ui views/paths static internal/domain"},
 	{"internal/app", "*"},
 	{"internal/cast", "*"},

@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Role is a set of rights. The first three are held platform-wide or for one
 // environment, the last three for one system.
@@ -40,13 +43,17 @@ type Actor struct {
 	IP          string // of the request, for the audit log
 	RequestID   string
 	Token       *Token // that a program showed; nil for a person in a browser
+	Service     bool   // a service account: a program, not a person
+	OwnerID     string // of a service account: who answers for it
 }
 
 // Token is what a program signed in with. It can do what its user can and, of
 // that, only what its scopes say.
 type Token struct {
-	ID, Name string
-	Scopes   []Scope
+	ID, Name  string
+	Scopes    []Scope
+	MakerID   string // the person who made it; "" for one of the command line
+	ExpiresAt time.Time
 }
 
 // Scope is a part of its user's rights that a token is given.
@@ -98,6 +105,9 @@ func (a Actor) CanAudit() bool {
 // ApprovesIn says whether the actor decides tickets of an environment.
 // That somebody asked for it himself is a separate rule, see MayDecide.
 func (a Actor) ApprovesIn(e Environment) bool {
+	if a.Service {
+		return a.serviceApprovesIn(e)
+	}
 	return a.has(func(b Binding) bool {
 		return (b.Role == RoleApprover || b.Role == RoleAdmin) && (b.Environment == "" || b.Environment == e)
 	})

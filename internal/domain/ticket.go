@@ -59,9 +59,10 @@ func (s TicketStatus) Retryable() bool { return s == TicketFailed || s == Ticket
 const TicketLifetime = 30 * 24 * time.Hour
 
 // MayDecide says whether an actor may decide a ticket. The requester never
-// decides, admins included (product: what must never happen).
-func MayDecide(a Actor, requesterID string, e Environment) bool {
-	return a.UserID != "" && a.UserID != requesterID && a.ApprovesIn(e)
+// decides, admins included (product: what must never happen), nor does anybody
+// behind the program that asked, see SameHands.
+func MayDecide(a Actor, requesterID string, e Environment, behind ...string) bool {
+	return a.UserID != "" && !SameHands(a, requesterID, behind) && a.Within(ScopeDecide) && a.ApprovesIn(e)
 }
 
 // RollUp computes the state of an approved ticket from the states of the

@@ -60,6 +60,10 @@ var english = catalogue{
 		apperr.ErrPasswordRepeat: {"The two passwords differ.", "One of them has a slip.", "Type the same password twice."},
 		apperr.ErrPasswordWeak:   {"The password is too short.", "[At least {min} characters are needed.]", "Choose a longer one. Several words make a good password."},
 
+		apperr.ErrTokenScope:      {"This token may not do that.", "[It lacks the scope {scope}. It has {has}.|It lacks the scope {scope}.]", "Make a token with that scope, if its account has the right itself."},
+		apperr.ErrTokenNotAllowed: {"No token may do that.", "Tokens, passwords, sessions and sign-ins are for people at a browser, so that a stolen token cannot make itself at home.", "Sign in and do it there."},
+		apperr.ErrTokenLimit:      {"[This account has {max} tokens that work.|This account has too many tokens that work.]", "More than that nobody can keep in sight.", "Revoke those that are not used any more."},
+
 		apperr.ErrHasChildren:  {"[{name} cannot be deleted yet.|This cannot be deleted yet.]", "[It still contains {children}.|It still contains {count}.|It is not empty.]", "Delete what is inside first."},
 		apperr.ErrHasPending:   {"[{name} cannot be deleted yet.|This cannot be deleted yet.]", "[{ticket} is still open.|Requests that are still open: {count}.|Requests for it are still open.]", "Withdraw them, or wait until they are decided."},
 		apperr.ErrHasHistory:   {"[{name} cannot be deleted.|This cannot be deleted.]", "It had VMs. Their record stays, and so that no number is ever used twice, the service stays too.", "Leave it as it is, or write into its documentation that it is retired."},

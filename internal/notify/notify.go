@@ -24,6 +24,10 @@ const (
 	TicketCompleted Kind = "ticket.completed"
 	TicketFailed    Kind = "ticket.failed"
 	TicketAttention Kind = "ticket.attention"
+
+	// Params: token (its name), expires_at, and of a service account account and
+	// account_id.
+	TokenExpires Kind = "token.expires"
 )
 
 // Message is one thing to tell to some people.

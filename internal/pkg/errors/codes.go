@@ -39,6 +39,11 @@ const (
 	ErrPasswordWeak   = "PASSWORD_TOO_SHORT"
 	ErrPasswordRepeat = "PASSWORD_REPEAT" // the second one differs
 
+	// Tokens of programs.
+	ErrTokenScope      = "TOKEN_SCOPE"       // params scope: what is missing, has: what there is
+	ErrTokenNotAllowed = "TOKEN_NOT_ALLOWED" // for people who are signed in, never for a token
+	ErrTokenLimit      = "TOKEN_LIMIT"       // param max
+
 	// Systems and services.
 	ErrHasChildren  = "HAS_CHILDREN"
 	ErrHasPending   = "HAS_PENDING_REQUESTS"
@@ -146,6 +151,8 @@ var kinds = map[string]Kind{
 	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,
+
+	ErrTokenScope: Forbidden, ErrTokenNotAllowed: Forbidden, ErrTokenLimit: Conflict,
 
 	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrHasHistory: Conflict, ErrNameCollides: Invalid,
 

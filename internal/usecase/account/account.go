@@ -72,6 +72,10 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 		return domain.Actor{}, err
 	}
 	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
+	a.Service = u.Kind == user.KindService
+	if u.OwnerID != nil {
+		a.OwnerID = u.OwnerID.String()
+	}
 	for _, b := range u.Edges.Bindings {
 		binding := domain.Binding{Role: domain.Role(b.Role)}
 		if b.SystemID != nil {
@@ -115,13 +119,14 @@ func (s *Service) find(ctx context.Context, q *ent.UserQuery) (Person, error) {
 }
 
 // Approvers lists who can decide tickets of an environment, by user name and
-// without one user, the requester. It says in SQL what Actor.ApprovesIn says. It
+// without one user, the requester. It says in SQL what Actor.ApprovesIn says of
+// people; programs that decide read the queue and have no inbox. It
 // reads through c, which may be a transaction's client, and is not paged: all of
 // them are told of a request.
 func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]Person, error) {
 	requester, _ := uuid.Parse(except) // no user has the zero id
 	rows, err := c.User.Query().Where(
-		user.Disabled(false), user.IDNEQ(requester),
+		user.Disabled(false), user.IDNEQ(requester), user.KindEQ(user.KindPerson),
 		user.HasBindingsWith(
 			rolebinding.RoleIn(rolebinding.RoleApprover, rolebinding.RoleAdmin),
 			rolebinding.Or(rolebinding.EnvironmentIsNil(), rolebinding.EnvironmentEQ(rolebinding.Environment(e))),

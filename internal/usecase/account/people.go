@@ -33,7 +33,7 @@ type SystemRole struct {
 	Role             domain.Role
 }
 
-// People lists everybody by user name. Admins only.
+// People lists all people by user name, and no programs. Admins only.
 func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.Page) (listing.Of[Member], error) {
 	if !actor.IsAdmin() {
 		return listing.Of[Member]{}, apperr.New(apperr.ErrForbidden)
@@ -42,7 +42,7 @@ func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.P
 	if err != nil {
 		return listing.Of[Member]{}, err
 	}
-	rows, err := s.DB.Ent.User.Query().Where(user.UsernameGT(after)).Order(ent.Asc(user.FieldUsername)).
+	rows, err := s.DB.Ent.User.Query().Where(user.KindEQ(user.KindPerson), user.UsernameGT(after)).Order(ent.Asc(user.FieldUsername)).
 		Limit(page.Size() + 1).WithBindings(withSystem).All(ctx)
 	if err != nil {
 		return listing.Of[Member]{}, database.Classify(err)
@@ -92,10 +92,10 @@ func member(u *ent.User) Member {
 	return m
 }
 
-// HasOthers says whether anybody but the actor has an account that works.
+// HasOthers says whether any person but the actor has an account that works.
 func (s *Service) HasOthers(ctx context.Context, actor domain.Actor) (bool, error) {
 	self, _ := uuid.Parse(actor.UserID) // no user has the zero id
-	there, err := s.DB.Ent.User.Query().Where(user.IDNEQ(self), user.Disabled(false)).Exist(ctx)
+	there, err := s.DB.Ent.User.Query().Where(user.IDNEQ(self), user.Disabled(false), user.KindEQ(user.KindPerson)).Exist(ctx)
 	return there, database.Classify(err)
 }
 
@@ -111,7 +111,7 @@ func (s *Service) Invite(ctx context.Context, actor domain.Actor, in NewUser) (P
 
 // NewLink makes a new one-time link for an account, for somebody who lost his
 // password or the first link; links before it stop to work. Admins only.
-// NOT_FOUND, and FORBIDDEN for a disabled account.
+// NOT_FOUND, and FORBIDDEN for a disabled account and for one of a program.
 func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string) (p Person, token string, err error) {
 	if !actor.IsAdmin() {
 		return p, "", apperr.New(apperr.ErrForbidden)
@@ -125,7 +125,7 @@ func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string
 		if err != nil {
 			return err
 		}
-		if u.Disabled {
+		if u.Disabled || u.Kind == user.KindService {
 			return apperr.New(apperr.ErrForbidden).With("name", u.Username)
 		}
 		p = person(u)

@@ -86,7 +86,7 @@ func lock(ctx context.Context, tx *ent.Tx, id uuid.UUID) (*ent.User, error) {
 }
 
 // mayLose says whether a user has a role; LAST_OWNER when he is the last one
-// who is an owner of that system, or an admin, and whose account works. All who
+// person who is an owner of that system, or an admin, and whose account works. All who
 // hold the role are locked, so that of two who take away the last two the second
 // sees that he must not.
 func mayLose(ctx context.Context, tx *ent.Tx, u *ent.User, b domain.Binding) (has bool, err error) {
@@ -98,7 +98,7 @@ func mayLose(ctx context.Context, tx *ent.Tx, u *ent.User, b domain.Binding) (ha
 	for _, h := range holders {
 		if h.UserID == u.ID {
 			has = true
-		} else if !h.Edges.User.Disabled {
+		} else if !h.Edges.User.Disabled && h.Edges.User.Kind == user.KindPerson {
 			others++
 		}
 	}

@@ -150,9 +150,9 @@ func mayDecide(actor domain.Actor, t *ent.ApprovalTicket) error {
 	switch {
 	case !reads(actor, t):
 		return apperr.New(apperr.ErrNotFound)
-	case owns(actor, t):
+	case domain.SameHands(actor, t.RequesterID.String(), t.Behind):
 		return apperr.New(apperr.ErrSelfApproval)
-	case !domain.MayDecide(actor, t.RequesterID.String(), domain.Environment(t.Environment)):
+	case !domain.MayDecide(actor, t.RequesterID.String(), domain.Environment(t.Environment), t.Behind...):
 		return apperr.New(apperr.ErrForbidden)
 	}
 	return nil

@@ -442,6 +442,9 @@ func (s *Service) submit(ctx context.Context, tx *ent.Tx, actor domain.Actor, n 
 		SetSystemID(uuid.MustParse(n.identity.SystemID)).SetSystemName(n.identity.System).
 		SetServiceID(uuid.MustParse(n.identity.ServiceID)).SetServiceName(n.identity.Service).
 		SetTitle(n.title).SetSize(n.size).SetResourceKey(n.key).SetExpiresAt(now.Add(domain.TicketLifetime))
+	if actor.Service {
+		row.SetBehind(actor.Behind())
+	}
 	if n.vm != nil {
 		row.SetVMID(n.vm.ID)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/internal/database"
@@ -102,10 +103,22 @@ func reads(a domain.Actor, t *ent.ApprovalTicket) bool {
 
 func owns(a domain.Actor, t *ent.ApprovalTicket) bool { return a.UserID == t.RequesterID.String() }
 
-// fresh is the actor with the rights that it has now.
+// fresh is the actor with the rights that it has now. A program's token is held
+// until tx ends: of its revocation and what is done with it one comes first.
 func (s *Service) fresh(ctx context.Context, tx *ent.Tx, actor domain.Actor) (domain.Actor, error) {
 	now, err := s.ActorTx(ctx, tx, actor.UserID)
-	now.IP, now.RequestID = actor.IP, actor.RequestID
+	now.IP, now.RequestID, now.Token = actor.IP, actor.RequestID, actor.Token
+	if err != nil || actor.Token == nil {
+		return now, err
+	}
+	id, err := uuid.Parse(actor.Token.ID)
+	if err != nil {
+		return now, apperr.New(apperr.ErrSignedOut)
+	}
+	_, err = tx.AccessToken.Query().Where(accesstoken.ID(id), accesstoken.RevokedAtIsNil()).ForShare().Only(ctx)
+	if ent.IsNotFound(err) {
+		err = apperr.New(apperr.ErrSignedOut)
+	}
 	return now, err
 }
 
