@@ -59,7 +59,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(e)
 	s.logFailure(r, e, err, status)
 
-	if status == http.StatusUnauthorized && !wantsJSON(r) {
+	if _, program := bearer(r); program && status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="shepherd", error="invalid_token"`)
+	} else if status == http.StatusUnauthorized && !wantsJSON(r) {
 		s.askToSignIn(w, r)
 		return
 	}
@@ -195,9 +197,12 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 	return v
 }
 
+// wantsJSON says whether an error is answered in JSON: to who asks for it, and to
+// a program that does not ask for a page.
 func wantsJSON(r *http.Request) bool {
 	accept := r.Header.Get("Accept")
-	return strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
+	_, program := bearer(r)
+	return (program || strings.Contains(accept, "application/json")) && !strings.Contains(accept, "text/html")
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -20,7 +20,6 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
@@ -32,6 +31,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -51,6 +51,7 @@ type Config struct {
 	Search   *search.Service
 	Audit    *audit.Log
 	Trends   *trends.Service
+	Tokens   *token.Service // signs programs in, by a bearer token
 
 	Hub      *live.Hub
 	Sessions *scs.SessionManager
@@ -62,9 +63,6 @@ type Config struct {
 	// ClusterRole is the manifest of a role with the missing rules, or with all
 	// that Shepherd needs when there are none.
 	ClusterRole func(missing []domain.ResourceRule) string
-
-	// Tokens signs programs in by a bearer token; nil: none comes in.
-	Tokens auth.AuthProvider
 
 	PublicURL      string // scheme and host of links that leave the portal
 	Version        string

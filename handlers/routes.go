@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -35,8 +36,49 @@ var gates = map[permission]func(domain.Actor) bool{
 	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
 	"catalog.create": domain.Actor.IsAdmin,
 	"person.read":    domain.Actor.IsAdmin, "person.create": domain.Actor.IsAdmin, "person.link": domain.Actor.IsAdmin,
-	"person.bind": domain.Actor.IsAdmin, "person.disable": domain.Actor.IsAdmin,
+	"person.bind": domain.Actor.IsAdmin, "person.disable": domain.Actor.IsAdmin, "person.sessions": domain.Actor.IsAdmin,
+	"token.read": nil, "token.create": nil, "token.revoke": nil, "person.tokens": domain.Actor.CanAudit,
+	"service_account.read": nil, "service_account.token": nil,
+	"service_account.create": domain.Actor.IsAdmin, "service_account.update": domain.Actor.IsAdmin,
 	"trends.read": nil, "audit.read": domain.Actor.CanAudit, "audit.export": domain.Actor.CanAudit,
+}
+
+// scopes says what a token needs for a permission, whatever its account may do.
+// What is not here no token can do: whoever steals one must not make more of
+// them, nor touch passwords, sessions and sign-ins.
+var scopes = map[permission]domain.Scope{
+	"home.read": domain.ScopeRead, "search.read": domain.ScopeRead, "events.read": domain.ScopeRead, "catalog.read": domain.ScopeRead,
+	"docs.read": domain.ScopeRead, "notification.read": domain.ScopeRead, "notification.update": domain.ScopeRead,
+	"system.read": domain.ScopeRead, "service.read": domain.ScopeRead, "vm.read": domain.ScopeRead, "ticket.read": domain.ScopeRead,
+	"cluster.read": domain.ScopeRead, "namespace.read": domain.ScopeRead, "trends.read": domain.ScopeRead,
+	"audit.read": domain.ScopeRead, "audit.export": domain.ScopeRead,
+
+	"system.create": domain.ScopeRequest, "system.update": domain.ScopeRequest, "system.delete": domain.ScopeRequest,
+	"service.create": domain.ScopeRequest, "service.update": domain.ScopeRequest, "service.delete": domain.ScopeRequest,
+	"vm.power": domain.ScopeRequest, "vm.delete": domain.ScopeRequest,
+	"ticket.create": domain.ScopeRequest, "ticket.withdraw": domain.ScopeRequest, "ticket.retry": domain.ScopeRequest,
+
+	"ticket.decide": domain.ScopeDecide,
+
+	"cluster.create": domain.ScopeAdmin, "cluster.check": domain.ScopeAdmin, "namespace.create": domain.ScopeAdmin, "namespace.delete": domain.ScopeAdmin,
+	"catalog.create": domain.ScopeAdmin, "member.create": domain.ScopeAdmin, "member.delete": domain.ScopeAdmin,
+	"person.read": domain.ScopeAdmin, "person.bind": domain.ScopeAdmin, "person.disable": domain.ScopeAdmin,
+}
+
+// within is nil when the actor shows no token, or one with the scope for p. It
+// comes before the gates: it says something about the token only.
+func (p permission) within(a domain.Actor) error {
+	if a.Token == nil {
+		return nil
+	}
+	scope, known := scopes[p]
+	switch {
+	case !known:
+		return apperr.New(apperr.ErrTokenNotAllowed)
+	case !a.Within(scope):
+		return apperr.New(apperr.ErrTokenScope).With("scope", scope).With("has", a.Token.Scopes)
+	}
+	return nil
 }
 
 // hidden permissions answer NOT_FOUND where the gate is closed: for these
@@ -49,6 +91,9 @@ func seesClusters(a domain.Actor) bool { return a.CanAudit() || a.Approves() }
 
 // enter says whether the actor may come as far as the use case.
 func (p permission) enter(a domain.Actor) error {
+	if err := p.within(a); err != nil {
+		return err
+	}
 	gate, known := gates[p]
 	switch {
 	case p == "open":
@@ -144,10 +189,31 @@ func (s *Server) routes() []route {
 		{get, paths.People + "/{person}", "person.read", s.showPerson},
 		{post, paths.People + "/{person}", "person.bind", s.giveRole},
 		{post, paths.People + "/{person}/remove", "person.bind", s.removeRole},
-		{post, paths.People + "/{person}/sign-out", "person.disable", s.endSessions},
+		{post, paths.People + "/{person}/sign-out", "person.sessions", s.endSessions},
 		{post, paths.People + "/{person}/disable", "person.disable", s.disablePerson},
 		{post, paths.People + "/{person}/enable", "person.disable", s.enablePerson},
 		{post, paths.People + "/{person}/link", "person.link", s.newPersonLink},
+
+		{get, paths.People + "/{person}/tokens", "person.tokens", s.personTokens},
+
+		{get, paths.Tokens, "token.read", s.ownTokens},
+		{get, paths.NewToken, "token.create", s.newToken},
+		{post, paths.Tokens, "token.create", s.createToken},
+		{get, "/tokens/{access}/revoke", "token.revoke", s.askRevokeToken},
+		{post, "/tokens/{access}/revoke", "token.revoke", s.revokeToken},
+
+		{get, paths.ServiceAccounts, "service_account.read", s.listServiceAccounts},
+		{get, paths.NewServiceAccount, "service_account.create", s.newServiceAccount},
+		{post, paths.ServiceAccounts, "service_account.create", s.createServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}", "service_account.read", s.showServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}/edit", "service_account.update", s.editServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/edit", "service_account.update", s.updateServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/roles", "service_account.update", s.giveServiceRole},
+		{post, paths.ServiceAccounts + "/{account}/roles/remove", "service_account.update", s.removeServiceRole},
+		{post, paths.ServiceAccounts + "/{account}/disable", "service_account.update", s.disableServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/enable", "service_account.update", s.enableServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}/tokens/new", "service_account.token", s.newServiceToken},
+		{post, paths.ServiceAccounts + "/{account}/tokens", "service_account.token", s.createServiceToken},
 
 		{get, paths.Docs, "docs.read", s.showDocs},
 		{get, paths.Docs + "/{guide}", "docs.read", s.showDocs},
@@ -228,6 +294,9 @@ func (s *Server) Router() http.Handler {
 func (s *Server) adapt(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := rt.permission.enter(actor(r))
+		if code := apperr.CodeOf(err); code == apperr.ErrTokenScope || code == apperr.ErrTokenNotAllowed {
+			err = errors.Join(err, s.Tokens.Refused(r.Context(), actor(r), code, scopes[rt.permission]))
+		}
 		if err == nil && r.Header.Get("Dry-Run") != "" {
 			if rt.method != post || !dryRuns[rt.pattern] {
 				err = apperr.New(apperr.ErrMethod)

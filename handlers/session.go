@@ -10,7 +10,6 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/go-chi/chi/v5/middleware"
 
-	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -81,6 +80,9 @@ func (s *Server) take(r *http.Request, key string) string {
 // planted before is worth nothing.
 func (s *Server) begin(r *http.Request, userID string) error {
 	a, err := s.Accounts.Actor(r.Context(), userID, "", "")
+	if err == nil && a.Service {
+		err = apperr.New(apperr.ErrBadCredentials) // a program has no sessions
+	}
 	if err != nil {
 		return err
 	}
@@ -176,7 +178,8 @@ func theme(r *http.Request) string {
 func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, domain.Actor, error) {
 	nobody := domain.Actor{IP: middleware.GetClientIP(r.Context()), RequestID: requestID(r)}
 	var userID string
-	token, program := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	var shown *domain.Token
+	text, program := bearer(r)
 	cookie := s.sessionToken(r)
 	if program {
 		cookie = ""
@@ -187,10 +190,8 @@ func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, dom
 		return ctx, nobody, apperr.New(apperr.ErrUnavailable).Because(err)
 	case !program:
 		userID = s.Sessions.GetString(ctx, keyUser)
-	case s.Tokens == nil:
-		return ctx, nobody, apperr.New(apperr.ErrSignedOut)
 	default:
-		if userID, err = s.Tokens.Authenticate(ctx, auth.Credentials{Token: token}); err != nil {
+		if userID, shown, err = s.Tokens.Enter(ctx, text, nobody.IP); err != nil {
 			return ctx, nobody, err
 		}
 	}
@@ -201,16 +202,24 @@ func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, dom
 	if apperr.KindOf(err) == apperr.Unauthenticated && !program { // the account is gone or closed
 		return ctx, nobody, nil
 	}
-	if err == nil && !program && a.Epoch != s.Sessions.GetInt(ctx, keyEpoch) {
-		return ctx, nobody, nil // signed out everywhere, or a new password
+	if err == nil && !program && (a.Service || a.Epoch != s.Sessions.GetInt(ctx, keyEpoch)) {
+		return ctx, nobody, nil // signed out everywhere, or a new password; a program has no sessions
 	}
+	a.Token = shown
 	return ctx, a, err
+}
+
+// bearer is the token that a program shows. It is one also when it is no good:
+// a cookie beside it does not count.
+func bearer(r *http.Request) (text string, program bool) {
+	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(text), strings.EqualFold(scheme, "Bearer")
 }
 
 // credential is what a stream is counted by: the session or the token.
 func (s *Server) credential(r *http.Request) string {
-	if h := r.Header.Get("Authorization"); h != "" {
-		return h
+	if t := actor(r).Token; t != nil {
+		return "token " + t.ID
 	}
 	return s.sessionToken(r)
 }

@@ -52,7 +52,7 @@ func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.P
 
 func withSystem(q *ent.RoleBindingQuery) { q.WithSystem() }
 
-// Member is one person with all his roles. Admins only; NOT_FOUND.
+// Member is one person, not a program, with all his roles. Admins only; NOT_FOUND.
 func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string) (Member, error) {
 	if !actor.IsAdmin() {
 		return Member{}, apperr.New(apperr.ErrForbidden)
@@ -61,7 +61,7 @@ func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string)
 	if err != nil {
 		return Member{}, err
 	}
-	u, err := s.DB.Ent.User.Query().Where(user.ID(id)).WithBindings(withSystem).Only(ctx)
+	u, err := s.DB.Ent.User.Query().Where(user.ID(id), user.KindEQ(user.KindPerson)).WithBindings(withSystem).Only(ctx)
 	if ent.IsNotFound(err) {
 		return Member{}, apperr.New(apperr.ErrNotFound)
 	}

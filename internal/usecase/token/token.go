@@ -283,7 +283,7 @@ func (in *New) check() error {
 	switch n := utf8.RuneCountInString(in.Name); {
 	case n == 0:
 		wrong.Add("name", apperr.ErrRequired)
-	case !utf8.ValidString(in.Name) || strings.ContainsFunc(in.Name, unicode.IsControl):
+	case !utf8.ValidString(in.Name) || strings.ContainsFunc(in.Name, unprintable):
 		wrong.Add("name", apperr.ErrInvalidText)
 	case n > MaxName:
 		wrong = append(wrong, apperr.Field("name", apperr.ErrTooLong).With("max", MaxName))
@@ -453,3 +453,6 @@ func (s *Service) Revoke(ctx context.Context, actor domain.Actor, tokenID, osUse
 		return database.Notify(ctx, tx, account.RightsTopic(u.ID.String()))
 	})
 }
+
+// unprintable are characters that change the line they stand in.
+func unprintable(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
