@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
@@ -76,6 +77,24 @@ var matrix = map[string]string{
 	"GET /people/{person}":                           "LFFFFFFN",
 	"POST /people/{person}":                          "LFFFFFFN",
 	"POST /people/{person}/remove":                   "LFFFFFFN",
+	"GET /people/{person}/tokens":                    "LFFFFFNN",
+	"GET /account/tokens":                            "L2222222",
+	"GET /account/tokens/new":                        "L2222222",
+	"POST /account/tokens":                           "LIIIIIII",
+	"GET /tokens/{access}/revoke":                    "LNNNNNNN",
+	"POST /tokens/{access}/revoke":                   "LNNNNNNN",
+	"GET /service-accounts":                          "L2222222",
+	"GET /service-accounts/new":                      "LFFFFFF2",
+	"POST /service-accounts":                         "LFFFFFFI",
+	"GET /service-accounts/{account}":                "LNNNNN22",
+	"GET /service-accounts/{account}/edit":           "LFFFFFF2",
+	"POST /service-accounts/{account}/edit":          "LFFFFFFI",
+	"POST /service-accounts/{account}/roles":         "LFFFFFFI",
+	"POST /service-accounts/{account}/roles/remove":  "LFFFFFFI",
+	"POST /service-accounts/{account}/disable":       "LFFFFFF3",
+	"POST /service-accounts/{account}/enable":        "LFFFFFF3",
+	"GET /service-accounts/{account}/tokens/new":     "LNNNNNF2",
+	"POST /service-accounts/{account}/tokens":        "LNNNNNFI",
 	"GET /trends":                                    "L2222222",
 	"GET /docs":                                      "L2222222",
 	"GET /docs/{guide}":                              "L2222222",
@@ -109,8 +128,9 @@ var letters = map[int]string{
 func (s *shop) objects() map[string]string {
 	m := s.vm(s.test, 1, domain.StateRunning)
 	return map[string]string{
-		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(),
-		"{draft}": m.ID.String(), "{guide}": "concepts", "{name}": "request-life.svg",
+		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(), "{access}": m.ID.String(),
+		"{account}": s.db.Ent.User.Create().SetUsername("bot").SetKind(user.KindService).SaveX(s.t.Context()).ID.String(),
+		"{draft}":   m.ID.String(), "{guide}": "concepts", "{name}": "request-life.svg",
 		"{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
 	}
 }
@@ -189,7 +209,10 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
-		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
+		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"), paths.Tokens, paths.NewToken, paths.RevokeToken("{access}"), paths.PersonTokens("{person}"), paths.ServiceAccounts, paths.NewServiceAccount,
+		paths.ServiceAccount("{account}"), paths.EditServiceAccount("{account}"), paths.GiveServiceRole("{account}"), paths.RemoveServiceRole("{account}"),
+		paths.DisableServiceAccount("{account}"), paths.EnableServiceAccount("{account}"), paths.ServiceTokens("{account}"), paths.NewServiceToken("{account}"),
+		paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
 	} {
 		if p = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(p); !known[p] {
 			t.Errorf("%s leads nowhere", p)

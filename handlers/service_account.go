@@ -7,6 +7,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -131,7 +132,7 @@ func (s *Server) serviceAccountPage(w http.ResponseWriter, r *http.Request, form
 	if err != nil {
 		return err
 	}
-	inCharge := actor(r).IsAdmin() || a.Owner.ID == actor(r).UserID
+	inCharge := inCharge(r, a)
 	v := views.ServiceAccountView{Row: serviceAccountRow(a), CanChange: actor(r).IsAdmin(), Errors: errs}
 	if v.Tokens, err = s.tokens(r, a.ID, inCharge); err != nil {
 		return err
@@ -205,10 +206,17 @@ func (s *Server) setServiceDisabled(w http.ResponseWriter, r *http.Request, disa
 	return s.redirect(w, r, paths.ServiceAccount(a.ID))
 }
 
-// servicePlace is where a token of the account of the address is made: NOT_FOUND
-// for who may not make one.
+// inCharge says whether the reader makes and revokes the tokens of an account.
+func inCharge(r *http.Request, a account.ServiceAccount) bool {
+	return actor(r).IsAdmin() || a.Owner.ID == actor(r).UserID
+}
+
+// servicePlace is where a token of the account of the address is made.
 func (s *Server) servicePlace(r *http.Request) (tokenPlace, error) {
 	a, err := s.Accounts.ServiceAccount(r.Context(), actor(r), param(r, "account"))
+	if err == nil && !inCharge(r, a) {
+		err = apperr.New(apperr.ErrForbidden)
+	}
 	if err != nil {
 		return tokenPlace{}, err
 	}

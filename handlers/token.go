@@ -91,7 +91,7 @@ func scopeWords(ctx context.Context, scope domain.Scope) (title, text string) {
 type tokenForm struct {
 	Name   string   `form:"name" label:"Name"`
 	Scopes []string `form:"scopes" label:"Scopes"`
-	Days   number   `form:"days" label:"Works for" validate:"min=1,max=365"`
+	Days   number   `form:"days" label:"Works for"`
 }
 
 // lifetimes are the choices of the form, in days.

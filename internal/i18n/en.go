@@ -70,7 +70,7 @@ var english = catalogue{
 		apperr.ErrNameCollides: {"[VMs named {name} would belong to two services.|The VMs would have the names of another service's VMs.]", "[{system} and {service} already use these names.]", "Choose another name."},
 
 		apperr.ErrApprovalRequired:    {"This needs an approval.", "[The rules for {environment} say so.|The rules of this environment say so.]", "Send a request. An approver decides it."},
-		apperr.ErrSelfApproval:        {"You cannot decide your own request.", "Another person has to look at it, whatever your roles are.", "Send a reminder to an approver, or withdraw the request."},
+		apperr.ErrSelfApproval:        {"You cannot decide your own request.", "Another person has to look at it, whatever your roles are. What a program asks for or decides counts as done by its owner and by who made its token.", "Send a reminder to an approver, or withdraw the request."},
 		apperr.ErrAlreadyDecided:      {"[{by} has already decided {ticket}.|{ticket} is already decided.|This request is already decided.]", "[It is {state} since {at}.|It is {state} now.]", "Nothing of your answer was saved. " + loadAgain},
 		apperr.ErrTicketChanged:       {"[{ticket} changed while you were reading it.|The request changed while you were reading it.]", "[{by} changed it on {at}.|{by} changed it.]", "Nothing was saved. " + loadAgain},
 		apperr.ErrReasonRequired:      {"A reason is missing.", "The requester reads it, and it stays in the record.", "Write why."},

@@ -313,10 +313,8 @@ func mayMake(actor domain.Actor, u *ent.User, scopes []domain.Scope) error {
 	switch {
 	case actor.Service:
 		return apperr.New(apperr.ErrTokenNotAllowed)
-	case !service && actor.UserID != u.ID.String():
-		return apperr.New(apperr.ErrNotFound)
-	case service && !manages(actor, u):
-		return apperr.New(apperr.ErrNotFound)
+	case !service && actor.UserID != u.ID.String(), service && !manages(actor, u):
+		return refusal(actor, u)
 	}
 	for _, scope := range scopes {
 		if !actor.Grants(scope, service) {
@@ -351,6 +349,14 @@ func reads(actor domain.Actor, u *ent.User) bool {
 // revokes says whether the actor may end the tokens of an account.
 func revokes(actor domain.Actor, u *ent.User) bool {
 	return isShepherd(actor) || actor.UserID == u.ID.String() || actor.IsAdmin() || u.Kind == user.KindService && manages(actor, u)
+}
+
+// refusal is for who may not do something with the tokens of an account.
+func refusal(actor domain.Actor, u *ent.User) error {
+	if reads(actor, u) {
+		return apperr.New(apperr.ErrForbidden)
+	}
+	return apperr.New(apperr.ErrNotFound)
 }
 
 // live says in SQL which tokens work, as far as they themselves are concerned.
@@ -395,7 +401,8 @@ type Owner struct {
 	Service bool
 }
 
-// Find gives one token that the actor may revoke, and its account; NOT_FOUND.
+// Find gives one token that the actor may revoke, and its account. FORBIDDEN for
+// who only sees it, NOT_FOUND.
 func (s *Service) Find(ctx context.Context, actor domain.Actor, tokenID string) (Token, Owner, error) {
 	id, err := listing.Key(tokenID)
 	if err != nil {
@@ -403,10 +410,12 @@ func (s *Service) Find(ctx context.Context, actor domain.Actor, tokenID string) 
 	}
 	row, err := s.DB.Ent.AccessToken.Query().Where(accesstoken.ID(id)).WithUser().Only(ctx)
 	switch {
-	case ent.IsNotFound(err) || err == nil && !revokes(actor, row.Edges.User):
+	case ent.IsNotFound(err):
 		return Token{}, Owner{}, apperr.New(apperr.ErrNotFound)
 	case err != nil:
 		return Token{}, Owner{}, database.Classify(err)
+	case !revokes(actor, row.Edges.User):
+		return Token{}, Owner{}, refusal(actor, row.Edges.User)
 	}
 	u := row.Edges.User
 	return view(row), Owner{account.Person{ID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName}, u.Kind == user.KindService}, nil
@@ -414,8 +423,8 @@ func (s *Service) Find(ctx context.Context, actor domain.Actor, tokenID string) 
 
 // Revoke ends a token at once, with its streams. One that has ended already is
 // no error. People end their own, the owner of a service account its, platform
-// admins anybody's; NOT_FOUND for others. No token ends tokens:
-// TOKEN_NOT_ALLOWED. osUser is who ran the command line, or "".
+// admins anybody's. Others get FORBIDDEN when they see it, or NOT_FOUND. No token
+// ends tokens: TOKEN_NOT_ALLOWED. osUser is who ran the command line, or "".
 func (s *Service) Revoke(ctx context.Context, actor domain.Actor, tokenID, osUser string) error {
 	if actor.Token != nil {
 		return apperr.New(apperr.ErrTokenNotAllowed)
@@ -434,7 +443,7 @@ func (s *Service) Revoke(ctx context.Context, actor domain.Actor, tokenID, osUse
 		}
 		u := row.Edges.User
 		if !revokes(actor, u) {
-			return apperr.New(apperr.ErrNotFound)
+			return refusal(actor, u)
 		}
 		now, err := s.DB.Now(ctx, tx)
 		if err != nil || !view(row).Live(now) {
