@@ -10,6 +10,7 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
+	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 )
 
@@ -32,6 +33,8 @@ type User struct {
 	Description string `json:"description,omitempty"`
 	// OwnerID holds the value of the "owner_id" field.
 	OwnerID *uuid.UUID `json:"owner_id,omitempty"`
+	// OwnerGroupID holds the value of the "owner_group_id" field.
+	OwnerGroupID *uuid.UUID `json:"owner_group_id,omitempty"`
 	// argon2id; empty until the setup link was used
 	PasswordHash string `json:"-"`
 	// Disabled holds the value of the "disabled" field.
@@ -44,6 +47,8 @@ type User struct {
 	SetupExpiresAt *time.Time `json:"setup_expires_at,omitempty"`
 	// LastSignInAt holds the value of the "last_sign_in_at" field.
 	LastSignInAt *time.Time `json:"last_sign_in_at,omitempty"`
+	// BCP 47, of the pages; NULL: what the browser asks for
+	Language *string `json:"language,omitempty"`
 	// FailedSignIns holds the value of the "failed_sign_ins" field.
 	FailedSignIns int `json:"failed_sign_ins,omitempty"`
 	// NextSignInAt holds the value of the "next_sign_in_at" field.
@@ -58,6 +63,8 @@ type User struct {
 type UserEdges struct {
 	// Bindings holds the value of the bindings edge.
 	Bindings []*RoleBinding `json:"bindings,omitempty"`
+	// Memberships holds the value of the memberships edge.
+	Memberships []*GroupMember `json:"memberships,omitempty"`
 	// Notifications holds the value of the notifications edge.
 	Notifications []*Notification `json:"notifications,omitempty"`
 	// Tokens holds the value of the tokens edge.
@@ -66,9 +73,11 @@ type UserEdges struct {
 	Owner *User `json:"owner,omitempty"`
 	// Services holds the value of the services edge.
 	Services []*User `json:"services,omitempty"`
+	// OwnerGroup holds the value of the owner_group edge.
+	OwnerGroup *Group `json:"owner_group,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [5]bool
+	loadedTypes [7]bool
 }
 
 // BindingsOrErr returns the Bindings value or an error if the edge
@@ -80,10 +89,19 @@ func (e UserEdges) BindingsOrErr() ([]*RoleBinding, error) {
 	return nil, &NotLoadedError{edge: "bindings"}
 }
 
+// MembershipsOrErr returns the Memberships value or an error if the edge
+// was not loaded in eager-loading.
+func (e UserEdges) MembershipsOrErr() ([]*GroupMember, error) {
+	if e.loadedTypes[1] {
+		return e.Memberships, nil
+	}
+	return nil, &NotLoadedError{edge: "memberships"}
+}
+
 // NotificationsOrErr returns the Notifications value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) NotificationsOrErr() ([]*Notification, error) {
-	if e.loadedTypes[1] {
+	if e.loadedTypes[2] {
 		return e.Notifications, nil
 	}
 	return nil, &NotLoadedError{edge: "notifications"}
@@ -92,7 +110,7 @@ func (e UserEdges) NotificationsOrErr() ([]*Notification, error) {
 // TokensOrErr returns the Tokens value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) TokensOrErr() ([]*AccessToken, error) {
-	if e.loadedTypes[2] {
+	if e.loadedTypes[3] {
 		return e.Tokens, nil
 	}
 	return nil, &NotLoadedError{edge: "tokens"}
@@ -103,7 +121,7 @@ func (e UserEdges) TokensOrErr() ([]*AccessToken, error) {
 func (e UserEdges) OwnerOrErr() (*User, error) {
 	if e.Owner != nil {
 		return e.Owner, nil
-	} else if e.loadedTypes[3] {
+	} else if e.loadedTypes[4] {
 		return nil, &NotFoundError{label: user.Label}
 	}
 	return nil, &NotLoadedError{edge: "owner"}
@@ -112,10 +130,21 @@ func (e UserEdges) OwnerOrErr() (*User, error) {
 // ServicesOrErr returns the Services value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) ServicesOrErr() ([]*User, error) {
-	if e.loadedTypes[4] {
+	if e.loadedTypes[5] {
 		return e.Services, nil
 	}
 	return nil, &NotLoadedError{edge: "services"}
+}
+
+// OwnerGroupOrErr returns the OwnerGroup value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e UserEdges) OwnerGroupOrErr() (*Group, error) {
+	if e.OwnerGroup != nil {
+		return e.OwnerGroup, nil
+	} else if e.loadedTypes[6] {
+		return nil, &NotFoundError{label: group.Label}
+	}
+	return nil, &NotLoadedError{edge: "owner_group"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -123,13 +152,13 @@ func (*User) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case user.FieldOwnerID:
+		case user.FieldOwnerID, user.FieldOwnerGroupID:
 			values[i] = &sql.NullScanner{S: new(uuid.UUID)}
 		case user.FieldDisabled:
 			values[i] = new(sql.NullBool)
 		case user.FieldSessionEpoch, user.FieldFailedSignIns:
 			values[i] = new(sql.NullInt64)
-		case user.FieldUsername, user.FieldDisplayName, user.FieldKind, user.FieldDescription, user.FieldPasswordHash, user.FieldSetupHash:
+		case user.FieldUsername, user.FieldDisplayName, user.FieldKind, user.FieldDescription, user.FieldPasswordHash, user.FieldSetupHash, user.FieldLanguage:
 			values[i] = new(sql.NullString)
 		case user.FieldCreatedAt, user.FieldUpdatedAt, user.FieldSetupExpiresAt, user.FieldLastSignInAt, user.FieldNextSignInAt:
 			values[i] = new(sql.NullTime)
@@ -199,6 +228,13 @@ func (_m *User) assignValues(columns []string, values []any) error {
 				_m.OwnerID = new(uuid.UUID)
 				*_m.OwnerID = *value.S.(*uuid.UUID)
 			}
+		case user.FieldOwnerGroupID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field owner_group_id", values[i])
+			} else if value.Valid {
+				_m.OwnerGroupID = new(uuid.UUID)
+				*_m.OwnerGroupID = *value.S.(*uuid.UUID)
+			}
 		case user.FieldPasswordHash:
 			if value, ok := values[i].(*sql.NullString); !ok {
 				return fmt.Errorf("unexpected type %T for field password_hash", values[i])
@@ -237,6 +273,13 @@ func (_m *User) assignValues(columns []string, values []any) error {
 				_m.LastSignInAt = new(time.Time)
 				*_m.LastSignInAt = value.Time
 			}
+		case user.FieldLanguage:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field language", values[i])
+			} else if value.Valid {
+				_m.Language = new(string)
+				*_m.Language = value.String
+			}
 		case user.FieldFailedSignIns:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field failed_sign_ins", values[i])
@@ -268,6 +311,11 @@ func (_m *User) QueryBindings() *RoleBindingQuery {
 	return NewUserClient(_m.config).QueryBindings(_m)
 }
 
+// QueryMemberships queries the "memberships" edge of the User entity.
+func (_m *User) QueryMemberships() *GroupMemberQuery {
+	return NewUserClient(_m.config).QueryMemberships(_m)
+}
+
 // QueryNotifications queries the "notifications" edge of the User entity.
 func (_m *User) QueryNotifications() *NotificationQuery {
 	return NewUserClient(_m.config).QueryNotifications(_m)
@@ -286,6 +334,11 @@ func (_m *User) QueryOwner() *UserQuery {
 // QueryServices queries the "services" edge of the User entity.
 func (_m *User) QueryServices() *UserQuery {
 	return NewUserClient(_m.config).QueryServices(_m)
+}
+
+// QueryOwnerGroup queries the "owner_group" edge of the User entity.
+func (_m *User) QueryOwnerGroup() *GroupQuery {
+	return NewUserClient(_m.config).QueryOwnerGroup(_m)
 }
 
 // Update returns a builder for updating this User.
@@ -334,6 +387,11 @@ func (_m *User) String() string {
 		builder.WriteString(fmt.Sprintf("%v", *v))
 	}
 	builder.WriteString(", ")
+	if v := _m.OwnerGroupID; v != nil {
+		builder.WriteString("owner_group_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
 	builder.WriteString("password_hash=<sensitive>")
 	builder.WriteString(", ")
 	builder.WriteString("disabled=")
@@ -352,6 +410,11 @@ func (_m *User) String() string {
 	if v := _m.LastSignInAt; v != nil {
 		builder.WriteString("last_sign_in_at=")
 		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	if v := _m.Language; v != nil {
+		builder.WriteString("language=")
+		builder.WriteString(*v)
 	}
 	builder.WriteString(", ")
 	builder.WriteString("failed_sign_ins=")

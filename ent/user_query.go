@@ -15,6 +15,8 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
+	"kubevirt-shepherd.io/shepherd/ent/group"
+	"kubevirt-shepherd.io/shepherd/ent/groupmember"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
@@ -29,10 +31,12 @@ type UserQuery struct {
 	inters            []Interceptor
 	predicates        []predicate.User
 	withBindings      *RoleBindingQuery
+	withMemberships   *GroupMemberQuery
 	withNotifications *NotificationQuery
 	withTokens        *AccessTokenQuery
 	withOwner         *UserQuery
 	withServices      *UserQuery
+	withOwnerGroup    *GroupQuery
 	modifiers         []func(*sql.Selector)
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
@@ -85,6 +89,28 @@ func (_q *UserQuery) QueryBindings() *RoleBindingQuery {
 			sqlgraph.From(user.Table, user.FieldID, selector),
 			sqlgraph.To(rolebinding.Table, rolebinding.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, user.BindingsTable, user.BindingsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryMemberships chains the current query on the "memberships" edge.
+func (_q *UserQuery) QueryMemberships() *GroupMemberQuery {
+	query := (&GroupMemberClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(user.Table, user.FieldID, selector),
+			sqlgraph.To(groupmember.Table, groupmember.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, user.MembershipsTable, user.MembershipsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -173,6 +199,28 @@ func (_q *UserQuery) QueryServices() *UserQuery {
 			sqlgraph.From(user.Table, user.FieldID, selector),
 			sqlgraph.To(user.Table, user.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, user.ServicesTable, user.ServicesColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryOwnerGroup chains the current query on the "owner_group" edge.
+func (_q *UserQuery) QueryOwnerGroup() *GroupQuery {
+	query := (&GroupClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(user.Table, user.FieldID, selector),
+			sqlgraph.To(group.Table, group.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, user.OwnerGroupTable, user.OwnerGroupColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -373,10 +421,12 @@ func (_q *UserQuery) Clone() *UserQuery {
 		inters:            append([]Interceptor{}, _q.inters...),
 		predicates:        append([]predicate.User{}, _q.predicates...),
 		withBindings:      _q.withBindings.Clone(),
+		withMemberships:   _q.withMemberships.Clone(),
 		withNotifications: _q.withNotifications.Clone(),
 		withTokens:        _q.withTokens.Clone(),
 		withOwner:         _q.withOwner.Clone(),
 		withServices:      _q.withServices.Clone(),
+		withOwnerGroup:    _q.withOwnerGroup.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -392,6 +442,17 @@ func (_q *UserQuery) WithBindings(opts ...func(*RoleBindingQuery)) *UserQuery {
 		opt(query)
 	}
 	_q.withBindings = query
+	return _q
+}
+
+// WithMemberships tells the query-builder to eager-load the nodes that are connected to
+// the "memberships" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *UserQuery) WithMemberships(opts ...func(*GroupMemberQuery)) *UserQuery {
+	query := (&GroupMemberClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withMemberships = query
 	return _q
 }
 
@@ -436,6 +497,17 @@ func (_q *UserQuery) WithServices(opts ...func(*UserQuery)) *UserQuery {
 		opt(query)
 	}
 	_q.withServices = query
+	return _q
+}
+
+// WithOwnerGroup tells the query-builder to eager-load the nodes that are connected to
+// the "owner_group" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *UserQuery) WithOwnerGroup(opts ...func(*GroupQuery)) *UserQuery {
+	query := (&GroupClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withOwnerGroup = query
 	return _q
 }
 
@@ -517,12 +589,14 @@ func (_q *UserQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*User, e
 	var (
 		nodes       = []*User{}
 		_spec       = _q.querySpec()
-		loadedTypes = [5]bool{
+		loadedTypes = [7]bool{
 			_q.withBindings != nil,
+			_q.withMemberships != nil,
 			_q.withNotifications != nil,
 			_q.withTokens != nil,
 			_q.withOwner != nil,
 			_q.withServices != nil,
+			_q.withOwnerGroup != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -553,6 +627,13 @@ func (_q *UserQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*User, e
 			return nil, err
 		}
 	}
+	if query := _q.withMemberships; query != nil {
+		if err := _q.loadMemberships(ctx, query, nodes,
+			func(n *User) { n.Edges.Memberships = []*GroupMember{} },
+			func(n *User, e *GroupMember) { n.Edges.Memberships = append(n.Edges.Memberships, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withNotifications; query != nil {
 		if err := _q.loadNotifications(ctx, query, nodes,
 			func(n *User) { n.Edges.Notifications = []*Notification{} },
@@ -580,6 +661,12 @@ func (_q *UserQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*User, e
 			return nil, err
 		}
 	}
+	if query := _q.withOwnerGroup; query != nil {
+		if err := _q.loadOwnerGroup(ctx, query, nodes, nil,
+			func(n *User, e *Group) { n.Edges.OwnerGroup = e }); err != nil {
+			return nil, err
+		}
+	}
 	return nodes, nil
 }
 
@@ -598,6 +685,39 @@ func (_q *UserQuery) loadBindings(ctx context.Context, query *RoleBindingQuery, 
 	}
 	query.Where(predicate.RoleBinding(func(s *sql.Selector) {
 		s.Where(sql.InValues(s.C(user.BindingsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.UserID
+		if fk == nil {
+			return fmt.Errorf(`foreign-key "user_id" is nil for node %v`, n.ID)
+		}
+		node, ok := nodeids[*fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "user_id" returned %v for node %v`, *fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *UserQuery) loadMemberships(ctx context.Context, query *GroupMemberQuery, nodes []*User, init func(*User), assign func(*User, *GroupMember)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*User)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(groupmember.FieldUserID)
+	}
+	query.Where(predicate.GroupMember(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(user.MembershipsColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {
@@ -738,6 +858,38 @@ func (_q *UserQuery) loadServices(ctx context.Context, query *UserQuery, nodes [
 	}
 	return nil
 }
+func (_q *UserQuery) loadOwnerGroup(ctx context.Context, query *GroupQuery, nodes []*User, init func(*User), assign func(*User, *Group)) error {
+	ids := make([]uuid.UUID, 0, len(nodes))
+	nodeids := make(map[uuid.UUID][]*User)
+	for i := range nodes {
+		if nodes[i].OwnerGroupID == nil {
+			continue
+		}
+		fk := *nodes[i].OwnerGroupID
+		if _, ok := nodeids[fk]; !ok {
+			ids = append(ids, fk)
+		}
+		nodeids[fk] = append(nodeids[fk], nodes[i])
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	query.Where(group.IDIn(ids...))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		nodes, ok := nodeids[n.ID]
+		if !ok {
+			return fmt.Errorf(`unexpected foreign-key "owner_group_id" returned %v`, n.ID)
+		}
+		for i := range nodes {
+			assign(nodes[i], n)
+		}
+	}
+	return nil
+}
 
 func (_q *UserQuery) sqlCount(ctx context.Context) (int, error) {
 	_spec := _q.querySpec()
@@ -769,6 +921,9 @@ func (_q *UserQuery) querySpec() *sqlgraph.QuerySpec {
 		}
 		if _q.withOwner != nil {
 			_spec.Node.AddColumnOnce(user.FieldOwnerID)
+		}
+		if _q.withOwnerGroup != nil {
+			_spec.Node.AddColumnOnce(user.FieldOwnerGroupID)
 		}
 	}
 	if ps := _q.predicates; len(ps) > 0 {

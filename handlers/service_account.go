@@ -23,7 +23,7 @@ func (s *Server) listServiceAccounts(w http.ResponseWriter, r *http.Request) err
 	}
 	v := views.ServiceAccountsView{All: actor(r).CanAudit(), CanCreate: actor(r).IsAdmin(), Pager: pager(r, "", list.Next)}
 	for _, a := range list.Items {
-		v.Rows = append(v.Rows, serviceAccountRow(a))
+		v.Rows = append(v.Rows, serviceAccountRow(r, a))
 	}
 	sh, err := s.shell(r, i18n.T(r.Context(), "Service accounts"), "service-accounts")
 	if err != nil {
@@ -32,13 +32,13 @@ func (s *Server) listServiceAccounts(w http.ResponseWriter, r *http.Request) err
 	return s.page(w, r, http.StatusOK, views.ServiceAccounts(sh, v))
 }
 
-func serviceAccountRow(a account.ServiceAccount) views.ServiceAccountRow {
+func serviceAccountRow(r *http.Request, a account.ServiceAccount) views.ServiceAccountRow {
 	row := views.ServiceAccountRow{
-		ID: a.ID, Name: a.Username, Description: a.Description, Owner: a.Owner.Username, OwnerDisabled: a.OwnerDisabled, Disabled: a.Disabled,
+		ID: a.ID, Name: a.Username, Description: a.Description, Owner: a.Owner.Username, OwnerGroup: a.OwnerGroup, Orphaned: a.Orphaned, Disabled: a.Disabled,
 		Tokens: a.Tokens, LastUsedAt: a.LastUsedAt, NextEnd: a.NextEnd,
 	}
 	if len(a.Bindings) > 0 {
-		row.RoleLabel = roleLabel(domain.Actor{Bindings: a.Bindings})
+		row.RoleLabel = roleLabel(r.Context(), domain.Actor{Bindings: a.Bindings})
 	}
 	return row
 }
@@ -46,11 +46,12 @@ func serviceAccountRow(a account.ServiceAccount) views.ServiceAccountRow {
 type serviceAccountForm struct {
 	Username    string `form:"username" label:"Account name"`
 	Description string `form:"description" label:"What it is for"`
+	OwnerKind   string `form:"owner_kind" validate:"omitempty,oneof=person group"`
 	Owner       string `form:"owner" label:"Owner"`
 }
 
 func (f serviceAccountForm) account() account.NewServiceAccount {
-	return account.NewServiceAccount{Username: f.Username, Description: f.Description, Owner: f.Owner}
+	return account.NewServiceAccount{Username: f.Username, Description: f.Description, Owner: f.Owner, ByGroup: f.OwnerKind == "group"}
 }
 
 // newServiceAccount answers GET /service-accounts/new.
@@ -78,7 +79,11 @@ func (s *Server) editServiceAccount(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	return s.serviceAccountForm(w, r, a, serviceAccountForm{Description: a.Description, Owner: a.Owner.Username}, nil)
+	form := serviceAccountForm{Description: a.Description, Owner: a.Owner.Username}
+	if a.OwnerGroup != "" {
+		form.Owner, form.OwnerKind = a.OwnerGroup, "group"
+	}
+	return s.serviceAccountForm(w, r, a, form, nil)
 }
 
 // updateServiceAccount answers POST /service-accounts/{account}/edit.
@@ -113,7 +118,7 @@ func (s *Server) serviceAccountForm(w http.ResponseWriter, r *http.Request, a ac
 		return err
 	}
 	return s.page(w, r, status, views.ServiceAccountForm(sh, views.ServiceAccountFormView{
-		ID: a.ID, Name: form.Username, Description: form.Description, Owner: form.Owner, NameFixed: a.ID != "",
+		ID: a.ID, Name: form.Username, Description: form.Description, Owner: form.Owner, ByGroup: form.OwnerKind == "group", NameFixed: a.ID != "",
 		MaxDescription: account.MaxDescription, Errors: errs,
 	}))
 }
@@ -132,16 +137,20 @@ func (s *Server) serviceAccountPage(w http.ResponseWriter, r *http.Request, form
 	if err != nil {
 		return err
 	}
-	inCharge := inCharge(r, a)
-	v := views.ServiceAccountView{Row: serviceAccountRow(a), CanChange: actor(r).IsAdmin(), Errors: errs}
-	if v.Tokens, err = s.tokens(r, a.ID, inCharge); err != nil {
+	v := views.ServiceAccountView{Row: serviceAccountRow(r, a), CanChange: actor(r).IsAdmin(), Errors: errs}
+	if v.Tokens, err = s.tokens(r, a.ID, a.InCharge); err != nil {
 		return err
 	}
-	if inCharge && !a.Disabled {
+	if a.InCharge && !a.Disabled {
 		v.Tokens.NewHref = paths.NewServiceToken(a.ID)
 	}
 	for _, b := range a.Bindings {
-		v.Roles = append(v.Roles, ui.Option{Value: bindingValue(b), Label: roleLabel(domain.Actor{Bindings: []domain.Binding{b}})})
+		label := roleLabel(r.Context(), domain.Actor{Bindings: []domain.Binding{b}})
+		if b.Via != "" {
+			v.ByGroup = append(v.ByGroup, i18n.T(r.Context(), "{role}, by the group {name}", "role", label, "name", b.Via))
+			continue
+		}
+		v.Roles = append(v.Roles, ui.Option{Value: bindingValue(b), Label: label})
 	}
 	for _, o := range roleOptions(form.Role) {
 		if !slices.ContainsFunc(v.Roles, func(has ui.Option) bool { return has.Value == o.Value }) {
@@ -149,7 +158,11 @@ func (s *Server) serviceAccountPage(w http.ResponseWriter, r *http.Request, form
 		}
 	}
 	for _, b := range a.InSystems {
-		v.Systems = append(v.Systems, views.RoleInSystem{Name: b.System, Env: string(b.Environment), Href: paths.System(b.SystemID), Role: string(b.Role)})
+		role := string(b.Role)
+		if b.Via != "" {
+			role = i18n.T(r.Context(), "{role}, by the group {name}", "role", role, "name", b.Via)
+		}
+		v.Systems = append(v.Systems, views.RoleInSystem{Name: b.System, Env: string(b.Environment), Href: paths.System(b.SystemID), Role: role})
 	}
 	sh, err := s.shell(r, a.Username, "service-accounts")
 	if err != nil {
@@ -206,15 +219,10 @@ func (s *Server) setServiceDisabled(w http.ResponseWriter, r *http.Request, disa
 	return s.redirect(w, r, paths.ServiceAccount(a.ID))
 }
 
-// inCharge says whether the reader makes and revokes the tokens of an account.
-func inCharge(r *http.Request, a account.ServiceAccount) bool {
-	return actor(r).IsAdmin() || a.Owner.ID == actor(r).UserID
-}
-
 // servicePlace is where a token of the account of the address is made.
 func (s *Server) servicePlace(r *http.Request) (tokenPlace, error) {
 	a, err := s.Accounts.ServiceAccount(r.Context(), actor(r), param(r, "account"))
-	if err == nil && !inCharge(r, a) {
+	if err == nil && !a.InCharge {
 		err = apperr.New(apperr.ErrForbidden)
 	}
 	if err != nil {

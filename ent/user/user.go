@@ -30,6 +30,8 @@ const (
 	FieldDescription = "description"
 	// FieldOwnerID holds the string denoting the owner_id field in the database.
 	FieldOwnerID = "owner_id"
+	// FieldOwnerGroupID holds the string denoting the owner_group_id field in the database.
+	FieldOwnerGroupID = "owner_group_id"
 	// FieldPasswordHash holds the string denoting the password_hash field in the database.
 	FieldPasswordHash = "password_hash"
 	// FieldDisabled holds the string denoting the disabled field in the database.
@@ -42,12 +44,16 @@ const (
 	FieldSetupExpiresAt = "setup_expires_at"
 	// FieldLastSignInAt holds the string denoting the last_sign_in_at field in the database.
 	FieldLastSignInAt = "last_sign_in_at"
+	// FieldLanguage holds the string denoting the language field in the database.
+	FieldLanguage = "language"
 	// FieldFailedSignIns holds the string denoting the failed_sign_ins field in the database.
 	FieldFailedSignIns = "failed_sign_ins"
 	// FieldNextSignInAt holds the string denoting the next_sign_in_at field in the database.
 	FieldNextSignInAt = "next_sign_in_at"
 	// EdgeBindings holds the string denoting the bindings edge name in mutations.
 	EdgeBindings = "bindings"
+	// EdgeMemberships holds the string denoting the memberships edge name in mutations.
+	EdgeMemberships = "memberships"
 	// EdgeNotifications holds the string denoting the notifications edge name in mutations.
 	EdgeNotifications = "notifications"
 	// EdgeTokens holds the string denoting the tokens edge name in mutations.
@@ -56,6 +62,8 @@ const (
 	EdgeOwner = "owner"
 	// EdgeServices holds the string denoting the services edge name in mutations.
 	EdgeServices = "services"
+	// EdgeOwnerGroup holds the string denoting the owner_group edge name in mutations.
+	EdgeOwnerGroup = "owner_group"
 	// Table holds the table name of the user in the database.
 	Table = "users"
 	// BindingsTable is the table that holds the bindings relation/edge.
@@ -65,6 +73,13 @@ const (
 	BindingsInverseTable = "role_bindings"
 	// BindingsColumn is the table column denoting the bindings relation/edge.
 	BindingsColumn = "user_id"
+	// MembershipsTable is the table that holds the memberships relation/edge.
+	MembershipsTable = "group_members"
+	// MembershipsInverseTable is the table name for the GroupMember entity.
+	// It exists in this package in order to avoid circular dependency with the "groupmember" package.
+	MembershipsInverseTable = "group_members"
+	// MembershipsColumn is the table column denoting the memberships relation/edge.
+	MembershipsColumn = "user_id"
 	// NotificationsTable is the table that holds the notifications relation/edge.
 	NotificationsTable = "notifications"
 	// NotificationsInverseTable is the table name for the Notification entity.
@@ -87,6 +102,13 @@ const (
 	ServicesTable = "users"
 	// ServicesColumn is the table column denoting the services relation/edge.
 	ServicesColumn = "owner_id"
+	// OwnerGroupTable is the table that holds the owner_group relation/edge.
+	OwnerGroupTable = "users"
+	// OwnerGroupInverseTable is the table name for the Group entity.
+	// It exists in this package in order to avoid circular dependency with the "group" package.
+	OwnerGroupInverseTable = "groups"
+	// OwnerGroupColumn is the table column denoting the owner_group relation/edge.
+	OwnerGroupColumn = "owner_group_id"
 )
 
 // Columns holds all SQL columns for user fields.
@@ -99,12 +121,14 @@ var Columns = []string{
 	FieldKind,
 	FieldDescription,
 	FieldOwnerID,
+	FieldOwnerGroupID,
 	FieldPasswordHash,
 	FieldDisabled,
 	FieldSessionEpoch,
 	FieldSetupHash,
 	FieldSetupExpiresAt,
 	FieldLastSignInAt,
+	FieldLanguage,
 	FieldFailedSignIns,
 	FieldNextSignInAt,
 }
@@ -132,6 +156,8 @@ var (
 	DefaultDisabled bool
 	// DefaultSessionEpoch holds the default value on creation for the "session_epoch" field.
 	DefaultSessionEpoch int
+	// LanguageValidator is a validator for the "language" field. It is called by the builders before save.
+	LanguageValidator func(string) error
 	// DefaultFailedSignIns holds the default value on creation for the "failed_sign_ins" field.
 	DefaultFailedSignIns int
 	// DefaultID holds the default value on creation for the "id" field.
@@ -207,6 +233,11 @@ func ByOwnerID(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldOwnerID, opts...).ToFunc()
 }
 
+// ByOwnerGroupID orders the results by the owner_group_id field.
+func ByOwnerGroupID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldOwnerGroupID, opts...).ToFunc()
+}
+
 // ByPasswordHash orders the results by the password_hash field.
 func ByPasswordHash(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldPasswordHash, opts...).ToFunc()
@@ -237,6 +268,11 @@ func ByLastSignInAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLastSignInAt, opts...).ToFunc()
 }
 
+// ByLanguage orders the results by the language field.
+func ByLanguage(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldLanguage, opts...).ToFunc()
+}
+
 // ByFailedSignIns orders the results by the failed_sign_ins field.
 func ByFailedSignIns(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldFailedSignIns, opts...).ToFunc()
@@ -258,6 +294,20 @@ func ByBindingsCount(opts ...sql.OrderTermOption) OrderOption {
 func ByBindings(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	return func(s *sql.Selector) {
 		sqlgraph.OrderByNeighborTerms(s, newBindingsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByMembershipsCount orders the results by memberships count.
+func ByMembershipsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newMembershipsStep(), opts...)
+	}
+}
+
+// ByMemberships orders the results by memberships terms.
+func ByMemberships(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newMembershipsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 
@@ -309,11 +359,25 @@ func ByServices(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newServicesStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
+
+// ByOwnerGroupField orders the results by owner_group field.
+func ByOwnerGroupField(field string, opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newOwnerGroupStep(), sql.OrderByField(field, opts...))
+	}
+}
 func newBindingsStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(BindingsInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, BindingsTable, BindingsColumn),
+	)
+}
+func newMembershipsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(MembershipsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, MembershipsTable, MembershipsColumn),
 	)
 }
 func newNotificationsStep() *sqlgraph.Step {
@@ -342,5 +406,12 @@ func newServicesStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(Table, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, ServicesTable, ServicesColumn),
+	)
+}
+func newOwnerGroupStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(OwnerGroupInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.M2O, true, OwnerGroupTable, OwnerGroupColumn),
 	)
 }

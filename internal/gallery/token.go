@@ -43,7 +43,7 @@ func programs() map[string]templ.Component {
 		"service-accounts-empty": views.ServiceAccounts(admin, views.ServiceAccountsView{All: true, CanCreate: true}),
 		"service-accounts-own":   views.ServiceAccounts(shell("Service accounts", "service-accounts", "developer"), views.ServiceAccountsView{}),
 		"service-account": views.ServiceAccountPage(of(admin, "ci-bot"), views.ServiceAccountView{
-			Row: serviceAccounts()[0], CanChange: true, Roles: personRoles()[1:2], More: personRoles()[2:],
+			Row: serviceAccounts()[0], CanChange: true, Roles: personRoles()[1:2], ByGroup: []string{"Auditor, by the group watch"}, More: personRoles()[2:],
 			Systems: []views.RoleInSystem{{Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "maintainer"}},
 			Tokens:  views.TokensView{Rows: tokenRows(true)[:2], NewHref: paths.NewServiceToken("a1")},
 		}),
@@ -106,8 +106,8 @@ func serviceAccounts() []views.ServiceAccountRow {
 	end := now.Add(70 * day)
 	return []views.ServiceAccountRow{
 		{ID: "a1", Name: "ci-bot", Description: "Nightly tests of the shop", Owner: "developer", RoleLabel: "Approver, test", Tokens: 2, LastUsedAt: at(3 * time.Hour), NextEnd: &end},
-		{ID: "a2", Name: "backup", Description: "Asks for a VM to restore the newest backup into, every Sunday", Owner: "lea", OwnerDisabled: true, Tokens: 1, LastUsedAt: at(4 * day), NextEnd: &end},
+		{ID: "a2", Name: "backup", Description: "Asks for a VM to restore the newest backup into, every Sunday", Owner: "lea", Orphaned: true, Tokens: 1, LastUsedAt: at(4 * day), NextEnd: &end},
 		{ID: "a3", Name: "old-sync", Description: "Copied systems from the old portal", Owner: "admin", Disabled: true},
-		{ID: "a4", Name: "wall", Description: "Dashboard in the lobby", Owner: "admin"},
+		{ID: "a4", Name: "wall", Description: "Dashboard in the lobby", OwnerGroup: "facility"},
 	}
 }

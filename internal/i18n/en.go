@@ -17,7 +17,7 @@ const (
 
 var english = catalogue{
 	formats: formats{
-		and: " and ", yes: "yes", no: "no", thousands: ",",
+		comma: ", ", and: " and ", bytes: "bytes", yes: "yes", no: "no", thousands: ",",
 		days: "d", hours: "h", minutes: "min", seconds: "s", date: "2 Jan 2006 15:04 UTC",
 	},
 
@@ -50,6 +50,7 @@ var english = catalogue{
 		apperr.ErrForbiddenField: {"[The form sent {field}, which cannot be set here.|The form sent a field that cannot be set here.]", "Shepherd decides it, not the request.",
 			"Load the page again and fill in the form."},
 		apperr.ErrNoSuchPerson: {"[Nobody has the account name {name}.|Nobody has this account name.]", "", "Ask a platform admin to invite the person."},
+		apperr.ErrNoSuchGroup:  {"[There is no group {name}.|There is no such group.]", "", "Look at the list of groups, or make it."},
 		apperr.ErrLastOwner:    {"[{name} is the last {role}.|This is the last one with this role.]", "Nobody could give the role back.", "Give it to somebody else first."},
 		apperr.ErrNameTaken:    {"[The name {name} is taken.|This name is taken.]", "[{by} made it.]", "Choose another name."},
 		apperr.ErrNameTooLong:  {"The names of the VMs would be too long.", "[System and service have {actual} characters together with the dash, {max} fit.|System, service and number must fit into 63 characters.]", "Choose a shorter name."},
@@ -183,6 +184,7 @@ var english = catalogue{
 		apperr.ErrPrivateSSHKey:  "This is a private key. It was not stored. Paste the public one, from the file that ends in .pub.",
 		apperr.ErrForbiddenField: "[{field} cannot be set here.|This cannot be set here.]",
 		apperr.ErrNoSuchPerson:   "[Nobody has the account name {name}. A platform admin can invite the person.|Nobody has this account name.]",
+		apperr.ErrNoSuchGroup:    "[There is no group {name}.|There is no such group.]",
 		apperr.ErrNameTaken:      "[The name {name} is taken. Choose another one.|This name is taken. Choose another one.]",
 		apperr.ErrNameTooLong:    "[The VM names would be too long by {count}. Choose a shorter name.|The VM names would be too long. Choose a shorter name.]",
 		apperr.ErrNameMismatch:   "[Type {expected} to confirm.|Type the name exactly as it is shown.]",

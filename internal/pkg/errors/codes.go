@@ -29,6 +29,7 @@ const (
 	ErrForbiddenField = "FORBIDDEN_FIELD"
 	ErrNameTaken      = "NAME_TAKEN"
 	ErrNoSuchPerson   = "NO_SUCH_PERSON"
+	ErrNoSuchGroup    = "NO_SUCH_GROUP"
 	ErrLastOwner      = "LAST_OWNER" // nobody could give the role back
 	ErrNameTooLong    = "VM_NAME_TOO_LONG"
 	ErrNameMismatch   = "NAME_MISMATCH" // typed confirmation differs
@@ -148,7 +149,7 @@ var kinds = map[string]Kind{
 
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
-	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
+	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrNoSuchGroup: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,
 

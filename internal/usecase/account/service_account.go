@@ -7,8 +7,13 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
+	"kubevirt-shepherd.io/shepherd/ent/group"
+	"kubevirt-shepherd.io/shepherd/ent/groupmember"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -21,12 +26,14 @@ import (
 // no way to sign in but the tokens that package token makes for it.
 type ServiceAccount struct {
 	Member
-	Description   string
-	Owner         Person // who answers for it
-	OwnerDisabled bool
-	Tokens        int        // that work
-	LastUsedAt    *time.Time // of those
-	NextEnd       *time.Time // of those
+	Description string
+	Owner       Person     // who answers for it, or
+	OwnerGroup  string     // the name of the group that does
+	Orphaned    bool       // neither is left: the person's account is disabled, or the group is gone
+	InCharge    bool       // the actor makes and revokes its tokens
+	Tokens      int        // that work
+	LastUsedAt  *time.Time // of those
+	NextEnd     *time.Time // of those
 }
 
 // MaxDescription is the longest description of a service account, in runes.
@@ -46,7 +53,7 @@ func (s *Service) ServiceAccounts(ctx context.Context, actor domain.Actor, page 
 		if err != nil {
 			return none, err
 		}
-		q.Where(user.OwnerID(me))
+		q.Where(ownedBy(me))
 	}
 	rows, err := whole(q).Order(ent.Asc(user.FieldUsername)).Limit(page.Size() + 1).All(ctx)
 	if err != nil {
@@ -62,22 +69,48 @@ func (s *Service) ServiceAccount(ctx context.Context, actor domain.Actor, id str
 		return ServiceAccount{}, err
 	}
 	u, err := whole(s.DB.Ent.User.Query().Where(user.ID(key), user.KindEQ(user.KindService))).Only(ctx)
-	switch {
-	case ent.IsNotFound(err) || err == nil && !actor.CanAudit() && !owned(actor, u):
+	if ent.IsNotFound(err) {
 		return ServiceAccount{}, apperr.New(apperr.ErrNotFound)
-	case err != nil:
+	}
+	if err != nil {
 		return ServiceAccount{}, database.Classify(err)
 	}
-	return serviceAccount(u), nil
+	inCharge, err := InCharge(ctx, s.DB.Ent, actor, u)
+	switch {
+	case err != nil:
+		return ServiceAccount{}, database.Classify(err)
+	case !inCharge && !actor.CanAudit():
+		return ServiceAccount{}, apperr.New(apperr.ErrNotFound)
+	}
+	a := serviceAccount(u)
+	a.InCharge = inCharge
+	return a, nil
 }
 
-func owned(actor domain.Actor, u *ent.User) bool {
-	return u.OwnerID != nil && actor.UserID == u.OwnerID.String()
+// ownedBy are the service accounts that a person, or a group of his, owns.
+func ownedBy(me uuid.UUID) predicate.User {
+	return user.Or(user.OwnerID(me), user.HasOwnerGroupWith(group.HasMembersWith(groupmember.UserID(me))))
+}
+
+// InCharge says whether the actor makes and revokes the tokens of a service
+// account: its owner, the members of the group that owns it, platform admins.
+func InCharge(ctx context.Context, c *ent.Client, actor domain.Actor, u *ent.User) (bool, error) {
+	me, err := uuid.Parse(actor.UserID)
+	if err != nil || u.Kind != user.KindService {
+		return false, nil
+	}
+	if actor.IsAdmin() || u.OwnerID != nil && *u.OwnerID == me {
+		return true, nil
+	}
+	if u.OwnerGroupID == nil {
+		return false, nil
+	}
+	return c.GroupMember.Query().Where(groupmember.GroupID(*u.OwnerGroupID), groupmember.UserID(me)).Exist(ctx)
 }
 
 // whole reads what serviceAccount shows. An account has at most 50 tokens that work.
 func whole(q *ent.UserQuery) *ent.UserQuery {
-	return q.WithBindings(withSystem).WithOwner().WithTokens(func(t *ent.AccessTokenQuery) {
+	return q.WithBindings(withSystem).WithMemberships(withGroup).WithOwner().WithOwnerGroup().WithTokens(func(t *ent.AccessTokenQuery) {
 		t.Where(accesstoken.RevokedAtIsNil(), accesstoken.ExpiresAtGT(time.Now().UTC()))
 	})
 }
@@ -85,8 +118,14 @@ func whole(q *ent.UserQuery) *ent.UserQuery {
 func serviceAccount(u *ent.User) ServiceAccount {
 	a := ServiceAccount{Member: member(u), Description: u.Description, Tokens: len(u.Edges.Tokens)}
 	a.Invited = false // there is no password to set
-	if o := u.Edges.Owner; o != nil {
-		a.Owner, a.OwnerDisabled = person(o), o.Disabled
+	owner, group := u.Edges.Owner, u.Edges.OwnerGroup
+	switch {
+	case owner != nil:
+		a.Owner, a.Orphaned = person(owner), owner.Disabled
+	case group != nil:
+		a.OwnerGroup = group.Name
+	default:
+		a.Orphaned = true
 	}
 	for _, t := range u.Edges.Tokens {
 		if t.LastUsedAt != nil && (a.LastUsedAt == nil || t.LastUsedAt.After(*a.LastUsedAt)) {
@@ -100,8 +139,33 @@ func serviceAccount(u *ent.User) ServiceAccount {
 }
 
 // NewServiceAccount is a service account to make, or what is to change of one:
-// then without the user name. Owner is a person's user name.
-type NewServiceAccount struct{ Username, Description, Owner string }
+// then without the user name. Owner is a person's user name, or the name of a
+// group.
+type NewServiceAccount struct {
+	Username, Description, Owner string
+	ByGroup                      bool // Owner is a group
+}
+
+// owner is a person or a group; the other is nil.
+type owner struct {
+	person *ent.User
+	group  *ent.Group
+}
+
+func (o owner) name() string {
+	if o.group != nil {
+		return "group " + o.group.Name
+	}
+	return o.person.Username
+}
+
+// ids are the columns that say it.
+func (o owner) ids() (person, group *uuid.UUID) {
+	if o.group != nil {
+		return nil, &o.group.ID
+	}
+	return &o.person.ID, nil
+}
 
 // CreateServiceAccount makes the account of a program. It has no roles and no
 // tokens yet. Admins only.
@@ -115,8 +179,10 @@ func (s *Service) CreateServiceAccount(ctx context.Context, actor domain.Actor, 
 	if err != nil {
 		return "", err
 	}
+	byPerson, byGroup := owner.ids()
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := tx.User.Create().SetUsername(in.Username).SetKind(user.KindService).SetDescription(in.Description).SetOwnerID(owner.ID).Save(ctx)
+		u, err := tx.User.Create().SetUsername(in.Username).SetKind(user.KindService).SetDescription(in.Description).
+			SetNillableOwnerID(byPerson).SetNillableOwnerGroupID(byGroup).Save(ctx)
 		if database.Violates(err, "users_username_key") {
 			return apperr.Field("username", apperr.ErrNameTaken).With("name", in.Username)
 		}
@@ -152,10 +218,13 @@ func (s *Service) UpdateServiceAccount(ctx context.Context, actor domain.Actor, 
 		if err != nil {
 			return err
 		}
-		if u.Description == in.Description && u.OwnerID != nil && *u.OwnerID == owner.ID {
-			return nil
+		change := tx.User.UpdateOne(u).SetDescription(in.Description).ClearOwnerID().ClearOwnerGroupID()
+		if byPerson, byGroup := owner.ids(); byGroup != nil {
+			change.SetOwnerGroupID(*byGroup)
+		} else {
+			change.SetOwnerID(*byPerson)
 		}
-		if err := tx.User.UpdateOne(u).SetDescription(in.Description).SetOwnerID(owner.ID).Exec(ctx); err != nil {
+		if err := change.Exec(ctx); err != nil {
 			return err
 		}
 		if err := audit.Write(ctx, tx, actor, serviceEntry("service_account.update", u, owner)); err != nil {
@@ -166,7 +235,7 @@ func (s *Service) UpdateServiceAccount(ctx context.Context, actor domain.Actor, 
 }
 
 // checkService cleans what was typed, adds what is wrong with it, and finds the owner.
-func (s *Service) checkService(ctx context.Context, wrong *apperr.List, in *NewServiceAccount) (*ent.User, error) {
+func (s *Service) checkService(ctx context.Context, wrong *apperr.List, in *NewServiceAccount) (o owner, err error) {
 	in.Description = strings.TrimSpace(in.Description)
 	switch n := utf8.RuneCountInString(in.Description); {
 	case n == 0:
@@ -176,27 +245,32 @@ func (s *Service) checkService(ctx context.Context, wrong *apperr.List, in *NewS
 	case n > MaxDescription:
 		*wrong = append(*wrong, apperr.Field("description", apperr.ErrTooLong).With("max", MaxDescription))
 	}
-	var owner *ent.User
+	missing := apperr.ErrNoSuchPerson
 	switch {
 	case in.Owner == "":
 		wrong.Add("owner", apperr.ErrRequired)
-	case domain.ValidName(in.Owner):
-		var err error
-		owner, err = s.DB.Ent.User.Query().Where(user.Username(in.Owner), user.KindEQ(user.KindPerson), user.Disabled(false)).Only(ctx)
-		if err != nil && !ent.IsNotFound(err) {
-			return nil, database.Classify(err)
+		return o, wrong.Err()
+	case in.ByGroup:
+		missing = apperr.ErrNoSuchGroup
+		if domain.ValidName(in.Owner) {
+			o.group, err = s.DB.Ent.Group.Query().Where(group.Name(in.Owner)).Only(ctx)
 		}
+	case domain.ValidName(in.Owner):
+		o.person, err = s.DB.Ent.User.Query().Where(user.Username(in.Owner), user.KindEQ(user.KindPerson), user.Disabled(false)).Only(ctx)
 	}
-	if in.Owner != "" && owner == nil {
-		*wrong = append(*wrong, apperr.Field("owner", apperr.ErrNoSuchPerson).With("name", domain.CleanText(in.Owner, maxDisplayName)))
+	if err != nil && !ent.IsNotFound(err) {
+		return o, database.Classify(err)
 	}
-	return owner, wrong.Err()
+	if o.person == nil && o.group == nil {
+		*wrong = append(*wrong, apperr.Field("owner", missing).With("name", domain.CleanText(in.Owner, maxDisplayName)))
+	}
+	return o, wrong.Err()
 }
 
-func serviceEntry(action string, u, owner *ent.User) audit.Entry {
+func serviceEntry(action string, u *ent.User, o owner) audit.Entry {
 	return audit.Entry{
 		Action: action, ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
-		Details: map[string]any{"owner": owner.Username},
+		Details: map[string]any{"owner": o.name()},
 	}
 }
 

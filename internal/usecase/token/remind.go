@@ -9,6 +9,8 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
+	"kubevirt-shepherd.io/shepherd/ent/groupmember"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -21,6 +23,7 @@ const (
 	LastReminder  = 24 * time.Hour
 
 	remindBatch = 100
+	maxTold     = 50 // people, of one token
 )
 
 // sentFor is how many reminders are done with when a token is made: one that
@@ -91,19 +94,26 @@ func (s *Service) remind(ctx context.Context, tx *ent.Tx, row *ent.AccessToken, 
 }
 
 // readers are who can replace a token: its person; for a service account its
-// owner and who made the token.
+// owner, or of the group that owns it some, and who made the token.
 func readers(ctx context.Context, tx *ent.Tx, row *ent.AccessToken) ([]uuid.UUID, error) {
 	u := row.Edges.User
 	if u.Kind == user.KindPerson {
 		return []uuid.UUID{u.ID}, nil
 	}
-	var ids []uuid.UUID
+	var any []predicate.User
 	for _, id := range []*uuid.UUID{u.OwnerID, row.MakerID} {
 		if id != nil {
-			ids = append(ids, *id)
+			any = append(any, user.ID(*id))
 		}
 	}
-	return tx.User.Query().Where(user.IDIn(ids...), user.Disabled(false)).IDs(ctx)
+	if u.OwnerGroupID != nil {
+		any = append(any, user.HasMembershipsWith(groupmember.GroupID(*u.OwnerGroupID)))
+	}
+	if len(any) == 0 {
+		return nil, nil
+	}
+	return tx.User.Query().Where(user.Or(any...), user.Disabled(false), user.KindEQ(user.KindPerson)).
+		Order(ent.Asc(user.FieldID)).Limit(maxTold).IDs(ctx)
 }
 
 // Clean removes tokens that ended longer than domain.TokenKept ago. The audit

@@ -5,6 +5,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -234,7 +235,7 @@ func (s *Service) Create(ctx context.Context, actor domain.Actor, userID string,
 		if err != nil {
 			return err
 		}
-		if err := mayMake(actor, u, in.Scopes); err != nil {
+		if err := mayMake(ctx, tx, actor, u, in.Scopes); err != nil {
 			return err
 		}
 		now, err := s.DB.Now(ctx, tx)
@@ -305,19 +306,22 @@ func (in *New) check() error {
 }
 
 // mayMake is nil for who may make a token of u with these scopes.
-func mayMake(actor domain.Actor, u *ent.User, scopes []domain.Scope) error {
+func mayMake(ctx context.Context, tx *ent.Tx, actor domain.Actor, u *ent.User, scopes []domain.Scope) error {
 	if isShepherd(actor) {
 		return disabled(u)
 	}
-	service := u.Kind == user.KindService
-	switch {
-	case actor.Service:
+	if actor.Service {
 		return apperr.New(apperr.ErrTokenNotAllowed)
-	case !service && actor.UserID != u.ID.String(), service && !manages(actor, u):
-		return refusal(actor, u)
+	}
+	r, err := rightsTo(ctx, tx.Client(), actor, u)
+	if err != nil {
+		return err
+	}
+	if !r.makes {
+		return r.refusal()
 	}
 	for _, scope := range scopes {
-		if !actor.Grants(scope, service) {
+		if !actor.Grants(scope, u.Kind == user.KindService) {
 			return apperr.Field("scopes", apperr.ErrInvalidChoice)
 		}
 	}
@@ -336,24 +340,21 @@ func isShepherd(a domain.Actor) bool {
 	return a.UserID == "" && a.Username == domain.Shepherd().Username
 }
 
-// manages says whether the actor is in charge of a service account.
-func manages(actor domain.Actor, u *ent.User) bool {
-	return actor.IsAdmin() || u.OwnerID != nil && actor.UserID == u.OwnerID.String()
+// rights are what an actor may do with the tokens of an account.
+type rights struct{ reads, makes, revokes bool }
+
+func rightsTo(ctx context.Context, c *ent.Client, actor domain.Actor, u *ent.User) (rights, error) {
+	if isShepherd(actor) {
+		return rights{true, true, true}, nil
+	}
+	inCharge, err := account.InCharge(ctx, c, actor, u)
+	inCharge = inCharge || actor.UserID == u.ID.String()
+	return rights{reads: inCharge || actor.CanAudit(), makes: inCharge, revokes: inCharge || actor.IsAdmin()}, err
 }
 
-// reads says whether the actor may see the tokens of an account.
-func reads(actor domain.Actor, u *ent.User) bool {
-	return isShepherd(actor) || actor.UserID == u.ID.String() || actor.CanAudit() || u.Kind == user.KindService && manages(actor, u)
-}
-
-// revokes says whether the actor may end the tokens of an account.
-func revokes(actor domain.Actor, u *ent.User) bool {
-	return isShepherd(actor) || actor.UserID == u.ID.String() || actor.IsAdmin() || u.Kind == user.KindService && manages(actor, u)
-}
-
-// refusal is for who may not do something with the tokens of an account.
-func refusal(actor domain.Actor, u *ent.User) error {
-	if reads(actor, u) {
+// refusal is for who may not do something with the tokens.
+func (r rights) refusal() error {
+	if r.reads {
 		return apperr.New(apperr.ErrForbidden)
 	}
 	return apperr.New(apperr.ErrNotFound)
@@ -373,11 +374,14 @@ func (s *Service) List(ctx context.Context, actor domain.Actor, userID string, p
 		return none, err
 	}
 	u, err := s.DB.Ent.User.Get(ctx, id)
-	switch {
-	case ent.IsNotFound(err) || err == nil && !reads(actor, u):
+	if ent.IsNotFound(err) {
 		return none, apperr.New(apperr.ErrNotFound)
-	case err != nil:
+	}
+	if err != nil {
 		return none, database.Classify(err)
+	}
+	if r, err := rightsTo(ctx, s.DB.Ent, actor, u); err != nil || !r.reads {
+		return none, cmp.Or(database.Classify(err), r.refusal())
 	}
 	since := time.Now().UTC().Add(-domain.TokenKept)
 	q := s.DB.Ent.AccessToken.Query().Where(accesstoken.UserID(id), accesstoken.ExpiresAtGT(since),
@@ -414,10 +418,11 @@ func (s *Service) Find(ctx context.Context, actor domain.Actor, tokenID string) 
 		return Token{}, Owner{}, apperr.New(apperr.ErrNotFound)
 	case err != nil:
 		return Token{}, Owner{}, database.Classify(err)
-	case !revokes(actor, row.Edges.User):
-		return Token{}, Owner{}, refusal(actor, row.Edges.User)
 	}
 	u := row.Edges.User
+	if r, err := rightsTo(ctx, s.DB.Ent, actor, u); err != nil || !r.revokes {
+		return Token{}, Owner{}, cmp.Or(database.Classify(err), r.refusal())
+	}
 	return view(row), Owner{account.Person{ID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName}, u.Kind == user.KindService}, nil
 }
 
@@ -442,8 +447,8 @@ func (s *Service) Revoke(ctx context.Context, actor domain.Actor, tokenID, osUse
 			return err
 		}
 		u := row.Edges.User
-		if !revokes(actor, u) {
-			return refusal(actor, u)
+		if r, err := rightsTo(ctx, tx.Client(), actor, u); err != nil || !r.revokes {
+			return cmp.Or(err, r.refusal())
 		}
 		now, err := s.DB.Now(ctx, tx)
 		if err != nil || !view(row).Live(now) {

@@ -2,9 +2,11 @@
 -- modify "approval_tickets" table
 ALTER TABLE "approval_tickets" ADD COLUMN "behind" jsonb NULL;
 -- modify "users" table
-ALTER TABLE "users" ADD COLUMN "kind" character varying NOT NULL DEFAULT 'person', ADD COLUMN "description" character varying NULL, ADD COLUMN "owner_id" uuid NULL, ADD CONSTRAINT "users_users_services" FOREIGN KEY ("owner_id") REFERENCES "users" ("id") ON UPDATE NO ACTION ON DELETE RESTRICT;
+ALTER TABLE "users" ADD COLUMN "kind" character varying NOT NULL DEFAULT 'person', ADD COLUMN "description" character varying NULL, ADD COLUMN "owner_group_id" uuid NULL, ADD COLUMN "owner_id" uuid NULL, ADD CONSTRAINT "users_groups_services" FOREIGN KEY ("owner_group_id") REFERENCES "groups" ("id") ON UPDATE NO ACTION ON DELETE SET NULL, ADD CONSTRAINT "users_users_services" FOREIGN KEY ("owner_id") REFERENCES "users" ("id") ON UPDATE NO ACTION ON DELETE RESTRICT;
 -- create index "user_kind_username" to table: "users"
 CREATE INDEX "user_kind_username" ON "users" ("kind", "username");
+-- create index "user_owner_group_id" to table: "users"
+CREATE INDEX "user_owner_group_id" ON "users" ("owner_group_id");
 -- create index "user_owner_id" to table: "users"
 CREATE INDEX "user_owner_id" ON "users" ("owner_id");
 -- create "access_tokens" table
@@ -23,9 +25,11 @@ DROP INDEX "accesstoken_expires_at";
 DROP TABLE "access_tokens";
 -- reverse: create index "user_owner_id" to table: "users"
 DROP INDEX "user_owner_id";
+-- reverse: create index "user_owner_group_id" to table: "users"
+DROP INDEX "user_owner_group_id";
 -- reverse: create index "user_kind_username" to table: "users"
 DROP INDEX "user_kind_username";
 -- reverse: modify "users" table
-ALTER TABLE "users" DROP CONSTRAINT "users_users_services", DROP COLUMN "owner_id", DROP COLUMN "description", DROP COLUMN "kind";
+ALTER TABLE "users" DROP CONSTRAINT "users_users_services", DROP CONSTRAINT "users_groups_services", DROP COLUMN "owner_id", DROP COLUMN "owner_group_id", DROP COLUMN "description", DROP COLUMN "kind";
 -- reverse: modify "approval_tickets" table
 ALTER TABLE "approval_tickets" DROP COLUMN "behind";
