@@ -90,7 +90,7 @@ func scopeWords(ctx context.Context, scope domain.Scope) (title, text string) {
 
 type tokenForm struct {
 	Name   string   `form:"name" label:"Name"`
-	Scopes []string `form:"scopes" label:"Scopes"`
+	Scopes []string `form:"scopes" label:"Scope"`
 	Days   number   `form:"days" label:"Works for"`
 }
 

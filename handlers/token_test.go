@@ -421,6 +421,34 @@ func TestServiceAccounts(t *testing.T) {
 	api.get(paths.Home).is(http.StatusOK)
 }
 
+// TestServiceAccountOfAGroup: its members are in charge, as long as they are members.
+func TestServiceAccountOfAGroup(t *testing.T) {
+	s := newShop(t)
+	ctx := t.Context()
+	team := s.db.Ent.Group.Create().SetName("shop-team").SaveX(ctx)
+	dev := s.db.Ent.User.Query().Where(user.Username("dev")).OnlyX(ctx)
+	member := s.db.Ent.GroupMember.Create().SetGroup(team).SetUser(dev).SetSource("local").SetCreatedBy("root").SaveX(ctx)
+	s.admin.post(paths.ServiceAccounts, "username", "ci-bot", "description", "x", "owner_kind", "group", "owner", "no-team").is(http.StatusUnprocessableEntity).wants("There is no group no-team")
+	page := s.admin.post(paths.ServiceAccounts, "username", "ci-bot", "description", "x", "owner_kind", "group", "owner", "shop-team").is(http.StatusSeeOther).Location
+	s.admin.get(page).wants("group shop-team")
+	if form := s.admin.get(page + "/edit").is(http.StatusOK); form.attr("#owner", "value") != "shop-team" || form.attr("#owner_kind option[selected]", "value") != "group" {
+		t.Errorf("the form: %s", form.html("main form"))
+	}
+	s.dev.get(paths.ServiceAccounts).wants("ci-bot")
+	s.viewer.get(page).is(http.StatusNotFound)
+	made := s.dev.post(page+"/tokens", "name", "t", "scopes", "read", "days", "7").is(http.StatusOK).text("#token")
+	s.showing(made).get(paths.Home).is(http.StatusOK)
+	s.db.Ent.GroupMember.DeleteOne(member).ExecX(ctx)
+	s.dev.get(page).is(http.StatusNotFound)
+	token := s.db.Ent.AccessToken.Query().OnlyX(ctx)
+	s.dev.post(paths.RevokeToken(token.ID.String())).is(http.StatusNotFound)
+	// The group is gone: nobody answers for the account any more.
+	s.db.Ent.Group.DeleteOne(team).ExecX(ctx)
+	s.admin.get(page).wants("Nobody answers for it")
+	s.admin.post(page+"/edit", "description", "y", "owner_kind", "person", "owner", "dev").is(http.StatusSeeOther)
+	s.dev.get(page).is(http.StatusOK)
+}
+
 // TestProgramDecides: a program with the role and the scope decides, never what
 // somebody behind it has asked for, nor somebody behind it what it has asked for.
 func TestProgramDecides(t *testing.T) {

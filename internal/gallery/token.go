@@ -22,7 +22,7 @@ func programs() map[string]templ.Component {
 	}
 	rejected := form
 	rejected.Account, rejected.Scopes, rejected.Crumbs = "ci-bot", scopeOptions(), append(account[:2:2], ui.Crumb{Label: "New token"})
-	rejected.Errors = []ui.FieldError{{Field: "name", Label: "Name", Message: "Name is needed."}, {Field: "scopes", Label: "Scopes", Message: "Scopes is needed."}}
+	rejected.Errors = []ui.FieldError{{Field: "name", Label: "Name", Message: "Name is needed."}, {Field: "scopes", Label: "Scope", Message: "Scope is needed."}}
 	return map[string]templ.Component{
 		"tokens":            views.Tokens(mine, views.TokensView{NewHref: paths.NewToken, Rows: tokenRows(true), Pager: ui.PagerView{OlderHref: "?after=x"}}),
 		"tokens-empty":      views.Tokens(mine, views.TokensView{NewHref: paths.NewToken}),
