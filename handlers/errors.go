@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/a-h/templ"
+
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -94,7 +96,8 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request, status int, render
 	if err := render(&b); err != nil {
 		s.Logger.ErrorContext(r.Context(), "error page", "err", err, "request_id", requestID(r))
 		b.Reset()
-		b.WriteString("<!DOCTYPE html><title>KubeVirt Shepherd</title><p>Something broke on our side. Number: " + requestID(r))
+		b.WriteString("<!DOCTYPE html><title>KubeVirt Shepherd</title><p>" +
+			templ.EscapeString(message(r, apperr.ErrInternal, map[string]any{"request": requestID(r)}).Text()))
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)

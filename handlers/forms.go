@@ -31,6 +31,7 @@ import (
 //	Name  string `form:"name" label:"Name" validate:"required,name"`
 //	Count number `form:"count" label:"Number of VMs" validate:"min=1,max=50"`
 //
+// Labels are in English; labels translates them.
 // The fields keep what was typed, also when it is refused, so that the form can
 // be drawn again. Texts lose the white space around them, unless the tag says
 // `form:"password,raw"`.

@@ -57,9 +57,9 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 			n.Href = paths.Approval(m.Ticket)
 		}
 	case "ticket.approved":
-		n.Title, status = i18n.T(ctx, "{name} approved {what}", "name", decidedBy(by), "what", title), domain.TicketApproved
+		n.Title, status = i18n.T(ctx, "{name} approved {what}", "name", decidedBy(ctx, by), "what", title), domain.TicketApproved
 	case "ticket.rejected":
-		n.Title, status = i18n.T(ctx, "{name} rejected {what}", "name", decidedBy(by), "what", title), domain.TicketRejected
+		n.Title, status = i18n.T(ctx, "{name} rejected {what}", "name", decidedBy(ctx, by), "what", title), domain.TicketRejected
 	case "ticket.expired":
 		n.Title, status = i18n.T(ctx, "{what} expired", "what", title), domain.TicketExpired
 		n.Text = i18n.T(ctx, "Nobody decided in time. You can ask again.")

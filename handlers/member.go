@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
-	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -25,19 +24,9 @@ func (s *Server) listMembers(w http.ResponseWriter, r *http.Request) error {
 	return s.membersPage(w, r, sys, memberForm{Role: string(domain.RoleMaintainer)}, nil)
 }
 
-// ownSystem is the system of the address, for its owners: others are refused
-// before anything is said about what they sent.
-func (s *Server) ownSystem(r *http.Request) (system.System, error) {
-	sys, err := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
-	if err == nil && !actor(r).OwnsSystem(sys.ID) {
-		err = apperr.New(apperr.ErrForbidden)
-	}
-	return sys, err
-}
-
 // addMember answers POST /systems/{system}/members.
 func (s *Server) addMember(w http.ResponseWriter, r *http.Request) error {
-	sys, err := s.ownSystem(r)
+	sys, err := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
 	if err != nil {
 		return err
 	}
@@ -58,7 +47,7 @@ type removeMemberForm struct {
 
 // removeMember answers POST /systems/{system}/members/{person}/remove.
 func (s *Server) removeMember(w http.ResponseWriter, r *http.Request) error {
-	sys, err := s.ownSystem(r)
+	sys, err := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
 	if err != nil {
 		return err
 	}
@@ -70,7 +59,7 @@ func (s *Server) removeMember(w http.ResponseWriter, r *http.Request) error {
 		return s.membersPage(w, r, sys, memberForm{}, err)
 	}
 	s.flash(r, ui.OK, "The role is taken away", "It ends with the next click of its owner.")
-	if a, err := s.Accounts.Actor(r.Context(), actor(r).UserID, "", ""); err == nil && !a.SeesSystem(sys.ID, sys.Environment) {
+	if a, err := s.Accounts.Actor(r.Context(), actor(r).UserID, "", ""); err == nil && !domain.Can(a, domain.SystemRead, domain.Object{SystemID: sys.ID, Environment: sys.Environment}) {
 		return s.redirect(w, r, paths.Explorer) // the person's own last role
 	}
 	return s.redirect(w, r, paths.Members(sys.ID))
@@ -86,7 +75,7 @@ func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, sys system.
 		return err
 	}
 	v := views.MembersView{
-		SystemID: sys.ID, System: sys.Name, Env: string(sys.Environment), CanChange: actor(r).OwnsSystem(sys.ID), User: form.User, Errors: errs,
+		SystemID: sys.ID, System: sys.Name, Env: string(sys.Environment), CanChange: may(r, domain.MemberCreate, sys.ID, sys.Environment), User: form.User, Errors: errs,
 	}
 	for _, m := range members {
 		v.Rows = append(v.Rows, views.MemberRow{

@@ -33,14 +33,13 @@ func SameHands(a Actor, requesterID string, behind []string) bool {
 	return slices.ContainsFunc(a.Behind(), func(id string) bool { return id == requesterID || slices.Contains(behind, id) })
 }
 
-// serviceApprovesIn is ApprovesIn for a service account. It needs a token with the
-// scope to decide and the role of an approver. Where it matters most the role
-// must name the environment: one that was given for everything, or to run the
-// platform, does not make a program an approver in prod.
-func (a Actor) serviceApprovesIn(e Environment) bool {
-	return a.Token != nil && a.Within(ScopeDecide) && a.has(func(b Binding) bool {
-		return b.Role == RoleApprover && (b.Environment == e || b.Environment == "" && e == Test)
-	})
+// programDecides says whether a role of a service account makes it an approver
+// in an environment: that of an approver, and not of an admin, and in prod one
+// that names prod. A role that was given for everything, or to run the platform,
+// was hardly meant to let a program approve where it matters most. The scope to
+// decide, which its token needs too, is another matter.
+func programDecides(b Binding, e Environment) bool {
+	return b.Role == RoleApprover && (b.Environment != "" || e != Prod)
 }
 
 // Grants says whether the actor may give a scope to a token of a person, his

@@ -20,27 +20,30 @@ func TestServiceApproves(t *testing.T) {
 		{"no role", Binding{}, decide, false, false},
 		{"the scopes before", Binding{Role: RoleApprover, Environment: Prod}, &Token{Scopes: []Scope{ScopeRead, ScopeRequest}}, false, false},
 		{"the scope of an admin", Binding{Role: RoleApprover, Environment: Prod}, &Token{Scopes: []Scope{ScopeAdmin}}, false, false},
-		{"no token", Binding{Role: RoleApprover, Environment: Prod}, nil, false, false},
 	} {
 		a := Actor{UserID: "bot", Service: true, Bindings: []Binding{c.binding}, Token: c.token}
-		if a.ApprovesIn(Test) != c.test || a.ApprovesIn(Prod) != c.prod {
-			t.Errorf("%s: test %v, prod %v", c.name, a.ApprovesIn(Test), a.ApprovesIn(Prod))
-		}
-		if MayDecide(a, "somebody", Prod) != c.prod {
-			t.Errorf("%s: decides in prod %v", c.name, !c.prod)
+		for e, want := range map[Environment]bool{Test: c.test, Prod: c.prod} {
+			o := Object{Environment: e, OwnerID: "somebody"}
+			if got := Can(a, TicketDecide, o); got != want {
+				t.Errorf("%s: decides in %s: %v", c.name, e, got)
+			}
+			if got := Within(a, TicketDecide).Has(o); got != want {
+				t.Errorf("%s: SQL decides in %s: %v", c.name, e, got)
+			}
 		}
 	}
 	// A person's own token: the person's roles, cut by the scope.
 	person := Actor{UserID: "ann", Bindings: []Binding{{Role: RoleApprover}}}
-	if !MayDecide(person, "dev", Prod) {
+	decides := func(requester string) bool { return Can(person, TicketDecide, Object{Environment: Prod, OwnerID: requester}) }
+	if !decides("dev") {
 		t.Error("the person does not decide")
 	}
 	person.Token = &Token{Scopes: []Scope{ScopeRequest}}
-	if MayDecide(person, "dev", Prod) {
+	if decides("dev") {
 		t.Error("a token without the scope decides")
 	}
 	person.Token = decide
-	if !MayDecide(person, "dev", Prod) || MayDecide(person, "ann", Prod) {
+	if !decides("dev") || decides("ann") {
 		t.Error("a person's token with the scope: not as the person")
 	}
 }
@@ -79,7 +82,7 @@ func TestFourEyes(t *testing.T) {
 		{"two programs of different people", bot("bot", "ann", "eve"), bot("other", "bob", "max"), true},
 		{"programs of the command line have no maker in common", bot("bot", "", ""), bot("other", "", ""), true},
 	} {
-		if got := MayDecide(c.decides, c.asks.UserID, Prod, c.asks.Behind()...); got != c.may {
+		if got := Can(c.decides, TicketDecide, Object{Environment: Prod, OwnerID: c.asks.UserID, Behind: c.asks.Behind()}); got != c.may {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

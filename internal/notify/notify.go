@@ -25,6 +25,10 @@ const (
 	TicketFailed    Kind = "ticket.failed"
 	TicketAttention Kind = "ticket.attention"
 
+	// SystemTransferred goes to the new owner of a system and to the former one.
+	// Params: system, system_id, from, to, by.
+	SystemTransferred Kind = "system.transferred"
+
 	// Params: token (its name), expires_at, and of a service account account and
 	// account_id.
 	TokenExpires Kind = "token.expires"

@@ -19,14 +19,17 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
-// Service holds the rules of accounts. Both fields must be set.
+// Service holds the rules of accounts. DB and Local must be set.
 type Service struct {
-	DB    *database.DB
-	Local *auth.Local // checks and hashes passwords
+	DB     *database.DB
+	Local  *auth.Local                 // checks and hashes passwords
+	Notify notify.NotificationProvider // nil: into the inbox only
 }
 
 // Person is somebody with an account.
@@ -133,7 +136,7 @@ func (s *Service) find(ctx context.Context, q *ent.UserQuery) (Person, error) {
 }
 
 // Approvers lists who can decide tickets of an environment, by user name and
-// without one user, the requester. It says in SQL what Actor.ApprovesIn says of
+// without one user, the requester. It says in SQL what TicketDecide asks of
 // people; programs that decide read the queue and have no inbox. It
 // reads through c, which may be a transaction's client, and is not paged: all of
 // them are told of a request.
@@ -165,8 +168,8 @@ type NewUser struct {
 
 // CreateUser makes an account with its roles. Admins only.
 func (s *Service) CreateUser(ctx context.Context, actor domain.Actor, in NewUser) (id string, err error) {
-	if !actor.IsAdmin() {
-		return "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonCreate, domain.Object{}); err != nil {
+		return "", err
 	}
 	p, _, err := s.create(ctx, actor, in, false)
 	return p.ID, err
@@ -304,8 +307,9 @@ func (s *Service) give(ctx context.Context, actor domain.Actor, b domain.Binding
 	})
 }
 
-// checkBinding says whether a role can be held where it is given. An admin or
-// auditor of one environment only does not exist: both see and do everything.
+// checkBinding says whether a role can be held where it is given. Each can be
+// held in one environment; a system is in one already. What a system has is
+// given for it or for an environment, never for all.
 func checkBinding(b domain.Binding) apperr.List {
 	var wrong apperr.List
 	ofSystem := slices.Contains([]domain.Role{domain.RoleOwner, domain.RoleMaintainer, domain.RoleViewer}, b.Role)
@@ -314,34 +318,32 @@ func checkBinding(b domain.Binding) apperr.List {
 		return wrong
 	}
 	switch _, err := uuid.Parse(b.SystemID); {
-	case ofSystem && b.SystemID == "":
+	case ofSystem && b.SystemID == "" && b.Environment == "":
 		wrong.Add("system", apperr.ErrRequired)
 	case b.SystemID != "" && (!ofSystem || err != nil):
 		wrong.Add("system", apperr.ErrInvalidChoice)
 	}
-	if b.Environment != "" && (b.Role != domain.RoleApprover || !b.Environment.Valid()) {
+	if b.Environment != "" && (b.SystemID != "" || !b.Environment.Valid()) {
 		wrong.Add("environment", apperr.ErrInvalidChoice)
 	}
 	return wrong
 }
 
 func (s *Service) mayBind(ctx context.Context, actor domain.Actor, b domain.Binding) error {
-	if isShepherd(actor) || actor.IsAdmin() {
+	if isShepherd(actor) {
 		return nil
 	}
 	if b.SystemID == "" {
-		return apperr.New(apperr.ErrForbidden)
+		return access.Check(actor, domain.PersonBind, domain.Object{})
 	}
 	row, err := s.DB.Ent.System.Get(ctx, uuid.MustParse(b.SystemID)) // checkBinding has parsed it
-	switch {
-	case ent.IsNotFound(err), err == nil && !actor.SeesSystem(b.SystemID, domain.Environment(row.Environment)):
+	if ent.IsNotFound(err) {
 		return apperr.New(apperr.ErrNotFound)
-	case err != nil:
-		return database.Classify(err)
-	case !actor.OwnsSystem(b.SystemID):
-		return apperr.New(apperr.ErrForbidden)
 	}
-	return nil
+	if err != nil {
+		return database.Classify(err)
+	}
+	return access.Check(actor, domain.MemberCreate, access.System(row))
 }
 
 // bind needs the holder to be locked or new: one who binds at a time looks

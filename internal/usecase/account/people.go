@@ -9,10 +9,12 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
@@ -43,14 +45,18 @@ type InGroup struct {
 
 // People lists all people by user name, and no programs. Admins only.
 func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.Page) (listing.Of[Member], error) {
-	if !actor.IsAdmin() {
-		return listing.Of[Member]{}, apperr.New(apperr.ErrForbidden)
+	return s.people(ctx, actor, page)
+}
+
+func (s *Service) people(ctx context.Context, actor domain.Actor, page listing.Page, where ...predicate.User) (listing.Of[Member], error) {
+	if err := access.Check(actor, domain.PersonRead, domain.Object{}); err != nil {
+		return listing.Of[Member]{}, err
 	}
 	after, _, err := page.Name()
 	if err != nil {
 		return listing.Of[Member]{}, err
 	}
-	rows, err := s.DB.Ent.User.Query().Where(user.KindEQ(user.KindPerson), user.UsernameGT(after)).Order(ent.Asc(user.FieldUsername)).
+	rows, err := s.DB.Ent.User.Query().Where(append(where, user.KindEQ(user.KindPerson), user.UsernameGT(after))...).Order(ent.Asc(user.FieldUsername)).
 		Limit(page.Size() + 1).WithBindings(withSystem).WithMemberships(withGroup).All(ctx)
 	if err != nil {
 		return listing.Of[Member]{}, database.Classify(err)
@@ -66,8 +72,8 @@ func withGroup(q *ent.GroupMemberQuery) {
 
 // Member is one person, not a program, with all his roles. Admins only; NOT_FOUND.
 func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string) (Member, error) {
-	if !actor.IsAdmin() {
-		return Member{}, apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonRead, domain.Object{}); err != nil {
+		return Member{}, err
 	}
 	id, err := listing.Key(userID)
 	if err != nil {
@@ -131,8 +137,8 @@ func (s *Service) HasOthers(ctx context.Context, actor domain.Actor) (bool, erro
 // Invite makes an account without a password, and the token of a one-time link
 // that sets one. The token is shown once. Admins only.
 func (s *Service) Invite(ctx context.Context, actor domain.Actor, in NewUser) (Person, string, error) {
-	if !actor.IsAdmin() {
-		return Person{}, "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonCreate, domain.Object{}); err != nil {
+		return Person{}, "", err
 	}
 	in.Password = ""
 	return s.create(ctx, actor, in, true)
@@ -142,8 +148,8 @@ func (s *Service) Invite(ctx context.Context, actor domain.Actor, in NewUser) (P
 // password or the first link; links before it stop to work. Admins only.
 // NOT_FOUND, and FORBIDDEN for a disabled account and for one of a program.
 func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string) (p Person, token string, err error) {
-	if !actor.IsAdmin() {
-		return p, "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonLink, domain.Object{}); err != nil {
+		return p, "", err
 	}
 	id, err := listing.Key(userID)
 	if err != nil {

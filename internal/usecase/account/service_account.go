@@ -18,6 +18,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
@@ -170,8 +171,8 @@ func (o owner) ids() (person, group *uuid.UUID) {
 // CreateServiceAccount makes the account of a program. It has no roles and no
 // tokens yet. Admins only.
 func (s *Service) CreateServiceAccount(ctx context.Context, actor domain.Actor, in NewServiceAccount) (id string, err error) {
-	if !actor.IsAdmin() {
-		return "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.ServiceAccountCreate, domain.Object{}); err != nil {
+		return "", err
 	}
 	var wrong apperr.List
 	checkUsername(&wrong, in.Username)
@@ -198,8 +199,8 @@ func (s *Service) CreateServiceAccount(ctx context.Context, actor domain.Actor, 
 // UpdateServiceAccount changes the description and the owner. Admins only;
 // NOT_FOUND.
 func (s *Service) UpdateServiceAccount(ctx context.Context, actor domain.Actor, accountID string, in NewServiceAccount) error {
-	if !actor.IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.ServiceAccountUpdate, domain.Object{}); err != nil {
+		return err
 	}
 	id, err := listing.Key(accountID)
 	if err != nil {

@@ -30,6 +30,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
@@ -216,8 +217,8 @@ type New struct {
 // allows. No token makes tokens: TOKEN_NOT_ALLOWED. TOKEN_LIMIT when the account
 // has MaxLive already, FORBIDDEN when it is disabled, NOT_FOUND.
 func (s *Service) Create(ctx context.Context, actor domain.Actor, userID string, in New) (t Token, text string, err error) {
-	if actor.Token != nil {
-		return t, "", apperr.New(apperr.ErrTokenNotAllowed)
+	if err := access.Token(actor, domain.TokenCreate); err != nil {
+		return t, "", err
 	}
 	id, err := listing.Key(userID)
 	if err != nil {
@@ -431,8 +432,8 @@ func (s *Service) Find(ctx context.Context, actor domain.Actor, tokenID string) 
 // admins anybody's. Others get FORBIDDEN when they see it, or NOT_FOUND. No token
 // ends tokens: TOKEN_NOT_ALLOWED. osUser is who ran the command line, or "".
 func (s *Service) Revoke(ctx context.Context, actor domain.Actor, tokenID, osUser string) error {
-	if actor.Token != nil {
-		return apperr.New(apperr.ErrTokenNotAllowed)
+	if err := access.Token(actor, domain.TokenRevoke); err != nil {
+		return err
 	}
 	id, err := listing.Key(tokenID)
 	if err != nil {
