@@ -213,13 +213,13 @@ func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, dom
 // a cookie beside it does not count.
 func bearer(r *http.Request) (text string, program bool) {
 	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.TrimSpace(text), strings.EqualFold(scheme, "Bearer")
+	return strings.TrimSpace(text), strings.EqualFold(scheme, "bearer")
 }
 
 // credential is what a stream is counted by: the session or the token.
 func (s *Server) credential(r *http.Request) string {
 	if t := actor(r).Token; t != nil {
-		return "token " + t.ID
+		return "token-" + t.ID
 	}
 	return s.sessionToken(r)
 }

@@ -34,7 +34,9 @@ func TestServiceApproves(t *testing.T) {
 	}
 	// A person's own token: the person's roles, cut by the scope.
 	person := Actor{UserID: "ann", Bindings: []Binding{{Role: RoleApprover}}}
-	decides := func(requester string) bool { return Can(person, TicketDecide, Object{Environment: Prod, OwnerID: requester}) }
+	decides := func(requester string) bool {
+		return Can(person, TicketDecide, Object{Environment: Prod, OwnerID: requester})
+	}
 	if !decides("dev") {
 		t.Error("the person does not decide")
 	}
