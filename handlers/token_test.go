@@ -495,6 +495,9 @@ func TestProgramDecides(t *testing.T) {
 		t.Fatalf("a program asks: %d %s", got.Status, got.Body)
 	}
 	s.prodBoss.get(strings.Replace(got.Location, paths.Requests, paths.Approvals, 1)).wants("cannot decide")
+	if s.prodBoss.get(paths.Notifications).has("main [href=" + strings.Replace(got.Location, paths.Requests, paths.Approvals, 1) + "]") {
+		t.Error("the owner is told of a decision that is not his")
+	}
 	s.admin.get(strings.Replace(got.Location, paths.Requests, paths.Approvals, 1)).wants("cannot decide") // made the token
 }
 

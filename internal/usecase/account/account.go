@@ -136,14 +136,17 @@ func (s *Service) find(ctx context.Context, q *ent.UserQuery) (Person, error) {
 }
 
 // Approvers lists who can decide tickets of an environment, by user name and
-// without one user, the requester. It says in SQL what TicketDecide asks of
+// without those who asked. It says in SQL what TicketDecide asks of
 // people; programs that decide read the queue and have no inbox. It
 // reads through c, which may be a transaction's client, and is not paged: all of
 // them are told of a request.
-func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]Person, error) {
-	requester, _ := uuid.Parse(except) // no user has the zero id
+func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environment, except ...string) ([]Person, error) {
+	asked := make([]uuid.UUID, len(except))
+	for i, id := range except {
+		asked[i], _ = uuid.Parse(id) // no user has the zero id
+	}
 	rows, err := c.User.Query().Where(
-		user.Disabled(false), user.IDNEQ(requester), user.KindEQ(user.KindPerson),
+		user.Disabled(false), user.IDNotIn(asked...), user.KindEQ(user.KindPerson),
 		holding(
 			rolebinding.RoleIn(rolebinding.RoleApprover, rolebinding.RoleAdmin),
 			rolebinding.Or(rolebinding.EnvironmentIsNil(), rolebinding.EnvironmentEQ(rolebinding.Environment(e))),

@@ -507,7 +507,7 @@ func TestRevokedTokenDecides(t *testing.T) {
 		SetExpiresAt(time.Now().Add(time.Hour)).SaveX(ctx)
 	program := st.approver
 	program.Token = &domain.Token{ID: row.ID.String(), Scopes: []domain.Scope{domain.ScopeRequest}}
-	wantCode(t, st.Decide(ctx, program, n, no), apperr.ErrForbidden) // the scope is looked at here too
+	wantCode(t, st.Decide(ctx, program, n, no), apperr.ErrTokenScope) // the scope is looked at here too
 	program.Token.Scopes = domain.Scopes()
 
 	tx, err := st.db.Tx(ctx)

@@ -43,8 +43,8 @@ type Service struct {
 	// ActorTx reads the present rights of a user inside tx, so that a right that
 	// was revoked while a form was open does not decide.
 	ActorTx func(ctx context.Context, tx *ent.Tx, userID string) (domain.Actor, error)
-	// Approvers lists who can decide in an environment, without one user.
-	Approvers func(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]account.Person, error)
+	// Approvers lists who can decide in an environment, without some users.
+	Approvers func(ctx context.Context, c *ent.Client, e domain.Environment, except ...string) ([]account.Person, error)
 }
 
 // Page selects a part of a list: the Limit entries after a cursor of the page
@@ -94,6 +94,12 @@ func reason(wrong *apperr.List, text string, required bool) string {
 // pending are the states in which a ticket waits for a decision.
 func pending() []approvalticket.Status {
 	return []approvalticket.Status{approvalticket.StatusSUBMITTED, approvalticket.StatusPENDING_APPROVAL}
+}
+
+// askers are the ids of those who asked: the requester, and who is behind a
+// program that did.
+func askers(t *ent.ApprovalTicket) []string {
+	return append([]string{t.RequesterID.String()}, t.Behind...)
 }
 
 // can says whether an actor may do something to a ticket.
