@@ -63,6 +63,8 @@ type User struct {
 type UserEdges struct {
 	// Bindings holds the value of the bindings edge.
 	Bindings []*RoleBinding `json:"bindings,omitempty"`
+	// Identities holds the value of the identities edge.
+	Identities []*Identity `json:"identities,omitempty"`
 	// Memberships holds the value of the memberships edge.
 	Memberships []*GroupMember `json:"memberships,omitempty"`
 	// Notifications holds the value of the notifications edge.
@@ -77,7 +79,7 @@ type UserEdges struct {
 	OwnerGroup *Group `json:"owner_group,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [7]bool
+	loadedTypes [8]bool
 }
 
 // BindingsOrErr returns the Bindings value or an error if the edge
@@ -89,10 +91,19 @@ func (e UserEdges) BindingsOrErr() ([]*RoleBinding, error) {
 	return nil, &NotLoadedError{edge: "bindings"}
 }
 
+// IdentitiesOrErr returns the Identities value or an error if the edge
+// was not loaded in eager-loading.
+func (e UserEdges) IdentitiesOrErr() ([]*Identity, error) {
+	if e.loadedTypes[1] {
+		return e.Identities, nil
+	}
+	return nil, &NotLoadedError{edge: "identities"}
+}
+
 // MembershipsOrErr returns the Memberships value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) MembershipsOrErr() ([]*GroupMember, error) {
-	if e.loadedTypes[1] {
+	if e.loadedTypes[2] {
 		return e.Memberships, nil
 	}
 	return nil, &NotLoadedError{edge: "memberships"}
@@ -101,7 +112,7 @@ func (e UserEdges) MembershipsOrErr() ([]*GroupMember, error) {
 // NotificationsOrErr returns the Notifications value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) NotificationsOrErr() ([]*Notification, error) {
-	if e.loadedTypes[2] {
+	if e.loadedTypes[3] {
 		return e.Notifications, nil
 	}
 	return nil, &NotLoadedError{edge: "notifications"}
@@ -110,7 +121,7 @@ func (e UserEdges) NotificationsOrErr() ([]*Notification, error) {
 // TokensOrErr returns the Tokens value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) TokensOrErr() ([]*AccessToken, error) {
-	if e.loadedTypes[3] {
+	if e.loadedTypes[4] {
 		return e.Tokens, nil
 	}
 	return nil, &NotLoadedError{edge: "tokens"}
@@ -121,7 +132,7 @@ func (e UserEdges) TokensOrErr() ([]*AccessToken, error) {
 func (e UserEdges) OwnerOrErr() (*User, error) {
 	if e.Owner != nil {
 		return e.Owner, nil
-	} else if e.loadedTypes[4] {
+	} else if e.loadedTypes[5] {
 		return nil, &NotFoundError{label: user.Label}
 	}
 	return nil, &NotLoadedError{edge: "owner"}
@@ -130,7 +141,7 @@ func (e UserEdges) OwnerOrErr() (*User, error) {
 // ServicesOrErr returns the Services value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) ServicesOrErr() ([]*User, error) {
-	if e.loadedTypes[5] {
+	if e.loadedTypes[6] {
 		return e.Services, nil
 	}
 	return nil, &NotLoadedError{edge: "services"}
@@ -141,7 +152,7 @@ func (e UserEdges) ServicesOrErr() ([]*User, error) {
 func (e UserEdges) OwnerGroupOrErr() (*Group, error) {
 	if e.OwnerGroup != nil {
 		return e.OwnerGroup, nil
-	} else if e.loadedTypes[6] {
+	} else if e.loadedTypes[7] {
 		return nil, &NotFoundError{label: group.Label}
 	}
 	return nil, &NotLoadedError{edge: "owner_group"}
@@ -309,6 +320,11 @@ func (_m *User) Value(name string) (ent.Value, error) {
 // QueryBindings queries the "bindings" edge of the User entity.
 func (_m *User) QueryBindings() *RoleBindingQuery {
 	return NewUserClient(_m.config).QueryBindings(_m)
+}
+
+// QueryIdentities queries the "identities" edge of the User entity.
+func (_m *User) QueryIdentities() *IdentityQuery {
+	return NewUserClient(_m.config).QueryIdentities(_m)
 }
 
 // QueryMemberships queries the "memberships" edge of the User entity.

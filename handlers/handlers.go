@@ -20,6 +20,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
@@ -66,6 +67,9 @@ type Config struct {
 	// that Shepherd needs when there are none.
 	ClusterRole func(missing []domain.ResourceRule) string
 
+	// OIDC signs people in with their company account; nil: there is none.
+	OIDC *oidc.Provider
+
 	PublicURL      string // scheme and host of links that leave the portal
 	Version        string
 	Secure         bool           // browsers come through TLS
@@ -83,7 +87,7 @@ type Server struct {
 	streams  streams
 	metrics  *metrics
 	markdown markdown
-	guides   func() ([]views.DocsView, error)
+	guides   func() (map[string][]views.DocsView, error)
 }
 
 // New checks nothing and starts nothing: a Server is a value.

@@ -69,6 +69,15 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 		n.Title, status = i18n.T(ctx, "{what} failed", "what", title), domain.TicketFailed
 	case "ticket.attention":
 		n.Title, status = i18n.T(ctx, "{what} needs attention", "what", title), domain.TicketNeedsAttention
+	case "system.transferred":
+		n.Title = i18n.T(ctx, "{to} is owner of {system} in place of {from}", "to", text("to"), "from", text("from"), "system", text("system"))
+		n.Href, status = paths.System(text("system_id")), domain.TicketCompleted
+	case "account.break_glass", "account.break_glass_used":
+		n.Title = i18n.T(ctx, "Emergency access: {name} can be a platform admin until {until}", "name", text("name"), "until", m.Params["until"])
+		if m.Kind == "account.break_glass_used" {
+			n.Title = i18n.T(ctx, "Emergency access: {name} signed in from {ip} as a platform admin until {until}", "name", text("name"), "ip", text("ip"), "until", m.Params["until"])
+		}
+		n.Href, status = paths.AuditBy(text("name")), domain.TicketNeedsAttention
 	case "token.expires":
 		n.Title, n.Text = i18n.T(r.Context(), "Your token {name} ends on {when}", "name", text("token"), "when", m.Params["expires_at"]),
 			i18n.T(r.Context(), "Make a new one and give it to the program before.")

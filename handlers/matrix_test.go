@@ -14,9 +14,9 @@ import (
 func (s *shop) objects() map[string]string {
 	m := s.vm(s.test, 1, domain.StateRunning)
 	return map[string]string{
-		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(), "{access}": m.ID.String(),
+		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(), "{group}": m.ID.String(), "{access}": m.ID.String(),
 		"{account}": s.db.Ent.User.Create().SetUsername("bot").SetKind(user.KindService).SaveX(s.t.Context()).ID.String(),
-		"{draft}":   m.ID.String(), "{guide}": "concepts", "{name}": "request-life.svg",
+		"{draft}":   m.ID.String(), "{identity}": m.ID.String(), "{session}": "none", "{guide}": "concepts", "{name}": "request-life.svg",
 		"{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
 	}
 }
@@ -49,10 +49,15 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
-		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"), paths.Tokens, paths.NewToken, paths.RevokeToken("{access}"), paths.PersonTokens("{person}"), paths.ServiceAccounts, paths.NewServiceAccount,
+		paths.Account, paths.Password, paths.Sessions, paths.EndOthers, paths.Confirm, paths.ConfirmOIDC, paths.Identities,
+		paths.LoginOIDC, paths.LoginOIDCReply, paths.EndSession("{session}"), paths.EndPersonSession("{person}", "{session}"), paths.RemoveIdentity("{identity}"), paths.SetupOIDC("{token}"),
+		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"),
+		paths.MemberAccess("{system}", "{person}"), paths.RemoveMemberGroup("{system}", "{group}"), paths.Transfer("{system}"), paths.Groups, paths.NewGroup,
+		paths.Group("{group}"), paths.EditGroup("{group}"), paths.DeleteGroup("{group}"), paths.GroupMembers("{group}"), paths.RemoveFromGroup("{group}", "{person}"),
+		paths.GroupRoles("{group}"), paths.RemoveGroupRole("{group}"), paths.PersonAccess("{person}"), paths.HandOver("{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
+		paths.Tokens, paths.NewToken, paths.RevokeToken("{access}"), paths.PersonTokens("{person}"), paths.ServiceAccounts, paths.NewServiceAccount,
 		paths.ServiceAccount("{account}"), paths.EditServiceAccount("{account}"), paths.GiveServiceRole("{account}"), paths.RemoveServiceRole("{account}"),
 		paths.DisableServiceAccount("{account}"), paths.EnableServiceAccount("{account}"), paths.ServiceTokens("{account}"), paths.NewServiceToken("{account}"),
-		paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
 	} {
 		if p = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(p); !known[p] {
 			t.Errorf("%s leads nowhere", p)

@@ -152,7 +152,7 @@ func (s *Server) serviceAccountPage(w http.ResponseWriter, r *http.Request, form
 		}
 		v.Roles = append(v.Roles, ui.Option{Value: bindingValue(b), Label: label})
 	}
-	for _, o := range roleOptions(form.Role) {
+	for _, o := range roleOptions(r.Context(), form.Role) {
 		if !slices.ContainsFunc(v.Roles, func(has ui.Option) bool { return has.Value == o.Value }) {
 			v.More = append(v.More, o)
 		}

@@ -156,7 +156,7 @@ var tokenScopes = map[domain.Action]string{
 	"cluster.create": "SSSy", "cluster.check": "SSSy", "namespace.create": "SSSy", "namespace.delete": "SSSy", "catalog.create": "SSSy",
 	"member.create": "SSSy", "member.delete": "SSSy", "system.transfer": "SSSy", "person.read": "SSSy", "person.bind": "SSSy", "person.disable": "SSSy",
 	"group.read": "SSSy", "group.change": "SSSy",
-	"open": "XXXX", "session.end": "XXXX", "person.create": "XXXX", "person.link": "XXXX", "person.sessions": "XXXX",
+	"account.read": "XXXX", "account.update": "XXXX", "open": "XXXX", "session.end": "XXXX", "person.create": "XXXX", "person.link": "XXXX", "person.sessions": "XXXX",
 	"token.read": "XXXX", "token.create": "XXXX", "token.revoke": "XXXX", "token.oversee": "XXXX", "service_account.read": "XXXX",
 	"service_account.create": "XXXX", "service_account.update": "XXXX", "service_account.token": "XXXX",
 }

@@ -59,6 +59,13 @@ type Actor struct {
 	Token       *Token // that a program showed; nil for a person in a browser
 	Service     bool   // a service account: a program, not a person
 	OwnerID     string // of a service account: who answers for it
+	BreakGlass  *BreakGlass
+}
+
+// BreakGlass says why somebody is an admin for a short time, and until when.
+type BreakGlass struct {
+	Reason string
+	Until  time.Time
 }
 
 // Token is what a program signed in with. It can do what its user can and, of

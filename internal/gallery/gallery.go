@@ -39,6 +39,7 @@ func all() map[string]templ.Component {
 	maps.Copy(m, record())
 	maps.Copy(m, programs())
 	maps.Copy(m, charts())
+	maps.Copy(m, accounts())
 	maps.Copy(m, documentation())
 	m["components"] = components()
 	return m
