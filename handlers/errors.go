@@ -77,6 +77,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.problem(w, r, e, err, status)
 		return
 	}
+	if _, program := bearer(r); program && status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="shepherd", error="invalid_token"`)
+	}
 	switch {
 	case wantsJSON(r):
 	case status == http.StatusUnauthorized:
@@ -237,9 +240,12 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 	return v
 }
 
+// wantsJSON says whether an error is answered in JSON: to who asks for it, and to
+// a program that does not ask for a page.
 func wantsJSON(r *http.Request) bool {
 	accept := r.Header.Get("Accept")
-	return strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
+	_, program := bearer(r)
+	return (program || strings.Contains(accept, "application/json")) && !strings.Contains(accept, "text/html")
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

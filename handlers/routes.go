@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 
@@ -114,9 +115,9 @@ func (s *Server) routes() []route {
 		{get, paths.People + "/{person}", domain.PersonRead, s.thePerson(), s.showPerson},
 		{post, paths.People + "/{person}", domain.PersonBind, s.thePerson(), s.giveRole},
 		{post, paths.People + "/{person}/remove", domain.PersonBind, s.thePerson(), s.removeRole},
-		{post, paths.People + "/{person}/sign-out", domain.PersonDisable, s.thePerson(), s.endSessions},
+		{post, paths.People + "/{person}/sign-out", domain.PersonSessions, s.thePerson(), s.endSessions},
 		{get, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.askDisable},
-		{post, paths.People + "/{person}/sessions/{session}/end", domain.PersonDisable, s.thePerson(), s.endPersonSession},
+		{post, paths.People + "/{person}/sessions/{session}/end", domain.PersonSessions, s.thePerson(), s.endPersonSession},
 		{post, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.disablePerson},
 		{post, paths.People + "/{person}/hand-over", domain.PersonDisable, s.thePerson(), s.handOver},
 		{get, paths.People + "/{person}/access", domain.PersonRead, s.thePerson(), s.explainPerson},
@@ -135,6 +136,27 @@ func (s *Server) routes() []route {
 		{post, paths.Groups + "/{group}/members/{person}/remove", domain.GroupChange, s.theGroup(), s.removeFromGroup},
 		{post, paths.Groups + "/{group}/roles", domain.GroupChange, s.theGroup(), s.giveGroupRole},
 		{post, paths.Groups + "/{group}/roles/remove", domain.GroupChange, s.theGroup(), s.removeGroupRole},
+
+		{get, paths.People + "/{person}/tokens", domain.TokenOversee, s.thePerson(), s.personTokens},
+
+		{get, paths.Tokens, domain.TokenRead, nil, s.ownTokens},
+		{get, paths.NewToken, domain.TokenCreate, nil, s.newToken},
+		{post, paths.Tokens, domain.TokenCreate, nil, s.createToken},
+		{get, "/tokens/{access}/revoke", domain.TokenRevoke, s.theToken(), s.askRevokeToken},
+		{post, "/tokens/{access}/revoke", domain.TokenRevoke, s.theToken(), s.revokeToken},
+
+		{get, paths.ServiceAccounts, domain.ServiceAccountRead, nil, s.listServiceAccounts},
+		{get, paths.NewServiceAccount, domain.ServiceAccountCreate, nil, s.newServiceAccount},
+		{post, paths.ServiceAccounts, domain.ServiceAccountCreate, nil, s.createServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}", domain.ServiceAccountRead, s.theServiceAccount(), s.showServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}/edit", domain.ServiceAccountUpdate, s.theServiceAccount(), s.editServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/edit", domain.ServiceAccountUpdate, s.theServiceAccount(), s.updateServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/roles", domain.ServiceAccountUpdate, s.theServiceAccount(), s.giveServiceRole},
+		{post, paths.ServiceAccounts + "/{account}/roles/remove", domain.ServiceAccountUpdate, s.theServiceAccount(), s.removeServiceRole},
+		{post, paths.ServiceAccounts + "/{account}/disable", domain.ServiceAccountUpdate, s.theServiceAccount(), s.disableServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/enable", domain.ServiceAccountUpdate, s.theServiceAccount(), s.enableServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}/tokens/new", domain.ServiceAccountToken, s.theServiceAccount(), s.newServiceToken},
+		{post, paths.ServiceAccounts + "/{account}/tokens", domain.ServiceAccountToken, s.theServiceAccount(), s.createServiceToken},
 
 		{get, paths.Docs, domain.DocsRead, nil, s.showDocs},
 		{get, paths.Docs + "/{guide}", domain.DocsRead, nil, s.showDocs},
@@ -188,6 +210,7 @@ type methodAndPattern struct{ method, pattern string }
 var dryRuns = map[string]bool{
 	paths.Systems: true, "/systems/{system}/services": true, paths.Requests: true, paths.Namespaces: true,
 	paths.Templates: true, paths.Sizes: true, paths.People: true, "/systems/{system}/members": true, paths.Groups: true,
+	paths.ServiceAccounts: true,
 }
 
 // isUpload says whether the request is the form that takes a kubeconfig.
@@ -248,6 +271,9 @@ func (s *Server) Router() http.Handler {
 func (s *Server) adapt(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := rt.enter(r)
+		if code := apperr.CodeOf(err); actor(r).Token != nil && (code == apperr.ErrTokenScope || code == apperr.ErrTokenNotAllowed) {
+			err = errors.Join(err, s.Tokens.Refused(r.Context(), actor(r), code, rt.action.Needs()))
+		}
 		if err == nil && r.Header.Get("Dry-Run") != "" {
 			if rt.method != post || !dryRuns[rt.pattern] {
 				err = apperr.New(apperr.ErrMethod)

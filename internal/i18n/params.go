@@ -38,6 +38,8 @@ func Params() map[string]Param {
 		"max":         {"largest allowed value", 500},
 		"min":         {"smallest allowed value", 10},
 		"name":        {"name of the thing that the error is about", "shop"},
+		"scope":       {"scope of a token", "decide"},
+		"has":         {"scopes that the token has", []string{"read", "request"}},
 		"role":        {"the role that the error is about", "owner"},
 		"namespace":   {"namespace in the cluster", "team-a"},
 		"node":        {"name of the node", "node-7"},

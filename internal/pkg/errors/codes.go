@@ -79,6 +79,11 @@ const (
 	ErrLastWayIn     = "LAST_WAY_IN"
 	ErrHasRole       = "HAS_ROLE" // for good, so that none can be given for a time
 
+	// Tokens of programs.
+	ErrTokenScope      = "TOKEN_SCOPE"       // params scope: what is missing, has: what there is
+	ErrTokenNotAllowed = "TOKEN_NOT_ALLOWED" // for people who are signed in, never for a token
+	ErrTokenLimit      = "TOKEN_LIMIT"       // param max
+
 	// Systems and services.
 	ErrHasChildren  = "HAS_CHILDREN"
 	ErrHasPending   = "HAS_PENDING_REQUESTS"
@@ -193,6 +198,8 @@ var kinds = map[string]Kind{
 	ErrOIDCGroups: Forbidden, ErrOIDCNoAccount: Forbidden, ErrOIDCNameTaken: Conflict, ErrOIDCLinked: Conflict, ErrOIDCOther: Forbidden, ErrOIDCOld: Forbidden,
 	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrMediaType: Invalid, ErrPrecondition: Conflict,
 	ErrIdempotencyKey: Invalid, ErrIdempotencyReused: Invalid, ErrIdempotencyBusy: Conflict, ErrIdempotencyGone: Conflict,
+
+	ErrTokenScope: Forbidden, ErrTokenNotAllowed: Forbidden, ErrTokenLimit: Conflict,
 
 	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrHasHistory: Conflict, ErrNameCollides: Invalid,
 
