@@ -145,8 +145,12 @@ func (s *Server) setTheme(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	name := themeCookie
+	if s.Secure {
+		name = hostOnly + name
+	}
 	http.SetCookie(w, &http.Cookie{
-		Name: themeCookie, Value: form.Theme, Path: "/", MaxAge: themeAge, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode,
+		Name: name, Value: form.Theme, Path: "/", MaxAge: themeAge, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode,
 	})
 	if actor(r).UserID == "" {
 		return s.redirect(w, r, paths.Login)

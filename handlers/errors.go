@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -29,8 +31,11 @@ var statuses = map[apperr.Kind]int{
 }
 
 func statusOf(e *apperr.AppError) int {
-	if e.Code == apperr.ErrMethod {
+	switch e.Code {
+	case apperr.ErrMethod:
 		return http.StatusMethodNotAllowed
+	case apperr.ErrMediaType:
+		return http.StatusUnsupportedMediaType
 	}
 	return statuses[e.Kind()]
 }
@@ -64,7 +69,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	if e.Code == apperr.ErrTooMany {
-		w.Header().Set("Retry-After", "60")
+		wait, known := e.Params["wait"].(time.Duration)
+		if !known {
+			wait = time.Minute
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
 	}
 	if wantsJSON(r) {
 		writeJSON(w, status, map[string]any{"code": e.Code, "params": e.Params, "request_id": requestID(r)})

@@ -20,3 +20,6 @@ func Permissions() map[string]bool {
 	}
 	return all
 }
+
+// Costly are the routes with a rate of their own.
+func Costly() map[string]string { return costly }

@@ -129,7 +129,7 @@ func parse(r *http.Request) error {
 	case kind == "application/x-www-form-urlencoded", r.ContentLength == 0:
 		err = r.ParseForm()
 	default:
-		return apperr.New(apperr.ErrMethod).With("type", domain.CleanText(kind, 60))
+		return apperr.New(apperr.ErrMediaType).With("type", domain.CleanText(kind, 60))
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -276,7 +276,7 @@ type draft struct {
 func (s *Server) draftCookie(value string, age int) *http.Cookie {
 	name := "draft"
 	if s.Secure {
-		name = "__Host-draft"
+		name = hostOnly + name
 	}
 	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode}
 }

@@ -70,6 +70,7 @@ type Config struct {
 	Version        string
 	Secure         bool           // browsers come through TLS
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	Limits         Limits         // how often callers may come; zero: as they like
 	CheckEvery     time.Duration  // between two checks of a cluster, to be told
 	Clock          func() time.Time
 	// Demo is how far the demo's clusters are, nil when there is nothing to tell.
@@ -82,6 +83,8 @@ type Server struct {
 
 	streams  streams
 	metrics  *metrics
+	limiters map[string]*limiter // by kind
+	reported *limiter            // lines in the log about violations
 	markdown markdown
 	guides   func() ([]views.DocsView, error)
 }
@@ -94,7 +97,10 @@ func New(c Config) *Server {
 	if c.Demo == nil {
 		c.Demo = func() *views.ProgressView { return nil }
 	}
-	return &Server{Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown(), guides: sync.OnceValues(readGuides)}
+	return &Server{
+		Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown(), guides: sync.OnceValues(readGuides),
+		limiters: newLimiters(c.Limits), reported: newLimiter(Rate{loggedReports, loggedReports}),
+	}
 }
 
 // now is the time that a page is drawn for.

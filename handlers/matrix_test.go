@@ -14,7 +14,7 @@ import (
 // things in the test environment. The columns: anonymous, somebody without
 // membership, viewer, owner, approver of test, approver of prod, auditor,
 // admin. L leads to the sign-in, 2 is a page, 3 leads on; the others are the
-// status: I 422, F 403, N 404, C 409.
+// status: I 422, F 403, N 404, C 409, U 415.
 var matrix = map[string]string{
 	"GET /":                   "L2222222",
 	"GET /search":             "L2222222",
@@ -24,6 +24,7 @@ var matrix = map[string]string{
 	"POST /logout/everywhere": "L3333333",
 	"POST /logout":            "33333333",
 	"POST /theme":             "IIIIIIII",
+	"POST /csp-reports":       "UUUUUUUU",
 	"GET /setup/{token}":      "NNNNNNNN",
 	"POST /setup/{token}":     "NNNNNNNN",
 
@@ -101,7 +102,7 @@ var matrix = map[string]string{
 
 var letters = map[int]string{
 	http.StatusOK: "2", http.StatusSeeOther: "3", http.StatusUnprocessableEntity: "I", http.StatusForbidden: "F",
-	http.StatusNotFound: "N", http.StatusConflict: "C",
+	http.StatusNotFound: "N", http.StatusConflict: "C", http.StatusUnsupportedMediaType: "U",
 }
 
 // objects are ids of dev's things in test, by the parts of the routes; what is
@@ -185,7 +186,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 	for _, p := range []string{
 		paths.Home, paths.Login, paths.Logout, paths.Theme, paths.Explorer, paths.Search, paths.NewSystem, paths.Systems, paths.Requests, paths.NewRequest,
 		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.AuditExport, paths.Trends,
-		paths.Notifications, paths.Events, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
+		paths.Notifications, paths.Events, paths.Reports, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),

@@ -56,6 +56,7 @@ const (
 	writeTimeout      = 60 * time.Second
 	idleTimeout       = 2 * time.Minute
 	drainTimeout      = 20 * time.Second
+	maxHeader         = 64 << 10 // bytes
 )
 
 // App is the whole portal.
@@ -215,6 +216,7 @@ func (a *App) Handler() *handlers.Server {
 		Tokens: a.tokens,
 		Hub:    a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
+		Limits: handlers.DefaultLimits().Times(a.Config.RateLimits),
 	})
 }
 
@@ -224,15 +226,13 @@ func (a *App) ready(ctx context.Context) error { return a.DB.Ping(ctx) }
 // closed, pages and jobs finished.
 func (a *App) Run(ctx context.Context) error {
 	server := a.Handler()
-	portal := &http.Server{
-		Handler: server.Router(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.Logger.Handler(), slog.LevelWarn),
-	}
+	portal := listening(server.Router(), a.Logger)
 	listener, err := net.Listen("tcp", a.Config.Addr)
 	if err != nil {
 		return err
 	}
-	admin := &http.Server{Handler: server.AdminHandler(), ReadHeaderTimeout: readHeaderTimeout}
+	admin := listening(server.AdminHandler(), a.Logger)
+	admin.WriteTimeout = 0 // a profile takes as long as it is asked to
 	var adminListener net.Listener
 	if a.Config.AdminAddr != "" {
 		if adminListener, err = net.Listen("tcp", a.Config.AdminAddr); err != nil {
@@ -291,6 +291,14 @@ func (a *App) Run(ctx context.Context) error {
 		failed = errors.Join(failed, <-ended)
 	}
 	return failed
+}
+
+// listening is a server with limits on what a connection may take.
+func listening(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
 }
 
 func closed(err error) error {

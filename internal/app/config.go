@@ -35,7 +35,11 @@ type Config struct {
 	LogLevel       slog.Level
 	Version        string
 	Workers        int // of the job queue
+	// RateLimits multiplies handlers.DefaultLimits; 0: no limits.
+	RateLimits float64
 }
+
+const maxRateFactor = 1000
 
 // variables documents the environment, for `shepherd help` and the README.
 var variables = [][2]string{
@@ -50,6 +54,7 @@ var variables = [][2]string{
 	{"SHEPHERD_CLUSTER_ALLOW_CIDRS", "special addresses where clusters may be, such as 127.0.0.1/32; never needed in production"},
 	{"SHEPHERD_CLUSTER_DENY_CIDRS", "addresses where no cluster may be"},
 	{"SHEPHERD_TRUSTED_PROXIES", "CIDRs whose X-Forwarded-For is believed"},
+	{"SHEPHERD_RATE_LIMITS", "multiplies how often a caller may come (1); \"off\" lifts the limits"},
 	{"SHEPHERD_LOG_LEVEL", "debug, info, warn or error (info)"},
 }
 
@@ -79,6 +84,12 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	var wrong []error
 	if c.AdminAddr == "off" {
 		c.AdminAddr = ""
+	}
+	if text := or("SHEPHERD_RATE_LIMITS", "1"); text != "off" {
+		var err error
+		if c.RateLimits, err = strconv.ParseFloat(text, 64); err != nil || !(c.RateLimits > 0 && c.RateLimits <= maxRateFactor) {
+			wrong = append(wrong, errors.New("SHEPHERD_RATE_LIMITS: want a number from 0 to 1000, or off"))
+		}
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		wrong = append(wrong, errors.New("SHEPHERD_TLS_CERT and SHEPHERD_TLS_KEY belong together"))

@@ -39,6 +39,7 @@ const (
 	Notifications = "/notifications"
 	Docs          = "/docs"
 	Events        = "/events"
+	Reports       = "/csp-reports"
 )
 
 // TrendsOver are the trends over a range, such as 24h.
