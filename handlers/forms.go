@@ -151,11 +151,16 @@ func cleanText(text string, raw bool) (clean string, ok bool) {
 	if !raw {
 		text = strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n"))
 	}
-	control := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }
-	if strings.ContainsFunc(text, control) {
+	hidden := func(r rune) bool {
+		if raw { // a password may have anything that can be typed
+			return r < ' ' && r != '\n' && r != '\t' || r == 0x7f
+		}
+		return domain.Hidden(r) && r != '\n' && r != '\t'
+	}
+	if strings.ContainsFunc(text, hidden) {
 		ok = false
 		text = strings.Map(func(r rune) rune {
-			if control(r) {
+			if hidden(r) {
 				return '\uFFFD'
 			}
 			return r

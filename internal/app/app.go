@@ -160,7 +160,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 }
 
 func (a *App) openDatabase(ctx context.Context) error {
-	if a.Config.DatabaseURL == "" {
+	if len(a.Config.DatabaseURL) == 0 {
 		if err := a.Config.MakeDataDir(); err != nil {
 			return err
 		}
@@ -186,14 +186,14 @@ func (a *App) DatabaseURL() string {
 	if a.private != nil {
 		return a.private.URL
 	}
-	return a.Config.DatabaseURL
+	return string(a.Config.DatabaseURL)
 }
 
 // openKeys loads the key encryption keys. Beside a private database, which is
 // no place for a real installation's secrets, a key file is made.
 func (a *App) openKeys() (*crypto.Keyring, error) {
 	file := a.Config.KEKFile
-	if file == "" && a.Config.KEK == "" && a.private != nil {
+	if file == "" && len(a.Config.KEK) == 0 && a.private != nil {
 		file = a.Config.path("keys")
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 			if err := crypto.WriteNew(file); err != nil {
@@ -201,7 +201,7 @@ func (a *App) openKeys() (*crypto.Keyring, error) {
 			}
 		}
 	}
-	keys, err := crypto.Load(file, a.Config.KEK)
+	keys, err := crypto.Load(file, string(a.Config.KEK))
 	if err != nil {
 		return nil, fmt.Errorf("key encryption keys (SHEPHERD_KEK_FILE; make one with `shepherd keys new FILE`): %w", err)
 	}

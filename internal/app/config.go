@@ -14,12 +14,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 // Config is how one process of the portal runs. FromEnvironment says which
 // variable sets which field.
 type Config struct {
-	DatabaseURL string // empty: a private server in DataDir
+	DatabaseURL domain.Secret // it may have a password; empty: a private server in DataDir
 	DataDir     string
 	Addr        string // of the portal
 	AdminAddr   string // of /metrics and pprof; empty: off
@@ -27,7 +29,7 @@ type Config struct {
 	TLSCert     string // files; empty: plain HTTP, for a proxy in front
 	TLSKey      string
 	KEKFile     string // key encryption keys
-	KEK         string
+	KEK         domain.Secret
 
 	AllowCIDRs     []netip.Prefix // clusters in special ranges, such as loopback
 	DenyCIDRs      []netip.Prefix // ranges that clusters may not be in
@@ -70,7 +72,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		return fallback
 	}
 	c := Config{
-		DatabaseURL: getenv("DATABASE_URL"),
+		DatabaseURL: domain.Secret(getenv("DATABASE_URL")),
 		DataDir:     or("SHEPHERD_DATA_DIR", "data"),
 		Addr:        or("SHEPHERD_ADDR", ":8080"),
 		AdminAddr:   or("SHEPHERD_ADMIN_ADDR", "127.0.0.1:9090"),
@@ -78,7 +80,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		TLSCert:     getenv("SHEPHERD_TLS_CERT"),
 		TLSKey:      getenv("SHEPHERD_TLS_KEY"),
 		KEKFile:     getenv("SHEPHERD_KEK_FILE"),
-		KEK:         getenv("SHEPHERD_KEK"),
+		KEK:         domain.Secret(getenv("SHEPHERD_KEK")),
 		Workers:     16,
 	}
 	var wrong []error

@@ -31,6 +31,16 @@ func TestTransactionBoundary(t *testing.T) {
 	}
 }
 
+func TestSecrets(t *testing.T) {
+	found, err := arch.CheckSecrets(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Error(f)
+	}
+}
+
 // The checks find what they are there for.
 func TestChecksFindFaults(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -64,6 +74,10 @@ func TestChecksFindFaults(t *testing.T) {
 			`package vm; func f() { db.InTx(ctx, func(tx *T) error { s.Provider.CreateVM(ctx); return nil }) }`,
 			"inside a transaction", arch.CheckTransactionBoundary,
 		},
+		"field that prints a secret": {
+			"internal/usecase/vm/bad.go", `package vm; type t struct{ keys map[string][]*domain.Secret }`, "holds a secret", arch.CheckSecrets,
+		},
+		"text drawn as markup": {"views/bad.go", `package views; var x = templ.Raw("<b>")`, "as markup", arch.CheckSecrets},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
