@@ -104,7 +104,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request, status int, render
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
+	_, _ = w.Write(visible(b.Bytes()))
 }
 
 func (s *Server) logFailure(r *http.Request, e *apperr.AppError, err error, status int) {
