@@ -38,6 +38,8 @@ type User struct {
 	SetupExpiresAt *time.Time `json:"setup_expires_at,omitempty"`
 	// LastSignInAt holds the value of the "last_sign_in_at" field.
 	LastSignInAt *time.Time `json:"last_sign_in_at,omitempty"`
+	// BCP 47, of the pages; NULL: what the browser asks for
+	Language *string `json:"language,omitempty"`
 	// FailedSignIns holds the value of the "failed_sign_ins" field.
 	FailedSignIns int `json:"failed_sign_ins,omitempty"`
 	// NextSignInAt holds the value of the "next_sign_in_at" field.
@@ -52,11 +54,13 @@ type User struct {
 type UserEdges struct {
 	// Bindings holds the value of the bindings edge.
 	Bindings []*RoleBinding `json:"bindings,omitempty"`
+	// Memberships holds the value of the memberships edge.
+	Memberships []*GroupMember `json:"memberships,omitempty"`
 	// Notifications holds the value of the notifications edge.
 	Notifications []*Notification `json:"notifications,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [3]bool
 }
 
 // BindingsOrErr returns the Bindings value or an error if the edge
@@ -68,10 +72,19 @@ func (e UserEdges) BindingsOrErr() ([]*RoleBinding, error) {
 	return nil, &NotLoadedError{edge: "bindings"}
 }
 
+// MembershipsOrErr returns the Memberships value or an error if the edge
+// was not loaded in eager-loading.
+func (e UserEdges) MembershipsOrErr() ([]*GroupMember, error) {
+	if e.loadedTypes[1] {
+		return e.Memberships, nil
+	}
+	return nil, &NotLoadedError{edge: "memberships"}
+}
+
 // NotificationsOrErr returns the Notifications value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) NotificationsOrErr() ([]*Notification, error) {
-	if e.loadedTypes[1] {
+	if e.loadedTypes[2] {
 		return e.Notifications, nil
 	}
 	return nil, &NotLoadedError{edge: "notifications"}
@@ -86,7 +99,7 @@ func (*User) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case user.FieldSessionEpoch, user.FieldFailedSignIns:
 			values[i] = new(sql.NullInt64)
-		case user.FieldUsername, user.FieldDisplayName, user.FieldPasswordHash, user.FieldSetupHash:
+		case user.FieldUsername, user.FieldDisplayName, user.FieldPasswordHash, user.FieldSetupHash, user.FieldLanguage:
 			values[i] = new(sql.NullString)
 		case user.FieldCreatedAt, user.FieldUpdatedAt, user.FieldSetupExpiresAt, user.FieldLastSignInAt, user.FieldNextSignInAt:
 			values[i] = new(sql.NullTime)
@@ -175,6 +188,13 @@ func (_m *User) assignValues(columns []string, values []any) error {
 				_m.LastSignInAt = new(time.Time)
 				*_m.LastSignInAt = value.Time
 			}
+		case user.FieldLanguage:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field language", values[i])
+			} else if value.Valid {
+				_m.Language = new(string)
+				*_m.Language = value.String
+			}
 		case user.FieldFailedSignIns:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field failed_sign_ins", values[i])
@@ -204,6 +224,11 @@ func (_m *User) Value(name string) (ent.Value, error) {
 // QueryBindings queries the "bindings" edge of the User entity.
 func (_m *User) QueryBindings() *RoleBindingQuery {
 	return NewUserClient(_m.config).QueryBindings(_m)
+}
+
+// QueryMemberships queries the "memberships" edge of the User entity.
+func (_m *User) QueryMemberships() *GroupMemberQuery {
+	return NewUserClient(_m.config).QueryMemberships(_m)
 }
 
 // QueryNotifications queries the "notifications" edge of the User entity.
@@ -264,6 +289,11 @@ func (_m *User) String() string {
 	if v := _m.LastSignInAt; v != nil {
 		builder.WriteString("last_sign_in_at=")
 		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	if v := _m.Language; v != nil {
+		builder.WriteString("language=")
+		builder.WriteString(*v)
 	}
 	builder.WriteString(", ")
 	builder.WriteString("failed_sign_ins=")

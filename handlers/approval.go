@@ -357,7 +357,7 @@ func targetView(r *http.Request, t approval.Ticket) *views.TargetView {
 		return nil
 	}
 	v := &views.TargetView{
-		ID: m.ID, Name: m.Name, Status: vmStatus(m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem),
+		ID: m.ID, Name: m.Name, Status: vmStatus(r.Context(), m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem),
 		Facts: []views.Fact{
 			{Label: "Cluster", Value: m.Cluster},
 			{Label: "Namespace", Value: m.Namespace, Mono: true},

@@ -223,7 +223,7 @@ var auditVerbs = map[string]string{
 	"service.create": "made the service", "service.update": "changed the service", "service.delete": "deleted the service",
 	"cluster.create": "added the cluster", "cluster.status": "checked", "cluster.preflight": "looked at", "namespace.register": "registered the namespace",
 	"namespace.unregister": "unregistered the namespace", "session.sign_in": "signed in", "session.sign_out": "signed out",
-	"user.create": "made the account", "user.bind": "gave a role to", "user.unbind": "took a role from", "user.disable": "disabled", "user.enable": "enabled", "session.end_all": "signed out everywhere", "user.set_password": "set the password of", "user.invite": "invited",
+	"user.create": "made the account", "user.bind": "gave a role to", "user.unbind": "took a role from", "user.disable": "disabled", "user.enable": "enabled", "session.end_all": "signed out everywhere", "user.set_password": "set the password of", "user.set_language": "chose the language of", "user.invite": "invited",
 	"audit.export": "began the export", "audit.exported": "exported",
 }
 

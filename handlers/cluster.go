@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -155,7 +156,7 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := views.ClusterView{
-		Self: r.URL.RequestURI(), Row: clusterRow(r, c, len(spaces[c.ID])), Problem: problemView(r, c.Reason), Facts: clusterFacts(s.now(), c),
+		Self: r.URL.RequestURI(), Row: clusterRow(r, c, len(spaces[c.ID])), Problem: problemView(r, c.Reason), Facts: clusterFacts(r.Context(), s.now(), c),
 		Checks: healthChecks(r, c), Namespaces: spaces[c.ID], CanCheck: actor(r).IsAdmin(), CanRegister: actor(r).IsAdmin(),
 	}
 	sh, err := s.shell(r, c.Name, "clusters")
@@ -165,7 +166,7 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, http.StatusOK, views.Cluster(sh, v))
 }
 
-func clusterFacts(now time.Time, c cluster.Cluster) []views.Fact {
+func clusterFacts(ctx context.Context, now time.Time, c cluster.Cluster) []views.Fact {
 	facts := []views.Fact{
 		{Label: "Server", Value: c.Server, Mono: true},
 		{Label: "Kubernetes", Value: c.KubernetesVersion},
@@ -174,13 +175,13 @@ func clusterFacts(now time.Time, c cluster.Cluster) []views.Fact {
 		{Label: "Nodes", Value: nodesText(c)},
 		{Label: "Storage", Value: storageClasses(c.StorageClasses)},
 		{Label: "Takes new VMs", Value: yesNo(c.Enabled)},
-		{Label: "Added", Value: c.CreatedBy + ", " + ui.Relative(c.CreatedAt, now)},
+		{Label: "Added", Value: c.CreatedBy + ", " + ui.Relative(ctx, c.CreatedAt, now)},
 	}
 	if c.AnsweredAt != nil {
-		facts = append(facts, views.Fact{Label: "Last answer", Value: ui.Relative(*c.AnsweredAt, now)})
+		facts = append(facts, views.Fact{Label: "Last answer", Value: ui.Relative(ctx, *c.AnsweredAt, now)})
 	}
 	if c.CredentialExpiresAt != nil {
-		facts = append(facts, views.Fact{Label: "Credential ends", Value: ui.Relative(*c.CredentialExpiresAt, now)})
+		facts = append(facts, views.Fact{Label: "Credential ends", Value: ui.Relative(ctx, *c.CredentialExpiresAt, now)})
 	}
 	return facts
 }
@@ -498,7 +499,7 @@ func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected b
 		v.Text += ", as " + c.Subject
 	}
 	if c.ExpiresAt != nil {
-		v.Text += ", ends " + ui.Relative(*c.ExpiresAt, now)
+		v.Text += ", ends " + ui.Relative(r.Context(), *c.ExpiresAt, now)
 		v.Warn = c.ExpiresAt.Sub(now) < expiryNotice
 	}
 	return v

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -185,21 +186,21 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 		params = with(params, "request", requestID(r))
 	}
 	m := message(r, e.Code, params)
-	v := views.ErrorView{Status: status, Code: e.Code, Title: strings.TrimSuffix(m.What, "."), Text: m.Why, Next: m.Next, Theme: theme(r)}
+	v := views.ErrorView{Status: status, Code: e.Code, Title: i18n.Phrase(m.What), Text: m.Why, Next: m.Next, Theme: theme(r)}
 	switch {
 	case status >= http.StatusInternalServerError:
 		v.RequestID = requestID(r)
-		v.ActionLabel, v.ActionHref = "Try again", pageOf(r)
-		v.SecondLabel, v.SecondHref = "Home", paths.Home
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Try again"), pageOf(r)
+		v.SecondLabel, v.SecondHref = i18n.T(r.Context(), "Home"), paths.Home
 	case e.Code == apperr.ErrDraftExpired:
-		v.ActionLabel, v.ActionHref = "Upload again", paths.NewCluster
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Upload again"), paths.NewCluster
 	case status == http.StatusNotFound && actor(r).UserID != "":
-		v.ActionLabel, v.ActionHref = "Open explorer", paths.Explorer
-		v.SecondLabel, v.SecondHref = "Search", paths.Search
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Open explorer"), paths.Explorer
+		v.SecondLabel, v.SecondHref = i18n.T(r.Context(), "Search"), paths.Search
 	case status == http.StatusConflict, status == http.StatusUnprocessableEntity:
-		v.ActionLabel, v.ActionHref = "Back", pageOf(r)
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Back"), pageOf(r)
 	default:
-		v.ActionLabel, v.ActionHref = "Home", paths.Home
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Home"), paths.Home
 	}
 	return v
 }

@@ -25,6 +25,7 @@ var matrix = map[string]string{
 	"POST /logout":            "33333333",
 	"POST /theme":             "IIIIIIII",
 	"POST /csp-reports":       "UUUUUUUU",
+	"POST /language":          "IIIIIIII",
 	"GET /setup/{token}":      "NNNNNNNN",
 	"POST /setup/{token}":     "NNNNNNNN",
 

@@ -160,7 +160,7 @@ func previewView(r *http.Request, form requestForm, p approval.Preview) views.Re
 
 // missing says what the form still needs before it can be judged.
 func missing(r *http.Request, form requestForm, wrong apperr.List) string {
-	label := labels(form)
+	label := labels(r.Context(), form)
 	var empty, bad []string
 	for _, e := range wrong {
 		switch name := label[e.Field()]; {
@@ -168,7 +168,7 @@ func missing(r *http.Request, form requestForm, wrong apperr.List) string {
 		case e.Code == apperr.ErrRequired:
 			empty = append(empty, lowerFirst(name))
 		default:
-			bad = append(bad, name+": "+i18n.Field(lang(r), e.Code, name, readable(e.Params)))
+			bad = append(bad, name+": "+i18n.Field(lang(r), e.Code, name, readable(r.Context(), e.Params)))
 		}
 	}
 	if len(empty) > 0 {
@@ -197,7 +197,7 @@ func candidateText(r *http.Request, c cluster.Candidate) string {
 		return fmt.Sprintf("the namespace %v is not registered there", c.Refusal.Params["namespace"])
 	}
 	params := with(c.Refusal.Params, "cluster", nil) // the name stands beside it
-	return lowerFirst(strings.TrimSuffix(message(r, c.Refusal.Code, params).What, "."))
+	return lowerFirst(i18n.Phrase(message(r, c.Refusal.Code, params).What))
 }
 
 // policyText says in a sentence what a policy wants. The policies of the
@@ -336,10 +336,10 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 		Self: paths.Request(t.Number), Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment,
 		System: t.System, Service: t.Service, ServiceHref: paths.Service(t.ServiceID), Requester: t.Requester, Own: t.Own,
 		SubmittedAt: t.CreatedAt, Spec: specLines(t), Approved: t.ClusterID != "",
-		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(t.Waited),
+		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(r.Context(), t.Waited),
 	}
 	if t.Worked > 0 {
-		v.Worked = ui.Age(t.Worked)
+		v.Worked = ui.Age(r.Context(), t.Worked)
 	}
 	for _, m := range t.VMs {
 		if m.State == domain.StateRunning {
@@ -352,7 +352,7 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 	}
 	v.Status = views.TicketState(t.Status)
 	if t.Operation == domain.OpCreate {
-		v.Status = creation(t.Status, len(t.VMs), running, failed)
+		v.Status = creation(r.Context(), t.Status, len(t.VMs), running, failed)
 	}
 	v.Problem = requestProblem(r, t)
 	for _, st := range t.Timeline {
@@ -382,7 +382,7 @@ func decidedBy(approver string) string {
 }
 
 func requestVM(r *http.Request, m approval.Progress) views.RequestVM {
-	v := views.RequestVM{ID: m.ID, Name: m.Name, Status: vmStatus(m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem)}
+	v := views.RequestVM{ID: m.ID, Name: m.Name, Status: vmStatus(r.Context(), m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem)}
 	if m.NeedsAttention {
 		v.Status = ui.StatusView{Label: v.Status.Label + ", needs attention", Role: ui.Warn, Glyph: "warn"}
 	}

@@ -1,15 +1,16 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
-	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
 // showSearch answers GET /search.
@@ -19,20 +20,21 @@ func (s *Server) showSearch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sh, err := s.shell(r, "Search", "")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Search"), "")
 	if err != nil {
 		return err
 	}
 	clean, _ := cleanText(q, false)
-	groups := append(places(actor(r), q), searchGroups(found)...)
+	groups := append(places(r.Context(), actor(r), q), searchGroups(r.Context(), found)...)
 	if fragment(r) == "palette-hits" {
 		sh.Hits, sh.Query = groups, clean
 	}
 	return s.page(w, r, http.StatusOK, views.Search(sh, views.SearchView{Query: clean, Groups: groups}))
 }
 
-// place is a page or an action that the search leads to. also are other words
-// that people look for it by.
+// place is a page or an action that the search leads to. also are other English
+// words that people look for it by; a translation of the title is looked for
+// in any part, since Chinese has no spaces.
 type place struct {
 	title, also, href string
 	permission        permission
@@ -41,42 +43,42 @@ type place struct {
 
 var (
 	pages = []place{
-		{"Home", "start overview", paths.Home, "home.read", false},
-		{"Explorer", "tree systems services", paths.Explorer, "system.read", false},
-		{"Requests", "tickets orders", paths.Requests, "ticket.read", false},
-		{"Approvals", "queue decide tickets", paths.Approvals, "ticket.decide", false},
-		{"Clusters", "kubeconfig health", paths.Clusters, "cluster.read", false},
-		{"Namespaces", "environments", paths.Namespaces, "namespace.read", false},
-		{"Templates and sizes", "catalog images", paths.Catalog, "catalog.read", false},
-		{"People", "users accounts roles members", paths.People, "person.read", false},
-		{"Trends", "charts history capacity waiting", paths.Trends, "trends.read", false},
-		{"Audit log", "records history", paths.Audit, "audit.read", false},
-		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
-		{"Docs", "guides help documentation manual", paths.Docs, "docs.read", false},
+		{i18n.N("Home"), "start overview", paths.Home, "home.read", false},
+		{i18n.N("Explorer"), "tree systems services", paths.Explorer, "system.read", false},
+		{i18n.N("Requests"), "tickets orders", paths.Requests, "ticket.read", false},
+		{i18n.N("Approvals"), "queue decide tickets", paths.Approvals, "ticket.decide", false},
+		{i18n.N("Clusters"), "kubeconfig health", paths.Clusters, "cluster.read", false},
+		{i18n.N("Namespaces"), "environments", paths.Namespaces, "namespace.read", false},
+		{i18n.N("Templates and sizes"), "catalog images", paths.Catalog, "catalog.read", false},
+		{i18n.N("People"), "users accounts roles members", paths.People, "person.read", false},
+		{i18n.N("Trends"), "charts history capacity waiting", paths.Trends, "trends.read", false},
+		{i18n.N("Audit log"), "records history", paths.Audit, "audit.read", false},
+		{i18n.N("Notifications"), "inbox messages", paths.Notifications, "notification.read", false},
+		{i18n.N("Docs"), "guides help documentation manual", paths.Docs, "docs.read", false},
 	}
 	actions = []place{
-		{"Request VM", "new create machine order", paths.NewRequest, "ticket.create", false},
-		{"New system", "create make", paths.NewSystem, "system.create", false},
-		{"Add cluster", "new upload kubeconfig", paths.NewCluster, "cluster.create", true},
-		{"Invite somebody", "new user account person people", paths.NewPerson, "person.create", false},
-		{"New template", "create image catalog", paths.NewTemplate, "catalog.create", false},
-		{"New size", "create instance catalog", paths.NewSize, "catalog.create", false},
-		{"Register namespace", "new add", paths.NewNamespace, "namespace.create", true},
+		{i18n.N("Request VM"), "new create machine order", paths.NewRequest, "ticket.create", false},
+		{i18n.N("New system"), "create make", paths.NewSystem, "system.create", false},
+		{i18n.N("Add cluster"), "new upload kubeconfig", paths.NewCluster, "cluster.create", true},
+		{i18n.N("Invite somebody"), "new user account person people", paths.NewPerson, "person.create", false},
+		{i18n.N("New template"), "create image catalog", paths.NewTemplate, "catalog.create", false},
+		{i18n.N("New size"), "create instance catalog", paths.NewSize, "catalog.create", false},
+		{i18n.N("Register namespace"), "new add", paths.NewNamespace, "namespace.create", true},
 	}
 )
 
 // places are the pages and actions whose words begin with those of the query
 // and that the actor may go to; without a query all of them.
-func places(a domain.Actor, query string) []views.SearchGroup {
+func places(ctx context.Context, a domain.Actor, query string) []views.SearchGroup {
 	var groups []views.SearchGroup
 	for _, g := range []struct {
 		id, title string
 		list      []place
-	}{{"actions", "Actions", actions}, {"pages", "Pages", pages}} {
+	}{{"actions", i18n.T(ctx, "Actions"), actions}, {"pages", i18n.T(ctx, "Pages"), pages}} {
 		group := views.SearchGroup{ID: g.id, Title: g.title}
 		for _, p := range g.list {
-			if p.permission.enter(a) == nil && (a.IsAdmin() || !p.admins) && means(p, query) {
-				group.Items = append(group.Items, views.SearchItem{Href: p.href, Title: p.title})
+			if p.permission.enter(a) == nil && (a.IsAdmin() || !p.admins) && means(ctx, p, query) {
+				group.Items = append(group.Items, views.SearchItem{Href: p.href, Title: i18n.T(ctx, p.title)})
 			}
 		}
 		if len(group.Items) > 0 {
@@ -86,42 +88,45 @@ func places(a domain.Actor, query string) []views.SearchGroup {
 	return groups
 }
 
-// means says whether every word of the query begins a word of the place.
-func means(p place, query string) bool {
+// means says whether every word of the query begins a word of the place, or is
+// in its translation.
+func means(ctx context.Context, p place, query string) bool {
+	title := i18n.T(ctx, p.title)
 	have := strings.Fields(strings.ToLower(p.title + " " + p.also))
 	for word := range strings.FieldsSeq(strings.ToLower(query)) {
-		if !slices.ContainsFunc(have, func(h string) bool { return strings.HasPrefix(h, word) }) {
+		translated := title != p.title && strings.Contains(strings.ToLower(title), word)
+		if !translated && !slices.ContainsFunc(have, func(h string) bool { return strings.HasPrefix(h, word) }) {
 			return false
 		}
 	}
 	return true
 }
 
-func searchGroups(f search.Results) []views.SearchGroup {
-	vms := views.SearchGroup{ID: "vms", Title: "VMs"}
+func searchGroups(ctx context.Context, f search.Results) []views.SearchGroup {
+	vms := views.SearchGroup{ID: "vms", Title: i18n.T(ctx, "VMs")}
 	for _, m := range f.VMs {
 		status := views.VMState(m.State)
 		vms.Items = append(vms.Items, views.SearchItem{Href: paths.VM(m.ID), Title: m.Name, Sub: m.IP, Env: string(m.Environment), Status: &status})
 	}
-	tickets := views.SearchGroup{ID: "requests", Title: "Requests"}
+	tickets := views.SearchGroup{ID: "requests", Title: i18n.T(ctx, "Requests")}
 	for _, t := range f.Tickets {
 		status := views.TicketState(t.Status)
 		tickets.Items = append(tickets.Items, views.SearchItem{
-			Href: paths.Request(t.Number), Title: domain.TicketName(t.Number), Sub: t.Title + ", asked by " + t.Requester, Env: string(t.Environment), Status: &status,
+			Href: paths.Request(t.Number), Title: domain.TicketName(t.Number), Sub: i18n.T(ctx, "{what}, asked by {name}", "what", t.Title, "name", t.Requester), Env: string(t.Environment), Status: &status,
 		})
 	}
 	parents := func(id, title string, list []search.Parent, href func(string) string) views.SearchGroup {
 		g := views.SearchGroup{ID: id, Title: title}
 		for _, p := range list {
 			g.Items = append(g.Items, views.SearchItem{
-				Href: href(p.ID), Title: p.Name, Sub: ui.Plural(p.VMs, "VM", "VMs") + " in " + p.Namespace, Env: string(p.Environment),
+				Href: href(p.ID), Title: p.Name, Sub: i18n.TN(ctx, p.VMs, "1 VM in {namespace}", "{n} VMs in {namespace}", "namespace", p.Namespace), Env: string(p.Environment),
 			})
 		}
 		return g
 	}
 	var groups []views.SearchGroup
 	for _, g := range []views.SearchGroup{
-		tickets, vms, parents("services", "Services", f.Services, paths.Service), parents("systems", "Systems", f.Systems, paths.System),
+		tickets, vms, parents("services", i18n.T(ctx, "Services"), f.Services, paths.Service), parents("systems", i18n.T(ctx, "Systems"), f.Systems, paths.System),
 	} {
 		if len(g.Items) > 0 {
 			const full = 10 // of the use case

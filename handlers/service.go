@@ -84,7 +84,7 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 	operates := actor(r).OperatesSystem(sv.SystemID)
 	v := views.ServiceView{
 		ID: sv.ID, Name: sv.Name, SystemID: sv.SystemID, System: sv.System, Env: string(sv.Environment),
-		Facts: fmt.Sprintf("Namespace %s · made by %s %s", sv.Namespace, sv.CreatedBy, ui.Relative(sv.CreatedAt, s.now())),
+		Facts: fmt.Sprintf("Namespace %s · made by %s %s", sv.Namespace, sv.CreatedBy, ui.Relative(r.Context(), sv.CreatedAt, s.now())),
 		State: string(filter.Health), Query: filter.Query, NextName: sv.NextNames(1)[0], Here: r.URL.RequestURI(),
 		CanRequest: operates, CanEdit: operates,
 	}
@@ -115,7 +115,7 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 
 func vmRow(r *http.Request, m service.VM) views.VMRow {
 	row := views.VMRow{
-		ID: m.ID, Name: m.Name, Status: vmStatus(m.State, m.Problem, m.ClusterStatus, m.ObservedAt), Problem: problemText(r, m.Problem),
+		ID: m.ID, Name: m.Name, Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ObservedAt), Problem: problemText(r, m.Problem),
 		Cluster: m.Cluster, Node: m.Node, IP: m.IP, Size: m.Size, CPU: m.CPU, MemoryMiB: m.MemoryMiB, Owner: m.CreatedBy,
 	}
 	if m.Health == domain.HealthOK {

@@ -37,7 +37,6 @@ const (
 	keyFlash  = "flash"
 )
 
-// themeCookie is the name without TLS; with it, the cookie is bound to the host.
 const themeCookie = "theme"
 
 // hostOnly is the prefix of the names of cookies that a browser takes through
@@ -167,14 +166,10 @@ func (s *Server) takeFlash(r *http.Request) *views.Flash {
 
 // theme is light, dark, or "" for the system's.
 func theme(r *http.Request) string {
-	c, err := r.Cookie(hostOnly + themeCookie)
-	if err != nil {
-		c, err = r.Cookie(themeCookie)
+	if t := chosen(r, themeCookie); t == "light" || t == "dark" {
+		return t
 	}
-	if err != nil || c.Value != "light" && c.Value != "dark" {
-		return ""
-	}
-	return c.Value
+	return ""
 }
 
 // who finds out who sends a request: a program by its token, a browser by its

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -43,7 +44,7 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 	v := views.VMView{
 		ID: m.ID, Name: m.Name, ShortName: shortName(m.Service, m.Instance), Env: string(m.Environment),
 		SystemID: m.SystemID, System: m.System, ServiceID: m.ServiceID, Service: m.Service,
-		Status: vmStatus(m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt), Facts: vmFacts(m, now), Notice: vmNotice(r, m),
+		Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt), Facts: vmFacts(r.Context(), m, now), Notice: vmNotice(r, m),
 		CanDelete: m.CanOperate,
 		IP:        m.IP, Cluster: m.Cluster, Node: m.Node, Namespace: m.Namespace, GuestOS: m.GuestOS, Started: m.StartedAt,
 		CPU: m.CPU, MemoryMiB: m.MemoryMiB, Disks: vmDisks(m), Size: m.Size,
@@ -83,10 +84,10 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 	return v
 }
 
-func vmFacts(m vm.View, now time.Time) string {
+func vmFacts(ctx context.Context, m vm.View, now time.Time) string {
 	facts := []string{m.Template, m.Size, m.Cluster}
 	if m.StartedAt != nil && m.State.Health() == domain.HealthOK {
-		facts = append(facts, "up "+ui.Age(now.Sub(*m.StartedAt)))
+		facts = append(facts, "up "+ui.Age(ctx, now.Sub(*m.StartedAt)))
 	}
 	return strings.Join(slices.DeleteFunc(facts, func(f string) bool { return f == "" }), " · ")
 }
@@ -332,7 +333,7 @@ func (s *Server) deleteVMPage(w http.ResponseWriter, r *http.Request, form delet
 		return err
 	}
 	return s.page(w, r, status, views.DeleteVMPage(sh, views.DeleteVMView{
-		ID: m.ID, Name: m.Name, Env: string(m.Environment), Status: vmStatus(m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt),
+		ID: m.ID, Name: m.Name, Env: string(m.Environment), Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt),
 		Disks: vmDisks(m), NeedsName: true, NeedsApproval: needsApproval(m, domain.OpDelete, errs), Reason: form.Reason, Typed: form.Typed, Errors: errs,
 	}))
 }

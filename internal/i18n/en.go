@@ -17,7 +17,7 @@ const (
 
 var english = catalogue{
 	formats: formats{
-		and: " and ", yes: "yes", no: "no", thousands: ",",
+		comma: ", ", and: " and ", bytes: "bytes", yes: "yes", no: "no", thousands: ",",
 		days: "d", hours: "h", minutes: "min", seconds: "s", date: "2 Jan 2006 15:04 UTC",
 	},
 
