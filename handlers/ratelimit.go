@@ -42,7 +42,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Address: Rate{12000, 2000}, Anonymous: Rate{600, 300}, Person: Rate{3000, 600},
-		Change: Rate{240, 120}, SignIn: Rate{30, 30}, Upload: Rate{20, 10}, Preview: Rate{240, 120}, Search: Rate{240, 60},
+		Change: Rate{240, 120}, SignIn: Rate{30, 30}, Upload: Rate{30, 20}, Preview: Rate{240, 120}, Search: Rate{240, 60},
 		Export: Rate{10, 5}, Report: Rate{30, 30},
 	}
 }
