@@ -20,7 +20,7 @@ const Index = "README"
 
 // order is how the guides are listed: the index, then from what everybody needs
 // to what a few need.
-var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide"}
+var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide", "security", "asvs"}
 
 // Guide is one document. Title is its first heading, Line its first paragraph.
 type Guide struct{ Slug, Title, Line string }

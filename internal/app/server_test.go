@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -133,5 +134,33 @@ func TestRateLimitSetting(t *testing.T) {
 		if bad := err != nil; bad != (want < 0) || !bad && c.RateLimits != want {
 			t.Errorf("%q: %v, %v", text, c.RateLimits, err)
 		}
+	}
+}
+
+// TestTLSVersions: TLS 1.2 and 1.3, with suites that keep what was said secret
+// when the key is lost later.
+func TestTLSVersions(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = listening(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	s.TLS = s.Config.TLSConfig
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	for version, want := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		c, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version})
+		if ok := err == nil; ok != want {
+			t.Errorf("%s: %v", tls.VersionName(version), err)
+		}
+		if err != nil {
+			continue
+		}
+		if name := tls.CipherSuiteName(c.ConnectionState().CipherSuite); version == tls.VersionTLS12 && !strings.HasPrefix(name, "TLS_ECDHE_") {
+			t.Errorf("%s with %s", tls.VersionName(version), name)
+		}
+		_ = c.Close()
+	}
+	weak := []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_RC4_128_SHA, tls.TLS_RSA_WITH_AES_128_GCM_SHA256}
+	if _, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: weak}); err == nil {
+		t.Error("a weak suite is taken")
 	}
 }
