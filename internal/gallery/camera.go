@@ -89,7 +89,7 @@ func OpenCamera(ctx context.Context) (*Camera, func(), error) {
 	}
 	server := httptest.NewServer(Handler())
 	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.Flag("font-render-hinting", "none"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("disable-background-networking", true))
+		chromedp.Flag("font-render-hinting", "none"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("short-reporting-delay", true))
 	alloc, cancel1 := chromedp.NewExecAllocator(ctx, opts...)
 	tab, cancel2 := chromedp.NewContext(alloc)
 	stop := func() { cancel2(); cancel1(); server.Close() }
@@ -222,4 +222,11 @@ func Screenshots(ctx context.Context, dir string, names ...string) (written int,
 		}
 	}
 	return written, nil
+}
+
+// Before runs a script in every document that is opened from now on, before
+// anything of the document itself.
+func (c *Camera) Before(script string) error {
+	_, err := chromedp.Call(c.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	return err
 }
