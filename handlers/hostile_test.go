@@ -133,9 +133,39 @@ func spoil(v any) any {
 	return v
 }
 
-// full is the shop with something of everything there is, and the hostile text
-// in all of it.
+// planted runs one statement past all triggers.
+func (p *portal) planted(statement string, args ...any) {
+	p.t.Helper()
+	ctx := p.t.Context()
+	tx, err := p.db.Pool.Begin(ctx)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, `SET LOCAL session_replication_role = replica`); err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, statement, args...); err != nil {
+		p.t.Fatalf("%s: %v", statement, err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// newHostileShop is the full shop with the hostile text in all of it.
 func newHostileShop(t *testing.T, change ...func(*handlers.Config)) (s *shop, ids map[string]string, routes []string) {
+	t.Helper()
+	s, ids, routes = newFullShop(t, change...)
+	if n := s.plant(); n < 60 {
+		t.Fatalf("only %d columns are planted", n)
+	}
+	return s, ids, routes
+}
+
+// newFullShop is the shop with something of everything there is, and the
+// addresses of its pages.
+func newFullShop(t *testing.T, change ...func(*handlers.Config)) (s *shop, ids map[string]string, routes []string) {
 	t.Helper()
 	s = newShop(t, change...)
 	ctx := t.Context()
@@ -166,9 +196,6 @@ func newHostileShop(t *testing.T, change ...func(*handlers.Config)) (s *shop, id
 	routes = append(routes,
 		fmt.Sprintf("/requests/%d", other), fmt.Sprintf("/approvals/%d", other), "/approvals?view=decided", "/audit?open=1", "/audit?q=cmd", "/search?q=cmd", "/search?q=redis",
 		"/explorer?open="+s.test.system, "/requests/new?service="+s.test.service, "/nowhere/"+"%3Cimg%20src=x%20id=pwned%3E")
-	if n := s.plant(); n < 60 {
-		t.Fatalf("only %d columns are planted", n)
-	}
 	return s, ids, routes
 }
 

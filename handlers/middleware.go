@@ -37,8 +37,7 @@ const (
 // contentPolicy allows our own files and nothing else; no page has a script or
 // style in its text (reference A1.4).
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
-	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; " +
-	"report-to " + reportsName + "; report-uri " + paths.Reports
+	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; report-uri " + paths.Reports
 
 // noDevices are the abilities of a browser that no page of ours uses.
 const noDevices = "accelerometer=(), autoplay=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), " +
@@ -135,18 +134,20 @@ func maskPath(path string) string {
 func (s *Server) harden(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", contentPolicy)
+		policy := contentPolicy
+		if s.Secure { // the Reporting API works through TLS only, and where it is named the older way is not used
+			policy += "; report-to " + reportsName
+			h.Set("Reporting-Endpoints", reportsName+`="`+paths.Reports+`"`)
+			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		}
+		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Reporting-Endpoints", reportsName+`="`+paths.Reports+`"`)
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cross-Origin-Embedder-Policy", "require-corp")
 		h.Set("Origin-Agent-Cluster", "?1")
 		h.Set("Permissions-Policy", noDevices)
-		if s.Secure {
-			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
-		}
 		h.Set("Cache-Control", "no-store") // files say otherwise
 		next.ServeHTTP(w, r)
 	})

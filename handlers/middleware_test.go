@@ -54,7 +54,7 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 	for _, a := range answers {
 		for name, want := range map[string]string{
 			"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; " +
-				"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; report-to csp; report-uri /csp-reports",
+				"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; report-uri /csp-reports; report-to csp",
 			"Reporting-Endpoints": `csp="/csp-reports"`, "Cross-Origin-Embedder-Policy": "require-corp", "Origin-Agent-Cluster": "?1",
 			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
 			"Cross-Origin-Resource-Policy": "same-origin", "Strict-Transport-Security": "max-age=63072000; includeSubDomains",

@@ -20,22 +20,19 @@ const watchPolicy = `globalThis.stopped = []; addEventListener("securitypolicyvi
 
 // TestHostileBrowser opens every page of a portal whose every text is hostile,
 // in Chromium: no script of a text runs, nothing has to be stopped by the
-// policy, nothing is asked of another host, and long words break no page.
+// policy, and nothing is asked of another host.
 func TestHostileBrowser(t *testing.T) {
 	s, _, routes := newHostileShop(t)
 	scr := s.screen(s.admin)
 	if err := scr.Before(watchPolicy); err != nil {
 		t.Fatal(err)
 	}
-	narrow := gallery.Mode{Name: "narrow", Width: 320, Height: 640}
 	for _, path := range routes {
-		if err := scr.Visit(s.url+path, narrow); err != nil {
-			t.Fatal(err)
-		}
+		scr.open(path)
 		state, err := gallery.Ask[string](scr.Camera, `(async () => {
 			await new Promise(r => setTimeout(r, 50));
 			document.querySelectorAll("details").forEach(d => d.open = true);
-			return JSON.stringify({ran: document.documentElement.dataset.pwned ?? "", stopped, wide: document.documentElement.scrollWidth,
+			return JSON.stringify({ran: document.documentElement.dataset.pwned ?? "", stopped,
 				elsewhere: performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith(location.origin)), isolated: crossOriginIsolated});
 		})()`)
 		if err != nil {
@@ -44,7 +41,6 @@ func TestHostileBrowser(t *testing.T) {
 		var got struct {
 			Ran                string
 			Stopped, Elsewhere []string
-			Wide               int
 			Isolated           bool
 		}
 		if err := json.Unmarshal([]byte(state), &got); err != nil {
@@ -53,8 +49,38 @@ func TestHostileBrowser(t *testing.T) {
 		if got.Ran != "" || len(got.Stopped) > 0 || len(got.Elsewhere) > 0 || !got.Isolated {
 			t.Errorf("%s: %+v", path, got)
 		}
-		if got.Wide > 320 {
-			t.Errorf("%s is %d pixels wide on a screen of 320", path, got.Wide)
+	}
+}
+
+// TestLongWords: texts that people and clusters write freely may have a word as
+// long as they are; it breaks, and no page becomes wider than a narrow screen.
+func TestLongWords(t *testing.T) {
+	s, _, routes := newFullShop(t)
+	for column, limit := range map[string]int{
+		"approval_tickets.reason": 500, "approval_tickets.decision_reason": 500, "systems.documentation": 500, "services.documentation": 500, "users.display_name": 100,
+		"templates.description": 200, "templates.display_name": 60, "templates.image": 300, "clusters.place": 100, "clusters.api_server_url": 253, "vms.node_name": 253,
+		"vms.guest_os": 100, "audit_logs.reason": 500, "cluster_drafts.file_name": 100,
+	} {
+		table, name, _ := strings.Cut(column, ".")
+		s.planted(fmt.Sprintf(`UPDATE %s SET %s = left($1, %d)`, table, name, limit), longWord+longWord)
+	}
+	for _, column := range []string{"vms.problem", "clusters.status_reason", "approval_tickets.problem"} {
+		table, name, _ := strings.Cut(column, ".")
+		s.planted(fmt.Sprintf(`UPDATE %s SET %s = jsonb_build_object('code', 'SPEC_REJECTED', 'text', $1::text, 'params', jsonb_build_object('text', $1::text, 'message', $1::text)) WHERE %s->>'code' <> ''`, table, name, name), longWord+longWord)
+	}
+	scr := s.screen(s.admin)
+	narrow := gallery.Mode{Name: "narrow", Width: 320, Height: 640}
+	for _, path := range routes {
+		if err := scr.Visit(s.url+path, narrow); err != nil {
+			t.Fatal(err)
+		}
+		wide, err := gallery.Ask[int](scr.Camera, `(document.querySelectorAll("details").forEach(d => d.open = true), document.documentElement.scrollWidth)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wide > 320 {
+			culprit, _ := gallery.Ask[string](scr.Camera, `[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > 325 && !e.closest(".overflow-x-auto")).slice(0, 4).map(e => e.tagName + "." + e.className + " " + e.textContent.slice(0, 30)).join(" | ")`)
+			t.Errorf("%s is %d pixels wide on a screen of 320: %s", path, wide, culprit)
 		}
 	}
 }
@@ -77,7 +103,7 @@ func TestPolicyStopsAndTells(t *testing.T) {
 		add("iframe", {src: "https://evil.example/"});
 		add("base", {href: "https://evil.example/"});
 		document.body.insertAdjacentHTML("beforeend", "<img src=x onerror=\"document.documentElement.dataset.pwned = 'attribute'\"><p style='color: red'>x</p>");
-		try { new Function("return 1")(); document.documentElement.dataset.pwned = "eval"; } catch {}
+		setTimeout("document.documentElement.dataset.pwned = 'eval'");
 		fetch("https://evil.example/").catch(() => {});
 		return 0;
 	})()`)
@@ -90,7 +116,7 @@ func TestPolicyStopsAndTells(t *testing.T) {
 	if s.is(`document.documentElement.dataset.pwned`) {
 		t.Error("a script ran")
 	}
-	for end := time.Now().Add(90 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(500 * time.Millisecond) {
 		if strings.Contains(shop.scrape(), `shepherd_csp_violations_total{directive="script-src-elem"}`) && strings.Contains(log.String(), "https://evil.example/a.js") {
 			break
 		}

@@ -89,7 +89,7 @@ func OpenCamera(ctx context.Context) (*Camera, func(), error) {
 	}
 	server := httptest.NewServer(Handler())
 	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.Flag("font-render-hinting", "none"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("short-reporting-delay", true))
+		chromedp.Flag("font-render-hinting", "none"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("disable-background-networking", true))
 	alloc, cancel1 := chromedp.NewExecAllocator(ctx, opts...)
 	tab, cancel2 := chromedp.NewContext(alloc)
 	stop := func() { cancel2(); cancel1(); server.Close() }
