@@ -21,8 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kubevirt-shepherd.io/shepherd/internal/auth"
+	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
@@ -40,6 +42,7 @@ import (
 // Config is what the handlers stand on. All fields but the last group are
 // required.
 type Config struct {
+	Objects  *access.Objects
 	Accounts *account.Service
 	Systems  *system.Service
 	Services *service.Service
@@ -65,6 +68,8 @@ type Config struct {
 
 	// Tokens signs programs in by a bearer token; nil: none comes in.
 	Tokens auth.AuthProvider
+	// OIDC signs people in with their company account; nil: there is none.
+	OIDC *oidc.Provider
 
 	PublicURL      string // scheme and host of links that leave the portal
 	Version        string
@@ -86,7 +91,7 @@ type Server struct {
 	limiters map[string]*limiter // by kind
 	reported *limiter            // lines in the log about violations
 	markdown markdown
-	guides   func() ([]views.DocsView, error)
+	guides   func() (map[string][]views.DocsView, error)
 }
 
 // New checks nothing and starts nothing: a Server is a value.

@@ -56,9 +56,9 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 			n.Href = paths.Approval(m.Ticket)
 		}
 	case "ticket.approved":
-		n.Title, status = i18n.T(ctx, "{name} approved {what}", "name", decidedBy(by), "what", title), domain.TicketApproved
+		n.Title, status = i18n.T(ctx, "{name} approved {what}", "name", decidedBy(ctx, by), "what", title), domain.TicketApproved
 	case "ticket.rejected":
-		n.Title, status = i18n.T(ctx, "{name} rejected {what}", "name", decidedBy(by), "what", title), domain.TicketRejected
+		n.Title, status = i18n.T(ctx, "{name} rejected {what}", "name", decidedBy(ctx, by), "what", title), domain.TicketRejected
 	case "ticket.expired":
 		n.Title, status = i18n.T(ctx, "{what} expired", "what", title), domain.TicketExpired
 		n.Text = i18n.T(ctx, "Nobody decided in time. You can ask again.")
@@ -68,6 +68,15 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 		n.Title, status = i18n.T(ctx, "{what} failed", "what", title), domain.TicketFailed
 	case "ticket.attention":
 		n.Title, status = i18n.T(ctx, "{what} needs attention", "what", title), domain.TicketNeedsAttention
+	case "system.transferred":
+		n.Title = i18n.T(ctx, "{to} is owner of {system} in place of {from}", "to", text("to"), "from", text("from"), "system", text("system"))
+		n.Href, status = paths.System(text("system_id")), domain.TicketCompleted
+	case "account.break_glass", "account.break_glass_used":
+		n.Title = i18n.T(ctx, "Emergency access: {name} can be a platform admin until {until}", "name", text("name"), "until", m.Params["until"])
+		if m.Kind == "account.break_glass_used" {
+			n.Title = i18n.T(ctx, "Emergency access: {name} signed in from {ip} as a platform admin until {until}", "name", text("name"), "ip", text("ip"), "until", m.Params["until"])
+		}
+		n.Href, status = paths.AuditBy(text("name")), domain.TicketNeedsAttention
 	default:
 		n.Title = title
 	}

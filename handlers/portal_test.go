@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/google/uuid"
@@ -23,6 +24,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
@@ -88,7 +90,7 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 	}
 	accounts := &account.Service{DB: db, Local: &auth.Local{Client: db.Ent}}
 	cfg := handlers.Config{
-		Accounts: accounts, Systems: &system.Service{DB: db}, Services: &service.Service{DB: db}, Inbox: &inbox.Service{DB: db},
+		Objects: &access.Objects{DB: db}, Accounts: accounts, Systems: &system.Service{DB: db}, Services: &service.Service{DB: db}, Inbox: &inbox.Service{DB: db},
 		Search: &search.Service{DB: db}, Audit: &audit.Log{DB: db, Keys: keys, Logger: logger}, Trends: &trends.Service{DB: db},
 		Clusters: &cluster.Service{DB: db, Keys: keys, Prober: p.play, Provider: p.play, Logger: logger},
 		Catalog:  &catalog.Service{DB: db, Keys: keys},
@@ -138,14 +140,23 @@ func (p *portal) person(name string, bindings ...domain.Binding) *ent.User {
 // anonymous is a browser of somebody who is not signed in.
 func (p *portal) anonymous() *browser { return newBrowser(p.t, p.url) }
 
-// as is a browser of somebody who is signed in.
+// as is a browser of somebody who has just signed in.
 func (p *portal) as(u *ent.User) *browser {
+	p.t.Helper()
+	return p.session(u, map[string]any{"sure": time.Now().Unix()})
+}
+
+// session is a browser of somebody whose session holds this too.
+func (p *portal) session(u *ent.User, held map[string]any) *browser {
 	p.t.Helper()
 	ctx, err := p.sessions.Load(p.t.Context(), "")
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.sessions.Put(ctx, "user", u.ID.String())
+	for key, value := range held {
+		p.sessions.Put(ctx, key, value)
+	}
 	token, _, err := p.sessions.Commit(ctx)
 	if err != nil {
 		p.t.Fatal(err)

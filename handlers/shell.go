@@ -23,7 +23,10 @@ func (s *Server) shell(r *http.Request, title, nav string) (views.Shell, error) 
 	a := actor(r)
 	sh := views.Shell{
 		Title: title, Nav: nav, Theme: theme(r), Path: r.URL.RequestURI(), Now: s.now(), Version: s.Version,
-		User: views.UserView{Name: a.Username, RoleLabel: roleLabel(r.Context(), a), CanApprove: a.Approves(), IsAdmin: a.IsAdmin(), CanAudit: a.CanAudit()},
+		User: views.UserView{Name: a.Username, RoleLabel: roleLabel(r.Context(), a), CanApprove: a.Approves(), IsAdmin: a.IsAdmin(), CanAudit: mayOn(r, domain.AuditRead)},
+	}
+	if b := a.BreakGlass; b != nil {
+		sh.BreakGlass = &views.BreakGlassView{Reason: b.Reason, Until: b.Until}
 	}
 	if !slices.Contains(framed, fragment(r)) {
 		return sh, nil
@@ -80,7 +83,7 @@ func roleLabel(ctx context.Context, a domain.Actor) string {
 		for _, b := range a.Bindings {
 			if b.Role == role && b.SystemID == "" {
 				everywhere = everywhere || b.Environment == ""
-				envs = append(envs, environmentWord(ctx, b.Environment))
+				envs = append(envs, ui.EnvName(ctx, string(b.Environment)))
 			}
 		}
 		switch {

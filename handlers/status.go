@@ -30,10 +30,15 @@ func vmStatus(ctx context.Context, state domain.VMState, problem domain.Problem,
 		}
 		v.Role, v.Glyph = ui.Idle, "unknown"
 	case !problem.IsZero() && state.Health() != domain.HealthBad && state != domain.StateDeleted:
-		v.Label = i18n.T(ctx, "{state}, needs attention", "state", i18n.T(ctx, v.Label))
+		v.Label = needsAttention(ctx, v.Label)
 		v.Role, v.Glyph = ui.Warn, "warn"
 	}
 	return v
+}
+
+// needsAttention adds to a state that somebody should look.
+func needsAttention(ctx context.Context, state string) string {
+	return i18n.T(ctx, "{state}, needs attention", "state", i18n.T(ctx, state))
 }
 
 // seenByCluster says that the state was read from a cluster, and so gets old.
@@ -77,9 +82,7 @@ func readable(ctx context.Context, params map[string]any) map[string]any {
 				params[name] = lowerFirst(i18n.T(ctx, views.OperationLabel(domain.Operation(word))))
 			}
 		case "environment", "expected":
-			if env := environmentWord(ctx, domain.Environment(word)); env != "" {
-				params[name] = env
-			}
+			params[name] = ui.EnvName(ctx, word)
 		case "role":
 			if role := roleWord(ctx, domain.Role(word)); role != "" {
 				params[name] = lowerFirst(role)
@@ -87,17 +90,6 @@ func readable(ctx context.Context, params map[string]any) map[string]any {
 		}
 	}
 	return params
-}
-
-// environmentWord is an environment in the reader's language, "" for none.
-func environmentWord(ctx context.Context, e domain.Environment) string {
-	switch e {
-	case domain.Test:
-		return i18n.T(ctx, "test")
-	case domain.Prod:
-		return i18n.T(ctx, "prod")
-	}
-	return ""
 }
 
 // roleWord is a role in the reader's language, "" for none.

@@ -86,16 +86,16 @@ func TestStatuses(t *testing.T) {
 
 func TestPowerActions(t *testing.T) {
 	m := vm.View{ID: "1", State: domain.StateRunning, Environment: domain.Prod, ClusterStatus: domain.ClusterHealthy}
-	list := powerActions(m)
+	list := powerActions(t.Context(), m)
 	if list[0].Refused != "It is running" || list[1].Href == "" || list[2].Href != "/vms/1/power?do=STOP" {
 		t.Errorf("in prod: %+v", list)
 	}
 	m.Environment = domain.Test
-	if list := powerActions(m); list[1].Href != "" || list[1].Refused != "" {
+	if list := powerActions(t.Context(), m); list[1].Href != "" || list[1].Refused != "" {
 		t.Errorf("in test: %+v", list)
 	}
 	m.Busy = &vm.Event{Operation: domain.OpStop, Status: domain.EventProcessing}
-	for _, a := range powerActions(m) {
+	for _, a := range powerActions(t.Context(), m) {
 		if a.Refused != "Being stopped" {
 			t.Errorf("while busy: %+v", a)
 		}

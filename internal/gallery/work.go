@@ -361,7 +361,7 @@ func inbox() views.InboxView {
 // the states that matter.
 func work() map[string]templ.Component {
 	developer, approver, admin := shell("Request VM", "requests", "developer"), shell("Approvals", "approvals", "approver"), shell("Clusters", "clusters", "admin")
-	building := views.ClustersView{Self: "/clusters", CanAdd: true, DemoProgress: &views.ProgressView{Title: "The demo's control planes are being built", Text: "Step 3 of 7: compiling virt-controller. About 5 minutes left.", Percent: 40}}
+	building := views.ClustersView{Self: "/clusters", CanAdd: true, DemoProgress: &views.ProgressView{Stage: views.ProgressBuild, Done: 820, Total: 2050, Percent: 40}}
 	passing := clusterDraft()
 	passing.Preflight = views.Preflight{Checks: checks()[:5], CanAdd: true}
 	badDraft := clusterDraft()
@@ -421,7 +421,7 @@ func work() map[string]templ.Component {
 		"people":             views.People(admin, people()),
 		"person-form":        views.PersonForm(admin, views.PersonFormView{Roles: personRoles()}),
 		"person-form-errors": views.PersonForm(admin, views.PersonFormView{Username: "lea", Roles: personRoles(), Errors: []ui.FieldError{{Field: "username", Label: "Account name", Message: "the name lea is taken"}}}),
-		"person": views.PersonPage(admin, views.PersonView{
+		"person": views.PersonPage(admin, views.PersonView{Sessions: sessionRows()[1:],
 			Row: people().Rows[1], Roles: personRoles()[1:2], More: personRoles()[2:], Systems: []views.RoleInSystem{{Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "maintainer"}},
 		}),
 		"person-last": views.PersonPage(admin, views.PersonView{

@@ -547,7 +547,7 @@ func Env(env string, solid bool) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var27 string
-			templ_7745c5c3_Var27, templ_7745c5c3_Err = templ.JoinStringErrs(envName(ctx, env))
+			templ_7745c5c3_Var27, templ_7745c5c3_Err = templ.JoinStringErrs(EnvName(ctx, env))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/ui/ui.templ`, Line: 64, Col: 87}
 			}
@@ -564,8 +564,8 @@ func Env(env string, solid bool) templ.Component {
 	})
 }
 
-// envName is an environment in the reader's language.
-func envName(ctx context.Context, env string) string {
+// EnvName is an environment in the reader's language.
+func EnvName(ctx context.Context, env string) string {
 	switch env {
 	case "test":
 		return tr(ctx, "test")

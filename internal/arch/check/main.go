@@ -1,5 +1,5 @@
 // Command check runs the three checks that the seed of the project names, and
-// the one about secrets, and prints what they find.
+// those about secrets and translations, and prints what they find.
 package main
 
 import (
@@ -19,6 +19,7 @@ func main() {
 		{"check_forbidden_imports", arch.CheckForbiddenImports},
 		{"check_transaction_boundary", arch.CheckTransactionBoundary},
 		{"check_secrets", arch.CheckSecrets},
+		{"check_words", arch.CheckWords},
 	} {
 		found, err := c.run(".")
 		if err != nil {

@@ -4,9 +4,9 @@ package account
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -19,14 +19,25 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
-// Service holds the rules of accounts. Both fields must be set.
+// Service holds the rules of accounts. DB and Local must be set.
 type Service struct {
-	DB    *database.DB
-	Local *auth.Local // checks and hashes passwords
+	DB     *database.DB
+	Local  *auth.Local                 // checks and hashes passwords
+	Notify notify.NotificationProvider // nil: into the inbox only
+	// Passwords says who may sign in with one.
+	Passwords PasswordRule
+	// NewPeople makes an account for whoever comes with a company account that
+	// is not known yet.
+	NewPeople bool
+	// FollowGroups makes the members of groups what the issuer of company accounts
+	// says of them, at every sign-in.
+	FollowGroups bool
 }
 
 // Person is somebody with an account.
@@ -71,15 +82,26 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 	if err != nil {
 		return domain.Actor{}, err
 	}
+	return withBindings(ctx, c, u)
+}
+
+// withBindings is a user with the roles that he and his groups have.
+func withBindings(ctx context.Context, c *ent.Client, u *ent.User) (domain.Actor, error) {
 	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
 	if u.Language != nil {
 		a.Language = *u.Language
 	}
-	rows, err := c.RoleBinding.Query().Where(bindingsOf(id)).Modify(withGroupName).All(ctx)
+	rows, err := c.RoleBinding.Query().Where(bindingsOf(u.ID)).Modify(withGroupName).All(ctx)
 	if err != nil {
 		return domain.Actor{}, err
 	}
 	for _, b := range rows {
+		if !lasts(b) {
+			continue
+		}
+		if b.ExpiresAt != nil {
+			a.BreakGlass = &domain.BreakGlass{Reason: b.Reason, Until: *b.ExpiresAt}
+		}
 		via, _ := b.Value(groupName) // NULL for the user's own
 		name, _ := via.(string)
 		a.Bindings = append(a.Bindings, binding(b, name))
@@ -129,7 +151,7 @@ func (s *Service) find(ctx context.Context, q *ent.UserQuery) (Person, error) {
 }
 
 // Approvers lists who can decide tickets of an environment, by user name and
-// without one user, the requester. It says in SQL what Actor.ApprovesIn says. It
+// without one user, the requester. It says in SQL what TicketDecide asks for. It
 // reads through c, which may be a transaction's client, and is not paged: all of
 // them are told of a request.
 func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]Person, error) {
@@ -139,6 +161,7 @@ func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environ
 		holding(
 			rolebinding.RoleIn(rolebinding.RoleApprover, rolebinding.RoleAdmin),
 			rolebinding.Or(rolebinding.EnvironmentIsNil(), rolebinding.EnvironmentEQ(rolebinding.Environment(e))),
+			rolebinding.Or(rolebinding.ExpiresAtIsNil(), rolebinding.ExpiresAtGT(time.Now().UTC())),
 		),
 	).Order(ent.Asc(user.FieldUsername)).All(ctx)
 	if err != nil {
@@ -160,8 +183,8 @@ type NewUser struct {
 
 // CreateUser makes an account with its roles. Admins only.
 func (s *Service) CreateUser(ctx context.Context, actor domain.Actor, in NewUser) (id string, err error) {
-	if !actor.IsAdmin() {
-		return "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonCreate, domain.Object{}); err != nil {
+		return "", err
 	}
 	p, _, err := s.create(ctx, actor, in, false)
 	return p.ID, err
@@ -196,7 +219,7 @@ func (s *Service) create(ctx context.Context, actor domain.Actor, in NewUser, in
 		wrong = append(wrong, apperr.Field("display_name", apperr.ErrTooLong).With("max", maxDisplayName))
 	}
 	if in.Password != "" {
-		wrong = append(wrong, apperr.Fields(auth.CheckPassword(in.Password))...)
+		wrong = append(wrong, apperr.Fields(auth.CheckPassword(in.Password, in.Username, in.DisplayName))...)
 	}
 	for _, b := range in.Bindings {
 		wrong = append(wrong, checkBinding(b)...)
@@ -299,8 +322,9 @@ func (s *Service) give(ctx context.Context, actor domain.Actor, b domain.Binding
 	})
 }
 
-// checkBinding says whether a role can be held where it is given. An admin or
-// auditor of one environment only does not exist: both see and do everything.
+// checkBinding says whether a role can be held where it is given. Each can be
+// held in one environment; a system is in one already. What a system has is
+// given for it or for an environment, never for all.
 func checkBinding(b domain.Binding) apperr.List {
 	var wrong apperr.List
 	ofSystem := slices.Contains([]domain.Role{domain.RoleOwner, domain.RoleMaintainer, domain.RoleViewer}, b.Role)
@@ -309,34 +333,32 @@ func checkBinding(b domain.Binding) apperr.List {
 		return wrong
 	}
 	switch _, err := uuid.Parse(b.SystemID); {
-	case ofSystem && b.SystemID == "":
+	case ofSystem && b.SystemID == "" && b.Environment == "":
 		wrong.Add("system", apperr.ErrRequired)
 	case b.SystemID != "" && (!ofSystem || err != nil):
 		wrong.Add("system", apperr.ErrInvalidChoice)
 	}
-	if b.Environment != "" && (b.Role != domain.RoleApprover || !b.Environment.Valid()) {
+	if b.Environment != "" && (b.SystemID != "" || !b.Environment.Valid()) {
 		wrong.Add("environment", apperr.ErrInvalidChoice)
 	}
 	return wrong
 }
 
 func (s *Service) mayBind(ctx context.Context, actor domain.Actor, b domain.Binding) error {
-	if isShepherd(actor) || actor.IsAdmin() {
+	if isShepherd(actor) {
 		return nil
 	}
 	if b.SystemID == "" {
-		return apperr.New(apperr.ErrForbidden)
+		return access.Check(actor, domain.PersonBind, domain.Object{})
 	}
 	row, err := s.DB.Ent.System.Get(ctx, uuid.MustParse(b.SystemID)) // checkBinding has parsed it
-	switch {
-	case ent.IsNotFound(err), err == nil && !actor.SeesSystem(b.SystemID, domain.Environment(row.Environment)):
+	if ent.IsNotFound(err) {
 		return apperr.New(apperr.ErrNotFound)
-	case err != nil:
-		return database.Classify(err)
-	case !actor.OwnsSystem(b.SystemID):
-		return apperr.New(apperr.ErrForbidden)
 	}
-	return nil
+	if err != nil {
+		return database.Classify(err)
+	}
+	return access.Check(actor, domain.MemberCreate, access.System(row))
 }
 
 // bind needs the holder to be locked or new: one who binds at a time looks
@@ -364,74 +386,11 @@ func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, to holder, b doma
 	if b.Environment != "" {
 		row.SetEnvironment(rolebinding.Environment(b.Environment))
 	}
-	if there, err := tx.RoleBinding.Query().Where(to.is(), held(b)).Exist(ctx); err != nil || there {
+	if there, err := tx.RoleBinding.Query().Where(to.is(), held(b), rolebinding.ExpiresAtIsNil()).Exist(ctx); err != nil || there {
 		return err
 	}
 	if err := row.Exec(ctx); err != nil {
 		return err
 	}
 	return audit.Write(ctx, tx, actor, entry)
-}
-
-// SignIn finds out who shows the credentials, and writes down that somebody
-// came in or was refused. BAD_CREDENTIALS says no and no more.
-func (s *Service) SignIn(ctx context.Context, username, password, ip, requestID string) (userID string, err error) {
-	userID, err = s.Local.Authenticate(ctx, auth.Credentials{Username: username, Password: password})
-	if err == nil {
-		err = s.welcome(ctx, userID, ip, requestID)
-	}
-	if apperr.CodeOf(err) == apperr.ErrBadCredentials {
-		return "", errors.Join(err, s.refused(ctx, username, ip, requestID))
-	}
-	if err != nil {
-		return "", err
-	}
-	return userID, nil
-}
-
-func (s *Service) welcome(ctx context.Context, userID, ip, requestID string) error {
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		a, err := actor(ctx, tx.Client(), userID)
-		if apperr.CodeOf(err) == apperr.ErrSignedOut { // disabled a moment ago
-			return apperr.New(apperr.ErrBadCredentials)
-		}
-		if err != nil {
-			return err
-		}
-		a.IP, a.RequestID = ip, requestID
-		now, err := s.DB.Now(ctx, tx)
-		if err != nil {
-			return err
-		}
-		id := uuid.MustParse(a.UserID)
-		if err := tx.User.UpdateOneID(id).SetLastSignInAt(now).Exec(ctx); err != nil {
-			return err
-		}
-		return audit.Write(ctx, tx, a, session("session.sign_in", a))
-	})
-}
-
-// refused names the account only if there is one: what was typed may be a
-// password in the wrong field.
-func (s *Service) refused(ctx context.Context, username, ip, requestID string) error {
-	entry := session("session.sign_in", domain.Actor{})
-	entry.Refused = true
-	p, err := s.PersonByUsername(ctx, strings.ToLower(strings.TrimSpace(username)))
-	if err == nil {
-		entry.ResourceID, entry.ResourceName = p.ID, p.Username
-	}
-	return database.Classify(audit.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
-}
-
-// SignOut writes down that somebody left. Ending the session is up to whoever
-// keeps it.
-func (s *Service) SignOut(ctx context.Context, actor domain.Actor) error {
-	if actor.UserID == "" {
-		return nil
-	}
-	return database.Classify(audit.Record(ctx, s.DB.Ent, actor, session("session.sign_out", actor)))
-}
-
-func session(action string, a domain.Actor) audit.Entry {
-	return audit.Entry{Action: action, ResourceType: "session", ResourceID: a.UserID, ResourceName: a.Username}
 }

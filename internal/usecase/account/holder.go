@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
@@ -15,6 +16,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 // holder is who has a role: a user or a group.
@@ -86,6 +88,19 @@ func holding(b ...predicate.RoleBinding) predicate.User {
 	)
 }
 
+// groupWith are the groups that have a member of that kind.
+func groupWith(member predicate.User) predicate.Group {
+	return group.HasMembersWith(groupmember.HasUserWith(member))
+}
+
+// hasOpenTicket are the users who asked for something that is not done yet.
+func hasOpenTicket(s *sql.Selector) {
+	t := sql.Table(approvalticket.Table)
+	asked := sql.Select(t.C(approvalticket.FieldRequesterID)).From(t)
+	listing.OpenTickets()(asked)
+	s.Where(sql.In(s.C(user.FieldID), asked))
+}
+
 // bindingsOf are the bindings of a user and of his groups. The groups are an
 // array, so that both sides of the OR are found by an index.
 func bindingsOf(id uuid.UUID) predicate.RoleBinding {
@@ -118,7 +133,8 @@ func critical(b domain.Binding) bool {
 }
 
 // keep runs a change that takes roles away, and refuses it with LAST_OWNER when
-// nobody whose account works is left with one that somebody must keep. Those
+// nobody whose account works is left with one that somebody must keep; one that
+// ends by itself does not count. Those
 // roles are locked before, so that of two who take away the last two holders
 // the second sees that he must not.
 func keep(ctx context.Context, tx *ent.Tx, name string, roles []domain.Binding, change func() error) error {
@@ -130,7 +146,7 @@ func keep(ctx context.Context, tx *ent.Tx, name string, roles []domain.Binding, 
 		if _, err := tx.RoleBinding.Query().Where(held(b)).Order(rolebinding.ByID()).ForUpdate().IDs(ctx); err != nil {
 			return err
 		}
-		there, err := tx.User.Query().Where(holding(held(b))).Exist(ctx)
+		there, err := tx.User.Query().Where(holding(held(b), rolebinding.ExpiresAtIsNil())).Exist(ctx)
 		if err != nil {
 			return err
 		}
@@ -142,7 +158,7 @@ func keep(ctx context.Context, tx *ent.Tx, name string, roles []domain.Binding, 
 		return err
 	}
 	for _, b := range had {
-		left, err := tx.User.Query().Where(user.Disabled(false), holding(held(b))).Exist(ctx)
+		left, err := tx.User.Query().Where(user.Disabled(false), holding(held(b), rolebinding.ExpiresAtIsNil())).Exist(ctx)
 		if err != nil {
 			return err
 		}

@@ -83,7 +83,7 @@ func rowOf(actor domain.Actor, r *ent.AuditLog) Row {
 		Number: r.ID, At: r.CreatedAt, Actor: r.Actor, Action: r.Action, ResourceType: r.ResourceType, ResourceID: r.ResourceID,
 		ResourceName: r.ResourceName, SystemID: r.SystemID, Result: string(r.Result), Reason: r.Reason, Details: r.Details,
 	}
-	if actor.CanAudit() {
+	if domain.Within(actor, domain.AuditRead).All {
 		v.IP, v.RequestID = r.IPAddress, r.RequestID
 	}
 	return v
@@ -104,7 +104,7 @@ func (f Filter) where(actor domain.Actor) (all []predicate.AuditLog, possible bo
 			auditlog.ActorContainsFold(q), auditlog.ActionContainsFold(q), auditlog.ResourceNameContainsFold(q), auditlog.ReasonContainsFold(q),
 			auditlog.ResourceID(q), detailsContain(q),
 		}
-		if actor.CanAudit() { // others are not shown these
+		if domain.Within(actor, domain.AuditRead).All { // others are not shown these
 			anywhere = append(anywhere, auditlog.RequestID(q), auditlog.IPAddress(q))
 		}
 		all = append(all, auditlog.Or(anywhere...))
