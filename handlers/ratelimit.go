@@ -65,7 +65,8 @@ func (l *Limits) all() map[string]*Rate {
 
 // costly are the routes that have a rate of their own.
 var costly = map[string]string{
-	"POST " + paths.Login: "sign-in", "GET /setup/{token}": "sign-in", "POST /setup/{token}": "sign-in",
+	"POST " + paths.Login: "sign-in", "GET /setup/{token}": "sign-in", "POST /setup/{token}": "sign-in", "GET /setup/{token}/oidc": "sign-in",
+	"GET " + paths.LoginOIDC: "sign-in", "GET " + paths.LoginOIDCReply: "sign-in", "POST " + paths.Password: "sign-in", "POST " + paths.Confirm: "sign-in",
 	"POST " + paths.NewCluster: "upload", "POST " + paths.NewCluster + "/{draft}/check": "upload", "POST " + paths.NewCluster + "/{draft}": "upload",
 	"POST " + paths.Clusters + "/{cluster}/check": "upload",
 	"POST " + paths.Preview:                       "preview", "POST " + paths.Approvals + "/{ticket}/check": "preview",
