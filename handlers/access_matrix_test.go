@@ -43,11 +43,11 @@ const matrixFile = "testdata/access_matrix.txt"
 // letters are the answers. L leads to the sign-in, 3 leads on.
 var letters = map[int]string{
 	http.StatusOK: "2", http.StatusSeeOther: "3", http.StatusUnprocessableEntity: "I", http.StatusForbidden: "F",
-	http.StatusNotFound: "N", http.StatusConflict: "C",
+	http.StatusNotFound: "N", http.StatusConflict: "C", http.StatusUnsupportedMediaType: "U",
 }
 
 const legend = `# What everybody gets at every route, with empty forms; see access_matrix_test.go.
-# 2 a page, 3 leads on, L leads to the sign-in, I the form was wrong (422), F forbidden, N not found, C conflict.
+# 2 a page, 3 leads on, L leads to the sign-in, I the form was wrong (422), F forbidden, N not found, C conflict, U not that kind of data (415).
 # own: in the systems of the people below. other: in systems of somebody else. missing: there is none.
 `
 

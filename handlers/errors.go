@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
@@ -73,6 +75,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(e)
 	s.logFailure(r, e, err, status)
 
+	if e.Code == apperr.ErrTooMany {
+		wait, known := e.Params["wait"].(time.Duration)
+		if !known {
+			wait = time.Minute
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
+	}
 	if isAPI(r) {
 		s.problem(w, r, e, err, status)
 		return
@@ -120,7 +129,7 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request, status int, render
 	w.Header().Set("Content-Type", htmlType)
 	w.Header().Set("Content-Language", lang(r))
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
+	_, _ = w.Write(visible(b.Bytes()))
 }
 
 func (s *Server) logFailure(r *http.Request, e *apperr.AppError, err error, status int) {

@@ -45,7 +45,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 	for _, p := range []string{
 		paths.Home, paths.Login, paths.Logout, paths.Theme, paths.Explorer, paths.Search, paths.NewSystem, paths.Systems, paths.Requests, paths.NewRequest,
 		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.AuditExport, paths.Trends,
-		paths.Notifications, paths.Events, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
+		paths.Notifications, paths.Events, paths.Reports, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),

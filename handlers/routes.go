@@ -46,6 +46,7 @@ func (s *Server) routes() []route {
 		{get, "/setup/{token}/oidc", domain.Open, nil, s.setupOIDC},
 		{post, paths.Theme, domain.Open, nil, s.setTheme},
 		{post, paths.Language, domain.Open, nil, s.setLanguage},
+		{post, paths.Reports, domain.Open, nil, s.takeReports},
 
 		{get, paths.Account, domain.AccountRead, nil, s.showAccount},
 		{get, paths.Password, domain.AccountUpdate, nil, s.showPassword},
@@ -226,12 +227,17 @@ func (s *Server) Router() http.Handler {
 	r.Get("/readyz", s.readyz)
 
 	// The stream of events and an export have no time limit and are not compressed.
-	portal := chi.Chain(s.sameOrigin, limit, s.arrive, middleware.Compress(5, "text/html", "application/json"))
-	stream := chi.Chain(s.sameOrigin, s.arrive)
+	// The inner rescue draws its page for who is signed in: it has the session.
+	portal := chi.Chain(s.limitAddress, s.sameOrigin, s.bound, s.arrive, s.rescue, s.limitCaller, middleware.Compress(5, "text/html", "application/json"))
+	stream := chi.Chain(s.limitAddress, s.sameOrigin, s.arrive, s.rescue, s.limitCaller)
+	reports := chi.Chain(s.limitAddress, s.bound, s.limitCaller) // a browser sends them without a session
 	for _, rt := range s.routes() {
 		chain := portal
-		if rt.pattern == paths.Events || rt.pattern == paths.AuditExport {
+		switch rt.pattern {
+		case paths.Events, paths.AuditExport:
 			chain = stream
+		case paths.Reports:
+			chain = reports
 		}
 		h := chain.HandlerFunc(s.adapt(rt))
 		r.Method(rt.method, rt.pattern, h)

@@ -40,6 +40,10 @@ const (
 
 const themeCookie = "theme"
 
+// hostOnly is the prefix of the names of cookies that a browser takes through
+// TLS and from this very host alone.
+const hostOnly = "__Host-"
+
 // NewSessions sets up sessions in store. With secure the cookie is bound to TLS
 // and to this very host.
 func NewSessions(store scs.Store, secure bool) *scs.SessionManager {
@@ -49,7 +53,7 @@ func NewSessions(store scs.Store, secure bool) *scs.SessionManager {
 	m.HashTokenInStore = true // a copy of the table signs nobody in
 	m.Cookie = scs.SessionCookie{Name: "sid", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: secure}
 	if secure {
-		m.Cookie.Name = "__Host-sid"
+		m.Cookie.Name = hostOnly + m.Cookie.Name
 	}
 	return m
 }
@@ -173,11 +177,10 @@ func (s *Server) takeFlash(r *http.Request) *views.Flash {
 
 // theme is light, dark, or "" for the system's.
 func theme(r *http.Request) string {
-	c, err := r.Cookie(themeCookie)
-	if err != nil || c.Value != "light" && c.Value != "dark" {
-		return ""
+	if t := chosen(r, themeCookie); t == "light" || t == "dark" {
+		return t
 	}
-	return c.Value
+	return ""
 }
 
 // who finds out who sends a request: a program by its token, a browser by its

@@ -158,13 +158,13 @@ func migrate(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c.DatabaseURL == "" {
+	if len(c.DatabaseURL) == 0 {
 		return errors.New("set DATABASE_URL")
 	}
-	if err := database.Migrate(ctx, c.DatabaseURL); err != nil || *role == "" {
+	if err := database.Migrate(ctx, string(c.DatabaseURL)); err != nil || *role == "" {
 		return err
 	}
-	return database.Grant(ctx, c.DatabaseURL, *role)
+	return database.Grant(ctx, string(c.DatabaseURL), *role)
 }
 
 func adminCreate(ctx context.Context, args []string) error {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,7 @@ const (
 	writeTimeout      = 60 * time.Second
 	idleTimeout       = 2 * time.Minute
 	drainTimeout      = 20 * time.Second
+	maxHeader         = 64 << 10 // bytes
 )
 
 // App is the whole portal.
@@ -175,7 +177,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 }
 
 func (a *App) openDatabase(ctx context.Context) error {
-	if a.Config.DatabaseURL == "" {
+	if len(a.Config.DatabaseURL) == 0 {
 		if err := a.Config.MakeDataDir(); err != nil {
 			return err
 		}
@@ -201,14 +203,14 @@ func (a *App) DatabaseURL() string {
 	if a.private != nil {
 		return a.private.URL
 	}
-	return a.Config.DatabaseURL
+	return string(a.Config.DatabaseURL)
 }
 
 // openKeys loads the key encryption keys. Beside a private database, which is
 // no place for a real installation's secrets, a key file is made.
 func (a *App) openKeys() (*crypto.Keyring, error) {
 	file := a.Config.KEKFile
-	if file == "" && a.Config.KEK == "" && a.private != nil {
+	if file == "" && len(a.Config.KEK) == 0 && a.private != nil {
 		file = a.Config.path("keys")
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 			if err := crypto.WriteNew(file); err != nil {
@@ -216,7 +218,7 @@ func (a *App) openKeys() (*crypto.Keyring, error) {
 			}
 		}
 	}
-	keys, err := crypto.Load(file, a.Config.KEK)
+	keys, err := crypto.Load(file, string(a.Config.KEK))
 	if err != nil {
 		return nil, fmt.Errorf("key encryption keys (SHEPHERD_KEK_FILE; make one with `shepherd keys new FILE`): %w", err)
 	}
@@ -235,6 +237,7 @@ func (a *App) Handler() *handlers.Server {
 		Tokens: a.Tokens, OIDC: company,
 		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
+		Limits: handlers.DefaultLimits().Times(a.Config.RateLimits),
 	})
 }
 
@@ -244,15 +247,13 @@ func (a *App) ready(ctx context.Context) error { return a.DB.Ping(ctx) }
 // closed, pages and jobs finished.
 func (a *App) Run(ctx context.Context) error {
 	server := a.Handler()
-	portal := &http.Server{
-		Handler: server.Router(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.Logger.Handler(), slog.LevelWarn),
-	}
+	portal := listening(server.Router(), a.Logger)
 	listener, err := net.Listen("tcp", a.Config.Addr)
 	if err != nil {
 		return err
 	}
-	admin := &http.Server{Handler: server.AdminHandler(), ReadHeaderTimeout: readHeaderTimeout}
+	admin := listening(server.AdminHandler(), a.Logger)
+	admin.WriteTimeout = 0 // a profile takes as long as it is asked to
 	var adminListener net.Listener
 	if a.Config.AdminAddr != "" {
 		if adminListener, err = net.Listen("tcp", a.Config.AdminAddr); err != nil {
@@ -311,6 +312,14 @@ func (a *App) Run(ctx context.Context) error {
 		failed = errors.Join(failed, <-ended)
 	}
 	return failed
+}
+
+// listening is a server with limits on what a connection may take.
+func listening(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12}, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
 }
 
 func closed(err error) error {

@@ -61,6 +61,7 @@ func Params() map[string]Param {
 		"template":    {"name of the template", "Ubuntu 24.04"},
 		"text":        {"the cluster's own words, cleaned", "exceeded quota: team-a"},
 		"ticket":      {"name of the ticket", "TKT-123"},
+		"type":        {"the media type or encoding that was sent", "text/plain"},
 		"unit":        {"unit of min, max and actual", "GiB"},
 		"vm":          {"name of the VM", "shop-web-01"},
 		"wait":        {"how long to wait", 30 * time.Second},

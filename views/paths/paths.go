@@ -43,6 +43,7 @@ const (
 	Notifications = "/notifications"
 	Docs          = "/docs"
 	Events        = "/events"
+	Reports       = "/csp-reports"
 
 	Tokens            = "/account/tokens" // the reader's own
 	NewToken          = "/account/tokens/new"

@@ -10,6 +10,7 @@ const (
 	ErrSignedOut   = "SIGNED_OUT"
 	ErrCrossOrigin = "CROSS_ORIGIN"
 	ErrMethod      = "METHOD_NOT_ALLOWED"
+	ErrMediaType   = "UNSUPPORTED_MEDIA_TYPE"
 	ErrTooLarge    = "TOO_LARGE"
 	ErrTooMany     = "TOO_MANY_REQUESTS"
 	ErrAppendOnly  = "APPEND_ONLY" // somebody tries to change a record
@@ -184,7 +185,7 @@ const (
 // kinds registers every code but ErrInternal, whose kind is the zero value.
 var kinds = map[string]Kind{
 	ErrUnavailable: Unavailable, ErrNotFound: NotFound, ErrForbidden: Forbidden, ErrSignedOut: Unauthenticated,
-	ErrCrossOrigin: Forbidden, ErrMethod: Invalid, ErrAppendOnly: Internal, ErrTooLarge: TooLarge, ErrTooMany: TooMany,
+	ErrCrossOrigin: Forbidden, ErrMethod: Invalid, ErrMediaType: Invalid, ErrAppendOnly: Internal, ErrTooLarge: TooLarge, ErrTooMany: TooMany,
 
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
