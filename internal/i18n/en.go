@@ -60,7 +60,6 @@ var english = catalogue{
 		apperr.ErrMalformedJSON:     {"The body is not the JSON that is expected here.", "[It cannot be read from line {line} on.|It cannot be read.]", "Send one JSON object in UTF-8, as the API's document describes it."},
 		apperr.ErrDuplicateField:    {"[The field {field} is there twice.|A field is there twice.]", "It is not clear which one counts.", "Send each field once."},
 		apperr.ErrWrongType:         {"[{label} has the wrong type.|A value has the wrong type.]", "[A value of type {expected} is needed.]", "Send what the API's document describes."},
-		apperr.ErrMediaType:         {"A body of this type is not taken here.", "", "[Send {expected} and say so in Content-Type.|Send JSON and say so in Content-Type.]"},
 		apperr.ErrPrecondition:      {"It was changed meanwhile.", "The version in If-Match is not the present one.", "Read it again, and send your change with the new ETag."},
 		apperr.ErrIdempotencyKey:    {"This idempotency key cannot be one.", "It must have 1 to 255 printable ASCII characters.", "Use a new UUID for each deed."},
 		apperr.ErrIdempotencyReused: {"This idempotency key was used for another request.", "A key stands for one request, and its answer is kept for a day.", "Use a new key for a new deed."},
