@@ -88,7 +88,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	a, err := app.New(t.Context(), app.Config{DatabaseURL: databasetest.URL(t), KEK: crypto.Generate(), Workers: 1}, log)
+	a, err := app.New(t.Context(), app.Config{DatabaseURL: domain.Secret(databasetest.URL(t)), KEK: domain.Secret(crypto.Generate()), Workers: 1}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestCommands(t *testing.T) {
 // command.
 func TestAPIGuide(t *testing.T) {
 	t.Parallel()
-	raw, ok := docs.Read("api-guide")
+	raw, ok := docs.Read("api-guide", docs.English)
 	if !ok {
 		t.Fatal("no API guide")
 	}
