@@ -740,9 +740,10 @@ const forPeople = "tokens and the accounts of programs are made by people, not b
 
 // notInAPI are page routes without an operation, and why.
 var notInAPI = map[string]string{
-	"GET /":       "home is made of lists that the API has",
-	"GET /events": "tells open pages that they are stale",
-	"GET /login":  "a form", "POST /login": "programs have tokens", "POST /logout": "ends a session of a browser",
+	"POST /csp-reports": "browsers report what the policy stopped",
+	"GET /":             "home is made of lists that the API has",
+	"GET /events":       "tells open pages that they are stale",
+	"GET /login":        "a form", "POST /login": "programs have tokens", "POST /logout": "ends a session of a browser",
 	"GET /setup/{token}": "a form", "POST /setup/{token}": "makes a password, for a browser",
 	"GET /login/oidc": "a browser signs in", "GET /login/oidc/callback": "a browser signs in", "GET /setup/{token}/oidc": "a browser signs in",
 	"GET /account": "what a person sets up at a browser", "GET /account/password": "passwords are a person's", "POST /account/password": "passwords are a person's",
@@ -751,9 +752,9 @@ var notInAPI = map[string]string{
 	"POST /account/sessions/{session}/end": "sessions are of browsers; all of them can be ended", "POST /people/{person}/sessions/{session}/end": "all of them can be ended",
 	"GET /account/confirm": "asks a person", "POST /account/confirm": "asks a person", "GET /account/confirm/oidc": "asks a person",
 	"GET /people/{person}/tokens":                   forPeople,
-	"GET /tokens":                                   forPeople,
-	"GET /tokens/new":                               forPeople,
-	"POST /tokens":                                  forPeople,
+	"GET /account/tokens":                           forPeople,
+	"GET /account/tokens/new":                       forPeople,
+	"POST /account/tokens":                          forPeople,
 	"GET /tokens/{access}/revoke":                   forPeople,
 	"POST /tokens/{access}/revoke":                  forPeople,
 	"GET /service-accounts":                         forPeople,
