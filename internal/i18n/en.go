@@ -31,7 +31,7 @@ var english = catalogue{
 		apperr.ErrSignedOut:   {"You are signed out.", "The session ended.", "Sign in again. You come back to this page."},
 		apperr.ErrCrossOrigin: {"This request came from another site.", "Shepherd accepts changes from its own pages only.", "Open Shepherd in this browser and do it there."},
 		apperr.ErrMethod:      {"This address cannot be used this way.", "A link or a program sent the wrong kind of request.", "Use the buttons on the page."},
-		apperr.ErrMediaType:   {"[Shepherd does not read {type}.|This kind of data cannot be read here.]", "A program sent something else than a form.", "Use the form on the page. A program sends the type that the documentation names, and nothing packed."},
+		apperr.ErrMediaType:   {"[Shepherd does not read {type}.|This kind of data cannot be read here.]", "", "[Send {expected}, not packed, and say so in Content-Type.|Use the form on the page. A program sends JSON, not packed, and says so in Content-Type.]"},
 		apperr.ErrTooLarge:    {"[This is larger than {limit:bytes}.|This is too large.]", "", "Send less at once."},
 		apperr.ErrAppendOnly:  {"[Rows of {table} cannot be changed.|This record cannot be changed.]", "The record of what happened only grows.", "Tell the platform team how you came here."},
 		apperr.ErrTooMany:     {"That was too often in a short time.", "", "[Wait {wait} and try again.|Wait a minute and try again.]"},

@@ -10,7 +10,7 @@ const (
 	ErrSignedOut   = "SIGNED_OUT"
 	ErrCrossOrigin = "CROSS_ORIGIN"
 	ErrMethod      = "METHOD_NOT_ALLOWED"
-	ErrMediaType   = "UNSUPPORTED_MEDIA_TYPE"
+	ErrMediaType   = "UNSUPPORTED_MEDIA_TYPE" // params type, expected
 	ErrTooLarge    = "TOO_LARGE"
 	ErrTooMany     = "TOO_MANY_REQUESTS"
 	ErrAppendOnly  = "APPEND_ONLY" // somebody tries to change a record
