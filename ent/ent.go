@@ -14,6 +14,8 @@ import (
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
+	"kubevirt-shepherd.io/shepherd/ent/auditanchor"
+	"kubevirt-shepherd.io/shepherd/ent/auditfilter"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
@@ -95,6 +97,8 @@ func checkColumn(t, c string) error {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
 			approvalpolicy.Table:  approvalpolicy.ValidColumn,
 			approvalticket.Table:  approvalticket.ValidColumn,
+			auditanchor.Table:     auditanchor.ValidColumn,
+			auditfilter.Table:     auditfilter.ValidColumn,
 			auditlog.Table:        auditlog.ValidColumn,
 			auditseal.Table:       auditseal.ValidColumn,
 			auditunsealed.Table:   auditunsealed.ValidColumn,

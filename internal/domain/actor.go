@@ -40,6 +40,39 @@ type Actor struct {
 	IP          string // of the request, for the audit log
 	RequestID   string
 	Token       *Token // that a program showed; nil for a person in a browser
+
+	// For the audit log: the person for whom the actor acts, if it is another,
+	// and by what. Neither gives a right.
+	OnBehalfOf Principal
+	Via        Via
+}
+
+// Principal names somebody with an account. The zero value is nobody.
+type Principal struct{ ID, Username string }
+
+// Via is by what an actor acts, where it is no browser. A token says so itself,
+// see Actor.Token.
+type Via struct {
+	Kind ViaKind
+	ID   string // of the token or of the order
+	Name string // of the token or the chore, or the account of the operating system
+}
+
+// ViaKind is a kind of Via.
+type ViaKind string
+
+// The kinds.
+const (
+	ViaToken ViaKind = "token" // a program
+	ViaJob   ViaKind = "job"   // a job of the queue
+	ViaCLI   ViaKind = "cli"   // the command line, on the server
+)
+
+// Change is what became of a field, for the audit log. nil: there was, or is,
+// nothing.
+type Change struct {
+	Before any `json:"before"`
+	After  any `json:"after"`
 }
 
 // Token is what a program signed in with. It can do what its user can and, of
@@ -82,6 +115,13 @@ func (a Actor) Within(s Scope) bool {
 
 // Shepherd is the actor behind automatic work.
 func Shepherd() Actor { return Actor{Username: "shepherd", DisplayName: "Shepherd"} }
+
+// ShepherdBy is Shepherd in a chore or in another job of the queue.
+func ShepherdBy(job string) Actor {
+	a := Shepherd()
+	a.Via = Via{Kind: ViaJob, Name: job}
+	return a
+}
 
 func (a Actor) has(match func(Binding) bool) bool { return slices.ContainsFunc(a.Bindings, match) }
 

@@ -28,6 +28,7 @@ const (
 	ErrPrivateSSHKey  = "PRIVATE_SSH_KEY"
 	ErrForbiddenField = "FORBIDDEN_FIELD"
 	ErrNameTaken      = "NAME_TAKEN"
+	ErrTooManyFilters = "TOO_MANY_FILTERS"
 	ErrNoSuchPerson   = "NO_SUCH_PERSON"
 	ErrLastOwner      = "LAST_OWNER" // nobody could give the role back
 	ErrNameTooLong    = "VM_NAME_TOO_LONG"
@@ -143,7 +144,7 @@ var kinds = map[string]Kind{
 
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
-	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
+	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrTooManyFilters: Conflict, ErrNoSuchPerson: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,
 

@@ -34,7 +34,7 @@ func newLog(t *testing.T) *audit.Log {
 	return &audit.Log{DB: databasetest.New(t), Keys: keys, Logger: slog.New(slog.DiscardHandler)}
 }
 
-// fill writes n entries and seals them.
+// fill writes n entries and seals them, with what waited before.
 func fill(t *testing.T, l *audit.Log, n int) {
 	t.Helper()
 	for i := range n {
@@ -44,7 +44,7 @@ func fill(t *testing.T, l *audit.Log, n int) {
 			t.Fatal(err)
 		}
 	}
-	if sealed, err := l.Seal(t.Context()); err != nil || sealed != n {
+	if sealed, err := l.Seal(t.Context()); err != nil || sealed < n {
 		t.Fatalf("%d of %d sealed, %v", sealed, n, err)
 	}
 }
