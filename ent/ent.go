@@ -22,6 +22,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
+	"kubevirt-shepherd.io/shepherd/ent/group"
+	"kubevirt-shepherd.io/shepherd/ent/groupmember"
 	"kubevirt-shepherd.io/shepherd/ent/instancesize"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
@@ -105,6 +107,8 @@ func checkColumn(t, c string) error {
 			cluster.Table:         cluster.ValidColumn,
 			clusterdraft.Table:    clusterdraft.ValidColumn,
 			domainevent.Table:     domainevent.ValidColumn,
+			group.Table:           group.ValidColumn,
+			groupmember.Table:     groupmember.ValidColumn,
 			instancesize.Table:    instancesize.ValidColumn,
 			namespace.Table:       namespace.ValidColumn,
 			notification.Table:    notification.ValidColumn,

@@ -10,6 +10,7 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
+	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/user"
@@ -23,7 +24,9 @@ type RoleBinding struct {
 	// CreatedAt holds the value of the "created_at" field.
 	CreatedAt time.Time `json:"created_at,omitempty"`
 	// UserID holds the value of the "user_id" field.
-	UserID uuid.UUID `json:"user_id,omitempty"`
+	UserID *uuid.UUID `json:"user_id,omitempty"`
+	// GroupID holds the value of the "group_id" field.
+	GroupID *uuid.UUID `json:"group_id,omitempty"`
 	// Role holds the value of the "role" field.
 	Role rolebinding.Role `json:"role,omitempty"`
 	// SystemID holds the value of the "system_id" field.
@@ -42,11 +45,13 @@ type RoleBinding struct {
 type RoleBindingEdges struct {
 	// User holds the value of the user edge.
 	User *User `json:"user,omitempty"`
+	// Group holds the value of the group edge.
+	Group *Group `json:"group,omitempty"`
 	// System holds the value of the system edge.
 	System *System `json:"system,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [3]bool
 }
 
 // UserOrErr returns the User value or an error if the edge
@@ -60,12 +65,23 @@ func (e RoleBindingEdges) UserOrErr() (*User, error) {
 	return nil, &NotLoadedError{edge: "user"}
 }
 
+// GroupOrErr returns the Group value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e RoleBindingEdges) GroupOrErr() (*Group, error) {
+	if e.Group != nil {
+		return e.Group, nil
+	} else if e.loadedTypes[1] {
+		return nil, &NotFoundError{label: group.Label}
+	}
+	return nil, &NotLoadedError{edge: "group"}
+}
+
 // SystemOrErr returns the System value or an error if the edge
 // was not loaded in eager-loading, or loaded but was not found.
 func (e RoleBindingEdges) SystemOrErr() (*System, error) {
 	if e.System != nil {
 		return e.System, nil
-	} else if e.loadedTypes[1] {
+	} else if e.loadedTypes[2] {
 		return nil, &NotFoundError{label: system.Label}
 	}
 	return nil, &NotLoadedError{edge: "system"}
@@ -76,13 +92,13 @@ func (*RoleBinding) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case rolebinding.FieldSystemID:
+		case rolebinding.FieldUserID, rolebinding.FieldGroupID, rolebinding.FieldSystemID:
 			values[i] = &sql.NullScanner{S: new(uuid.UUID)}
 		case rolebinding.FieldRole, rolebinding.FieldEnvironment, rolebinding.FieldCreatedBy:
 			values[i] = new(sql.NullString)
 		case rolebinding.FieldCreatedAt:
 			values[i] = new(sql.NullTime)
-		case rolebinding.FieldID, rolebinding.FieldUserID:
+		case rolebinding.FieldID:
 			values[i] = new(uuid.UUID)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -112,10 +128,18 @@ func (_m *RoleBinding) assignValues(columns []string, values []any) error {
 				_m.CreatedAt = value.Time
 			}
 		case rolebinding.FieldUserID:
-			if value, ok := values[i].(*uuid.UUID); !ok {
+			if value, ok := values[i].(*sql.NullScanner); !ok {
 				return fmt.Errorf("unexpected type %T for field user_id", values[i])
-			} else if value != nil {
-				_m.UserID = *value
+			} else if value.Valid {
+				_m.UserID = new(uuid.UUID)
+				*_m.UserID = *value.S.(*uuid.UUID)
+			}
+		case rolebinding.FieldGroupID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field group_id", values[i])
+			} else if value.Valid {
+				_m.GroupID = new(uuid.UUID)
+				*_m.GroupID = *value.S.(*uuid.UUID)
 			}
 		case rolebinding.FieldRole:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -161,6 +185,11 @@ func (_m *RoleBinding) QueryUser() *UserQuery {
 	return NewRoleBindingClient(_m.config).QueryUser(_m)
 }
 
+// QueryGroup queries the "group" edge of the RoleBinding entity.
+func (_m *RoleBinding) QueryGroup() *GroupQuery {
+	return NewRoleBindingClient(_m.config).QueryGroup(_m)
+}
+
 // QuerySystem queries the "system" edge of the RoleBinding entity.
 func (_m *RoleBinding) QuerySystem() *SystemQuery {
 	return NewRoleBindingClient(_m.config).QuerySystem(_m)
@@ -192,8 +221,15 @@ func (_m *RoleBinding) String() string {
 	builder.WriteString("created_at=")
 	builder.WriteString(_m.CreatedAt.Format(time.ANSIC))
 	builder.WriteString(", ")
-	builder.WriteString("user_id=")
-	builder.WriteString(fmt.Sprintf("%v", _m.UserID))
+	if v := _m.UserID; v != nil {
+		builder.WriteString("user_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	if v := _m.GroupID; v != nil {
+		builder.WriteString("group_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
 	builder.WriteString(", ")
 	builder.WriteString("role=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Role))

@@ -13,6 +13,7 @@ import (
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
+	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/user"
@@ -43,6 +44,28 @@ func (_c *RoleBindingCreate) SetNillableCreatedAt(v *time.Time) *RoleBindingCrea
 // SetUserID sets the "user_id" field.
 func (_c *RoleBindingCreate) SetUserID(v uuid.UUID) *RoleBindingCreate {
 	_c.mutation.SetUserID(v)
+	return _c
+}
+
+// SetNillableUserID sets the "user_id" field if the given value is not nil.
+func (_c *RoleBindingCreate) SetNillableUserID(v *uuid.UUID) *RoleBindingCreate {
+	if v != nil {
+		_c.SetUserID(*v)
+	}
+	return _c
+}
+
+// SetGroupID sets the "group_id" field.
+func (_c *RoleBindingCreate) SetGroupID(v uuid.UUID) *RoleBindingCreate {
+	_c.mutation.SetGroupID(v)
+	return _c
+}
+
+// SetNillableGroupID sets the "group_id" field if the given value is not nil.
+func (_c *RoleBindingCreate) SetNillableGroupID(v *uuid.UUID) *RoleBindingCreate {
+	if v != nil {
+		_c.SetGroupID(*v)
+	}
 	return _c
 }
 
@@ -105,6 +128,11 @@ func (_c *RoleBindingCreate) SetUser(v *User) *RoleBindingCreate {
 	return _c.SetUserID(v.ID)
 }
 
+// SetGroup sets the "group" edge to the Group entity.
+func (_c *RoleBindingCreate) SetGroup(v *Group) *RoleBindingCreate {
+	return _c.SetGroupID(v.ID)
+}
+
 // SetSystem sets the "system" edge to the System entity.
 func (_c *RoleBindingCreate) SetSystem(v *System) *RoleBindingCreate {
 	return _c.SetSystemID(v.ID)
@@ -160,9 +188,6 @@ func (_c *RoleBindingCreate) check() error {
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		return &ValidationError{Name: "created_at", err: errors.New(`ent: missing required field "RoleBinding.created_at"`)}
 	}
-	if _, ok := _c.mutation.UserID(); !ok {
-		return &ValidationError{Name: "user_id", err: errors.New(`ent: missing required field "RoleBinding.user_id"`)}
-	}
 	if _, ok := _c.mutation.Role(); !ok {
 		return &ValidationError{Name: "role", err: errors.New(`ent: missing required field "RoleBinding.role"`)}
 	}
@@ -183,9 +208,6 @@ func (_c *RoleBindingCreate) check() error {
 		if err := rolebinding.CreatedByValidator(v); err != nil {
 			return &ValidationError{Name: "created_by", err: fmt.Errorf(`ent: validator failed for field "RoleBinding.created_by": %w`, err)}
 		}
-	}
-	if len(_c.mutation.UserIDs()) == 0 {
-		return &ValidationError{Name: "user", err: errors.New(`ent: missing required edge "RoleBinding.user"`)}
 	}
 	return nil
 }
@@ -253,7 +275,24 @@ func (_c *RoleBindingCreate) createSpec() (*RoleBinding, *sqlgraph.CreateSpec) {
 		for _, k := range nodes {
 			edge.Target.Nodes = append(edge.Target.Nodes, k)
 		}
-		_node.UserID = nodes[0]
+		_node.UserID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.GroupIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   rolebinding.GroupTable,
+			Columns: []string{rolebinding.GroupColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(group.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.GroupID = &nodes[0]
 		_spec.Edges = append(_spec.Edges, edge)
 	}
 	if nodes := _c.mutation.SystemIDs(); len(nodes) > 0 {
@@ -347,6 +386,9 @@ func (u *RoleBindingUpsertOne) UpdateNewValues() *RoleBindingUpsertOne {
 		}
 		if _, exists := u.create.mutation.UserID(); exists {
 			s.SetIgnore(rolebinding.FieldUserID)
+		}
+		if _, exists := u.create.mutation.GroupID(); exists {
+			s.SetIgnore(rolebinding.FieldGroupID)
 		}
 		if _, exists := u.create.mutation.Role(); exists {
 			s.SetIgnore(rolebinding.FieldRole)
@@ -579,6 +621,9 @@ func (u *RoleBindingUpsertBulk) UpdateNewValues() *RoleBindingUpsertBulk {
 			}
 			if _, exists := b.mutation.UserID(); exists {
 				s.SetIgnore(rolebinding.FieldUserID)
+			}
+			if _, exists := b.mutation.GroupID(); exists {
+				s.SetIgnore(rolebinding.FieldGroupID)
 			}
 			if _, exists := b.mutation.Role(); exists {
 				s.SetIgnore(rolebinding.FieldRole)

@@ -60,14 +60,6 @@ func (_u *RoleBindingUpdate) ExecX(ctx context.Context) {
 	}
 }
 
-// check runs all checks and user-defined validators on the builder.
-func (_u *RoleBindingUpdate) check() error {
-	if _u.mutation.UserCleared() && len(_u.mutation.UserIDs()) > 0 {
-		return errors.New(`ent: clearing a required unique edge "RoleBinding.user"`)
-	}
-	return nil
-}
-
 // Modify adds a statement modifier for attaching custom logic to the UPDATE statement.
 func (_u *RoleBindingUpdate) Modify(modifiers ...func(u *sql.UpdateBuilder)) *RoleBindingUpdate {
 	_u.modifiers = append(_u.modifiers, modifiers...)
@@ -75,9 +67,6 @@ func (_u *RoleBindingUpdate) Modify(modifiers ...func(u *sql.UpdateBuilder)) *Ro
 }
 
 func (_u *RoleBindingUpdate) sqlSave(ctx context.Context) (_node int, err error) {
-	if err := _u.check(); err != nil {
-		return _node, err
-	}
 	_spec := sqlgraph.NewUpdateSpec(rolebinding.Table, rolebinding.Columns, sqlgraph.NewFieldSpec(rolebinding.FieldID, field.TypeUUID))
 	if ps := _u.mutation.predicates; len(ps) > 0 {
 		_spec.Predicate = func(selector *sql.Selector) {
@@ -156,14 +145,6 @@ func (_u *RoleBindingUpdateOne) ExecX(ctx context.Context) {
 	}
 }
 
-// check runs all checks and user-defined validators on the builder.
-func (_u *RoleBindingUpdateOne) check() error {
-	if _u.mutation.UserCleared() && len(_u.mutation.UserIDs()) > 0 {
-		return errors.New(`ent: clearing a required unique edge "RoleBinding.user"`)
-	}
-	return nil
-}
-
 // Modify adds a statement modifier for attaching custom logic to the UPDATE statement.
 func (_u *RoleBindingUpdateOne) Modify(modifiers ...func(u *sql.UpdateBuilder)) *RoleBindingUpdateOne {
 	_u.modifiers = append(_u.modifiers, modifiers...)
@@ -171,9 +152,6 @@ func (_u *RoleBindingUpdateOne) Modify(modifiers ...func(u *sql.UpdateBuilder)) 
 }
 
 func (_u *RoleBindingUpdateOne) sqlSave(ctx context.Context) (_node *RoleBinding, err error) {
-	if err := _u.check(); err != nil {
-		return _node, err
-	}
 	_spec := sqlgraph.NewUpdateSpec(rolebinding.Table, rolebinding.Columns, sqlgraph.NewFieldSpec(rolebinding.FieldID, field.TypeUUID))
 	id, ok := _u.mutation.ID()
 	if !ok {

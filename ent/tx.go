@@ -34,6 +34,10 @@ type Tx struct {
 	ClusterDraft *ClusterDraftClient
 	// DomainEvent is the client for interacting with the DomainEvent builders.
 	DomainEvent *DomainEventClient
+	// Group is the client for interacting with the Group builders.
+	Group *GroupClient
+	// GroupMember is the client for interacting with the GroupMember builders.
+	GroupMember *GroupMemberClient
 	// InstanceSize is the client for interacting with the InstanceSize builders.
 	InstanceSize *InstanceSizeClient
 	// Namespace is the client for interacting with the Namespace builders.
@@ -201,6 +205,8 @@ func (tx *Tx) init() {
 	tx.Cluster = NewClusterClient(tx.config)
 	tx.ClusterDraft = NewClusterDraftClient(tx.config)
 	tx.DomainEvent = NewDomainEventClient(tx.config)
+	tx.Group = NewGroupClient(tx.config)
+	tx.GroupMember = NewGroupMemberClient(tx.config)
 	tx.InstanceSize = NewInstanceSizeClient(tx.config)
 	tx.Namespace = NewNamespaceClient(tx.config)
 	tx.Notification = NewNotificationClient(tx.config)

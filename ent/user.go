@@ -52,11 +52,13 @@ type User struct {
 type UserEdges struct {
 	// Bindings holds the value of the bindings edge.
 	Bindings []*RoleBinding `json:"bindings,omitempty"`
+	// Memberships holds the value of the memberships edge.
+	Memberships []*GroupMember `json:"memberships,omitempty"`
 	// Notifications holds the value of the notifications edge.
 	Notifications []*Notification `json:"notifications,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [3]bool
 }
 
 // BindingsOrErr returns the Bindings value or an error if the edge
@@ -68,10 +70,19 @@ func (e UserEdges) BindingsOrErr() ([]*RoleBinding, error) {
 	return nil, &NotLoadedError{edge: "bindings"}
 }
 
+// MembershipsOrErr returns the Memberships value or an error if the edge
+// was not loaded in eager-loading.
+func (e UserEdges) MembershipsOrErr() ([]*GroupMember, error) {
+	if e.loadedTypes[1] {
+		return e.Memberships, nil
+	}
+	return nil, &NotLoadedError{edge: "memberships"}
+}
+
 // NotificationsOrErr returns the Notifications value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) NotificationsOrErr() ([]*Notification, error) {
-	if e.loadedTypes[1] {
+	if e.loadedTypes[2] {
 		return e.Notifications, nil
 	}
 	return nil, &NotLoadedError{edge: "notifications"}
@@ -204,6 +215,11 @@ func (_m *User) Value(name string) (ent.Value, error) {
 // QueryBindings queries the "bindings" edge of the User entity.
 func (_m *User) QueryBindings() *RoleBindingQuery {
 	return NewUserClient(_m.config).QueryBindings(_m)
+}
+
+// QueryMemberships queries the "memberships" edge of the User entity.
+func (_m *User) QueryMemberships() *GroupMemberQuery {
+	return NewUserClient(_m.config).QueryMemberships(_m)
 }
 
 // QueryNotifications queries the "notifications" edge of the User entity.

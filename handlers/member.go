@@ -90,7 +90,7 @@ func (s *Server) membersPage(w http.ResponseWriter, r *http.Request, sys system.
 	}
 	for _, m := range members {
 		v.Rows = append(v.Rows, views.MemberRow{
-			ID: m.UserID, Username: m.Username, DisplayName: m.DisplayName, Role: string(m.Role), Self: m.UserID == actor(r).UserID,
+			ID: m.UserID, Username: m.Username, DisplayName: m.DisplayName, Role: string(m.Role), Via: m.Via, Self: m.UserID == actor(r).UserID,
 		})
 	}
 	for _, o := range []ui.Option{

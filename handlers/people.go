@@ -178,6 +178,9 @@ func (s *Server) personPage(w http.ResponseWriter, r *http.Request, form roleFor
 	}
 	v := views.PersonView{Row: personRow(r, m), Errors: errs}
 	for _, b := range m.Bindings {
+		if b.Via != "" {
+			continue
+		}
 		v.Roles = append(v.Roles, ui.Option{Value: bindingValue(b), Label: roleLabel(domain.Actor{Bindings: []domain.Binding{b}})})
 	}
 	for _, o := range roleOptions(form.Role) {

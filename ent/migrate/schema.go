@@ -377,6 +377,62 @@ var (
 			},
 		},
 	}
+	// GroupsColumns holds the columns for the "groups" table.
+	GroupsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "name", Type: field.TypeString, Unique: true, Size: 63},
+		{Name: "description", Type: field.TypeString, Nullable: true},
+		{Name: "external", Type: field.TypeString, Unique: true, Nullable: true},
+	}
+	// GroupsTable holds the schema information for the "groups" table.
+	GroupsTable = &schema.Table{
+		Name:       "groups",
+		Columns:    GroupsColumns,
+		PrimaryKey: []*schema.Column{GroupsColumns[0]},
+	}
+	// GroupMembersColumns holds the columns for the "group_members" table.
+	GroupMembersColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "source", Type: field.TypeEnum, Enums: []string{"local", "oidc"}},
+		{Name: "created_by", Type: field.TypeString},
+		{Name: "group_id", Type: field.TypeUUID},
+		{Name: "user_id", Type: field.TypeUUID},
+	}
+	// GroupMembersTable holds the schema information for the "group_members" table.
+	GroupMembersTable = &schema.Table{
+		Name:       "group_members",
+		Columns:    GroupMembersColumns,
+		PrimaryKey: []*schema.Column{GroupMembersColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "group_members_groups_members",
+				Columns:    []*schema.Column{GroupMembersColumns[4]},
+				RefColumns: []*schema.Column{GroupsColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+			{
+				Symbol:     "group_members_users_memberships",
+				Columns:    []*schema.Column{GroupMembersColumns[5]},
+				RefColumns: []*schema.Column{UsersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "groupmember_user_id_group_id_source",
+				Unique:  true,
+				Columns: []*schema.Column{GroupMembersColumns[5], GroupMembersColumns[4], GroupMembersColumns[2]},
+			},
+			{
+				Name:    "groupmember_group_id_user_id",
+				Unique:  false,
+				Columns: []*schema.Column{GroupMembersColumns[4], GroupMembersColumns[5]},
+			},
+		},
+	}
 	// InstanceSizesColumns holds the columns for the "instance_sizes" table.
 	InstanceSizesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -518,8 +574,9 @@ var (
 		{Name: "role", Type: field.TypeEnum, Enums: []string{"admin", "approver", "auditor", "owner", "maintainer", "viewer"}},
 		{Name: "environment", Type: field.TypeEnum, Nullable: true, Enums: []string{"test", "prod"}},
 		{Name: "created_by", Type: field.TypeString},
+		{Name: "group_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "system_id", Type: field.TypeUUID, Nullable: true},
-		{Name: "user_id", Type: field.TypeUUID},
+		{Name: "user_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// RoleBindingsTable holds the schema information for the "role_bindings" table.
 	RoleBindingsTable = &schema.Table{
@@ -528,28 +585,87 @@ var (
 		PrimaryKey: []*schema.Column{RoleBindingsColumns[0]},
 		ForeignKeys: []*schema.ForeignKey{
 			{
-				Symbol:     "role_bindings_systems_bindings",
+				Symbol:     "role_bindings_groups_bindings",
 				Columns:    []*schema.Column{RoleBindingsColumns[5]},
+				RefColumns: []*schema.Column{GroupsColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+			{
+				Symbol:     "role_bindings_systems_bindings",
+				Columns:    []*schema.Column{RoleBindingsColumns[6]},
 				RefColumns: []*schema.Column{SystemsColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
 			{
 				Symbol:     "role_bindings_users_bindings",
-				Columns:    []*schema.Column{RoleBindingsColumns[6]},
+				Columns:    []*schema.Column{RoleBindingsColumns[7]},
 				RefColumns: []*schema.Column{UsersColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
 		},
 		Indexes: []*schema.Index{
 			{
-				Name:    "rolebinding_user_id_role_system_id_environment",
+				Name:    "rolebinding_once_user",
 				Unique:  true,
-				Columns: []*schema.Column{RoleBindingsColumns[6], RoleBindingsColumns[2], RoleBindingsColumns[5], RoleBindingsColumns[3]},
+				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "system_id IS NULL AND environment IS NULL",
+				},
+			},
+			{
+				Name:    "rolebinding_once_user_environment",
+				Unique:  true,
+				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2], RoleBindingsColumns[3]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "environment IS NOT NULL",
+				},
+			},
+			{
+				Name:    "rolebinding_once_user_system",
+				Unique:  true,
+				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2], RoleBindingsColumns[6]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "system_id IS NOT NULL",
+				},
+			},
+			{
+				Name:    "rolebinding_once_group",
+				Unique:  true,
+				Columns: []*schema.Column{RoleBindingsColumns[5], RoleBindingsColumns[2]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "system_id IS NULL AND environment IS NULL",
+				},
+			},
+			{
+				Name:    "rolebinding_once_group_environment",
+				Unique:  true,
+				Columns: []*schema.Column{RoleBindingsColumns[5], RoleBindingsColumns[2], RoleBindingsColumns[3]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "environment IS NOT NULL",
+				},
+			},
+			{
+				Name:    "rolebinding_once_group_system",
+				Unique:  true,
+				Columns: []*schema.Column{RoleBindingsColumns[5], RoleBindingsColumns[2], RoleBindingsColumns[6]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "system_id IS NOT NULL",
+				},
+			},
+			{
+				Name:    "rolebinding_user_id",
+				Unique:  false,
+				Columns: []*schema.Column{RoleBindingsColumns[7]},
+			},
+			{
+				Name:    "rolebinding_group_id",
+				Unique:  false,
+				Columns: []*schema.Column{RoleBindingsColumns[5]},
 			},
 			{
 				Name:    "rolebinding_system_id_role",
 				Unique:  false,
-				Columns: []*schema.Column{RoleBindingsColumns[5], RoleBindingsColumns[2]},
+				Columns: []*schema.Column{RoleBindingsColumns[6], RoleBindingsColumns[2]},
 			},
 			{
 				Name:    "rolebinding_role_environment",
@@ -876,6 +992,8 @@ var (
 		ClustersTable,
 		ClusterDraftsTable,
 		DomainEventsTable,
+		GroupsTable,
+		GroupMembersTable,
 		InstanceSizesTable,
 		NamespacesTable,
 		NotificationsTable,
@@ -897,11 +1015,19 @@ func init() {
 	AuditUnsealedTable.Annotation = &entsql.Annotation{
 		Table: "audit_unsealed",
 	}
+	GroupMembersTable.ForeignKeys[0].RefTable = GroupsTable
+	GroupMembersTable.ForeignKeys[1].RefTable = UsersTable
 	NamespacesTable.ForeignKeys[0].RefTable = ClustersTable
 	NotificationsTable.ForeignKeys[0].RefTable = UsersTable
 	PendingAdoptionsTable.ForeignKeys[0].RefTable = ClustersTable
-	RoleBindingsTable.ForeignKeys[0].RefTable = SystemsTable
-	RoleBindingsTable.ForeignKeys[1].RefTable = UsersTable
+	RoleBindingsTable.ForeignKeys[0].RefTable = GroupsTable
+	RoleBindingsTable.ForeignKeys[1].RefTable = SystemsTable
+	RoleBindingsTable.ForeignKeys[2].RefTable = UsersTable
+	RoleBindingsTable.Annotation = &entsql.Annotation{}
+	RoleBindingsTable.Annotation.Checks = map[string]string{
+		"role_bindings_one_holder": "(user_id IS NULL) <> (group_id IS NULL)",
+		"role_bindings_one_place":  "system_id IS NULL OR environment IS NULL",
+	}
 	ServicesTable.ForeignKeys[0].RefTable = SystemsTable
 	VmsTable.ForeignKeys[0].RefTable = ClustersTable
 	VmsTable.ForeignKeys[1].RefTable = ServicesTable

@@ -36,6 +36,12 @@ type ClusterDraft func(*sql.Selector)
 // DomainEvent is the predicate function for domainevent builders.
 type DomainEvent func(*sql.Selector)
 
+// Group is the predicate function for group builders.
+type Group func(*sql.Selector)
+
+// GroupMember is the predicate function for groupmember builders.
+type GroupMember func(*sql.Selector)
+
 // InstanceSize is the predicate function for instancesize builders.
 type InstanceSize func(*sql.Selector)
 

@@ -15,6 +15,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
+	"kubevirt-shepherd.io/shepherd/ent/group"
+	"kubevirt-shepherd.io/shepherd/ent/groupmember"
 	"kubevirt-shepherd.io/shepherd/ent/instancesize"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
@@ -430,6 +432,70 @@ func init() {
 	domaineventDescID := domaineventMixinFields0[0].Descriptor()
 	// domainevent.DefaultID holds the default value on creation for the id field.
 	domainevent.DefaultID = domaineventDescID.Default.(func() uuid.UUID)
+	groupMixin := schema.Group{}.Mixin()
+	groupMixinFields0 := groupMixin[0].Fields()
+	_ = groupMixinFields0
+	groupMixinFields1 := groupMixin[1].Fields()
+	_ = groupMixinFields1
+	groupMixinFields2 := groupMixin[2].Fields()
+	_ = groupMixinFields2
+	groupFields := schema.Group{}.Fields()
+	_ = groupFields
+	// groupDescCreatedAt is the schema descriptor for created_at field.
+	groupDescCreatedAt := groupMixinFields1[0].Descriptor()
+	// group.DefaultCreatedAt holds the default value on creation for the created_at field.
+	group.DefaultCreatedAt = groupDescCreatedAt.Default.(func() time.Time)
+	// groupDescUpdatedAt is the schema descriptor for updated_at field.
+	groupDescUpdatedAt := groupMixinFields2[0].Descriptor()
+	// group.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	group.DefaultUpdatedAt = groupDescUpdatedAt.Default.(func() time.Time)
+	// group.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	group.UpdateDefaultUpdatedAt = groupDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// groupDescName is the schema descriptor for name field.
+	groupDescName := groupFields[0].Descriptor()
+	// group.NameValidator is a validator for the "name" field. It is called by the builders before save.
+	group.NameValidator = func() func(string) error {
+		validators := groupDescName.Validators
+		fns := [...]func(string) error{
+			validators[0].(func(string) error),
+			validators[1].(func(string) error),
+		}
+		return func(name string) error {
+			for _, fn := range fns {
+				if err := fn(name); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// groupDescExternal is the schema descriptor for external field.
+	groupDescExternal := groupFields[2].Descriptor()
+	// group.ExternalValidator is a validator for the "external" field. It is called by the builders before save.
+	group.ExternalValidator = groupDescExternal.Validators[0].(func(string) error)
+	// groupDescID is the schema descriptor for id field.
+	groupDescID := groupMixinFields0[0].Descriptor()
+	// group.DefaultID holds the default value on creation for the id field.
+	group.DefaultID = groupDescID.Default.(func() uuid.UUID)
+	groupmemberMixin := schema.GroupMember{}.Mixin()
+	groupmemberMixinFields0 := groupmemberMixin[0].Fields()
+	_ = groupmemberMixinFields0
+	groupmemberMixinFields1 := groupmemberMixin[1].Fields()
+	_ = groupmemberMixinFields1
+	groupmemberFields := schema.GroupMember{}.Fields()
+	_ = groupmemberFields
+	// groupmemberDescCreatedAt is the schema descriptor for created_at field.
+	groupmemberDescCreatedAt := groupmemberMixinFields1[0].Descriptor()
+	// groupmember.DefaultCreatedAt holds the default value on creation for the created_at field.
+	groupmember.DefaultCreatedAt = groupmemberDescCreatedAt.Default.(func() time.Time)
+	// groupmemberDescCreatedBy is the schema descriptor for created_by field.
+	groupmemberDescCreatedBy := groupmemberFields[3].Descriptor()
+	// groupmember.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
+	groupmember.CreatedByValidator = groupmemberDescCreatedBy.Validators[0].(func(string) error)
+	// groupmemberDescID is the schema descriptor for id field.
+	groupmemberDescID := groupmemberMixinFields0[0].Descriptor()
+	// groupmember.DefaultID holds the default value on creation for the id field.
+	groupmember.DefaultID = groupmemberDescID.Default.(func() uuid.UUID)
 	instancesizeMixin := schema.InstanceSize{}.Mixin()
 	instancesizeMixinFields0 := instancesizeMixin[0].Fields()
 	_ = instancesizeMixinFields0
@@ -600,7 +666,7 @@ func init() {
 	// rolebinding.DefaultCreatedAt holds the default value on creation for the created_at field.
 	rolebinding.DefaultCreatedAt = rolebindingDescCreatedAt.Default.(func() time.Time)
 	// rolebindingDescCreatedBy is the schema descriptor for created_by field.
-	rolebindingDescCreatedBy := rolebindingFields[4].Descriptor()
+	rolebindingDescCreatedBy := rolebindingFields[5].Descriptor()
 	// rolebinding.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
 	rolebinding.CreatedByValidator = rolebindingDescCreatedBy.Validators[0].(func(string) error)
 	// rolebindingDescID is the schema descriptor for id field.

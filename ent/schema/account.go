@@ -3,6 +3,7 @@ package schema
 import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/entsql"
+	"entgo.io/ent/schema"
 	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/index"
@@ -38,12 +39,70 @@ func (User) Fields() []ent.Field {
 func (User) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.To("bindings", RoleBinding.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+		edge.To("memberships", GroupMember.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 		edge.To("notifications", Notification.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 	}
 }
 
-// RoleBinding gives a user a role: on a system, in an environment, or
-// everywhere when both are empty.
+// Group is a set of users who have its roles.
+type Group struct{ ent.Schema }
+
+// Mixin of Group.
+func (Group) Mixin() []ent.Mixin { return []ent.Mixin{ID{}, Created{}, Updated{}} }
+
+// Fields of Group.
+func (Group) Fields() []ent.Field {
+	return []ent.Field{
+		field.String("name").NotEmpty().MaxLen(domain.MaxLabel).Unique(),
+		field.String("description").Optional(),
+		field.String("external").NotEmpty().Optional().Nillable().Unique().
+			Comment("what an OIDC issuer calls it in the claim of groups; NULL: members are only added by hand"),
+	}
+}
+
+// Edges of Group.
+func (Group) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.To("members", GroupMember.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+		edge.To("bindings", RoleBinding.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+	}
+}
+
+// GroupMember is a user in a group, as somebody or as an OIDC issuer said. By
+// both he is in it twice, so that neither takes away what the other gave.
+type GroupMember struct{ ent.Schema }
+
+// Mixin of GroupMember.
+func (GroupMember) Mixin() []ent.Mixin { return []ent.Mixin{ID{}, Created{}} }
+
+// Fields of GroupMember.
+func (GroupMember) Fields() []ent.Field {
+	return []ent.Field{
+		field.UUID("group_id", uuid.UUID{}).Immutable(),
+		field.UUID("user_id", uuid.UUID{}).Immutable(),
+		field.Enum("source").Values(strs(domain.MemberSources())...).Immutable(),
+		field.String("created_by").NotEmpty().Immutable(),
+	}
+}
+
+// Edges of GroupMember.
+func (GroupMember) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("group", Group.Type).Ref("members").Unique().Required().Immutable().Field("group_id"),
+		edge.From("user", User.Type).Ref("memberships").Unique().Required().Immutable().Field("user_id"),
+	}
+}
+
+// Indexes of GroupMember.
+func (GroupMember) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("user_id", "group_id", "source").Unique(),
+		index.Fields("group_id", "user_id"),
+	}
+}
+
+// RoleBinding gives a user or a group a role: on a system, in an environment,
+// or everywhere when both are empty.
 type RoleBinding struct{ ent.Schema }
 
 // Mixin of RoleBinding.
@@ -52,7 +111,8 @@ func (RoleBinding) Mixin() []ent.Mixin { return []ent.Mixin{ID{}, Created{}} }
 // Fields of RoleBinding.
 func (RoleBinding) Fields() []ent.Field {
 	return []ent.Field{
-		field.UUID("user_id", uuid.UUID{}).Immutable(),
+		field.UUID("user_id", uuid.UUID{}).Optional().Nillable().Immutable(),
+		field.UUID("group_id", uuid.UUID{}).Optional().Nillable().Immutable(),
 		field.Enum("role").Values(strs(domain.Roles())...).Immutable(),
 		field.UUID("system_id", uuid.UUID{}).Optional().Nillable().Immutable(),
 		field.Enum("environment").Values(strs(domain.Environments())...).Optional().Nillable().Immutable(),
@@ -63,15 +123,35 @@ func (RoleBinding) Fields() []ent.Field {
 // Edges of RoleBinding.
 func (RoleBinding) Edges() []ent.Edge {
 	return []ent.Edge{
-		edge.From("user", User.Type).Ref("bindings").Unique().Required().Immutable().Field("user_id"),
+		edge.From("user", User.Type).Ref("bindings").Unique().Immutable().Field("user_id"),
+		edge.From("group", Group.Type).Ref("bindings").Unique().Immutable().Field("group_id"),
 		edge.From("system", System.Type).Ref("bindings").Unique().Immutable().Field("system_id"),
 	}
 }
 
-// Indexes of RoleBinding.
+// Annotations of RoleBinding.
+func (RoleBinding) Annotations() []schema.Annotation {
+	return []schema.Annotation{entsql.Annotation{Checks: map[string]string{
+		"role_bindings_one_holder": "(user_id IS NULL) <> (group_id IS NULL)",
+		"role_bindings_one_place":  "system_id IS NULL OR environment IS NULL",
+	}}}
+}
+
+// Indexes of RoleBinding. A unique index does not see NULLs as equal, so there
+// is one for each way of leaving columns empty.
 func (RoleBinding) Indexes() []ent.Index {
+	once := func(name, where string, fields ...string) ent.Index {
+		return index.Fields(fields...).Unique().StorageKey("rolebinding_once_" + name).Annotations(entsql.IndexWhere(where))
+	}
 	return []ent.Index{
-		index.Fields("user_id", "role", "system_id", "environment").Unique(),
+		once("user", "system_id IS NULL AND environment IS NULL", "user_id", "role"),
+		once("user_environment", "environment IS NOT NULL", "user_id", "role", "environment"),
+		once("user_system", "system_id IS NOT NULL", "user_id", "role", "system_id"),
+		once("group", "system_id IS NULL AND environment IS NULL", "group_id", "role"),
+		once("group_environment", "environment IS NOT NULL", "group_id", "role", "environment"),
+		once("group_system", "system_id IS NOT NULL", "group_id", "role", "system_id"),
+		index.Fields("user_id"),
+		index.Fields("group_id"),
 		index.Fields("system_id", "role"),
 		index.Fields("role", "environment"),
 	}

@@ -27,7 +27,20 @@ type Binding struct {
 	Role        Role
 	SystemID    string
 	Environment Environment
+	Via         string // name of the group that has it; "" for the user's own
 }
+
+// MemberSource says who put a user into a group.
+type MemberSource string
+
+// The sources. A user may be in a group by both.
+const (
+	MemberLocal MemberSource = "local" // an admin
+	MemberOIDC  MemberSource = "oidc"  // the issuer that he signed in with
+)
+
+// MemberSources lists all of them.
+func MemberSources() []MemberSource { return []MemberSource{MemberLocal, MemberOIDC} }
 
 // Actor is the person or program behind a request. Its bindings are read from
 // the database at every request, so that a revoked right ends at once.

@@ -64,7 +64,7 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 	if err != nil {
 		return domain.Actor{}, apperr.New(apperr.ErrSignedOut)
 	}
-	u, err := c.User.Query().Where(user.ID(id), user.Disabled(false)).WithBindings().Only(ctx)
+	u, err := c.User.Query().Where(user.ID(id), user.Disabled(false)).Only(ctx)
 	if ent.IsNotFound(err) {
 		return domain.Actor{}, apperr.New(apperr.ErrSignedOut)
 	}
@@ -72,17 +72,28 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 		return domain.Actor{}, err
 	}
 	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
-	for _, b := range u.Edges.Bindings {
-		binding := domain.Binding{Role: domain.Role(b.Role)}
-		if b.SystemID != nil {
-			binding.SystemID = b.SystemID.String()
-		}
-		if b.Environment != nil {
-			binding.Environment = domain.Environment(*b.Environment)
-		}
-		a.Bindings = append(a.Bindings, binding)
+	rows, err := c.RoleBinding.Query().Where(bindingsOf(id)).Modify(withGroupName).All(ctx)
+	if err != nil {
+		return domain.Actor{}, err
+	}
+	for _, b := range rows {
+		via, _ := b.Value(groupName) // NULL for the user's own
+		name, _ := via.(string)
+		a.Bindings = append(a.Bindings, binding(b, name))
 	}
 	return a, nil
+}
+
+// binding is a row in the words of the domain; via is the name of the group.
+func binding(b *ent.RoleBinding, via string) domain.Binding {
+	of := domain.Binding{Role: domain.Role(b.Role), Via: via}
+	if b.SystemID != nil {
+		of.SystemID = b.SystemID.String()
+	}
+	if b.Environment != nil {
+		of.Environment = domain.Environment(*b.Environment)
+	}
+	return of
 }
 
 // Person finds somebody by id; NOT_FOUND. Names are no secret among users:
@@ -122,7 +133,7 @@ func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environ
 	requester, _ := uuid.Parse(except) // no user has the zero id
 	rows, err := c.User.Query().Where(
 		user.Disabled(false), user.IDNEQ(requester),
-		user.HasBindingsWith(
+		holding(
 			rolebinding.RoleIn(rolebinding.RoleApprover, rolebinding.RoleAdmin),
 			rolebinding.Or(rolebinding.EnvironmentIsNil(), rolebinding.EnvironmentEQ(rolebinding.Environment(e))),
 		),
@@ -202,7 +213,7 @@ func (s *Service) create(ctx context.Context, actor domain.Actor, in NewUser, in
 			return err
 		}
 		for _, b := range in.Bindings {
-			if err := bind(ctx, tx, actor, u, b); err != nil {
+			if err := bind(ctx, tx, actor, ofUser(u), b); err != nil {
 				return err
 			}
 		}
@@ -245,30 +256,43 @@ func RightsTopic(userID string) string { return "rights-" + userID }
 // Bind gives a user a role; one that he has already is no error. Roles of a
 // system are given by its owners, all others by admins.
 func (s *Service) Bind(ctx context.Context, actor domain.Actor, userID string, b domain.Binding) error {
+	return s.give(ctx, actor, b, userID, lockedUser, "user")
+}
+
+// BindGroup is Bind for the members of a group.
+func (s *Service) BindGroup(ctx context.Context, actor domain.Actor, groupID string, b domain.Binding) error {
+	return s.give(ctx, actor, b, groupID, lockedGroup, "group")
+}
+
+// give gives a role to whom find finds; field is what is wrong when there is
+// nobody.
+func (s *Service) give(ctx context.Context, actor domain.Actor, b domain.Binding, id string, find finder, field string) error {
 	if wrong := checkBinding(b); len(wrong) > 0 {
 		return wrong
 	}
 	if err := s.mayBind(ctx, actor, b); err != nil {
 		return err
 	}
-	id, err := uuid.Parse(userID)
+	key, err := uuid.Parse(id)
 	if err != nil {
-		return apperr.Field("user", apperr.ErrInvalidChoice)
+		return apperr.Field(field, apperr.ErrInvalidChoice)
 	}
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		// The unique index does not see two bindings as equal where a column is
-		// NULL, so one who binds at a time looks himself.
-		u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
-		if ent.IsNotFound(err) {
-			return apperr.Field("user", apperr.ErrInvalidChoice)
+		to, err := find(ctx, tx, key)
+		if apperr.CodeOf(err) == apperr.ErrNotFound {
+			return apperr.Field(field, apperr.ErrInvalidChoice)
 		}
 		if err != nil {
 			return err
 		}
-		if err := bind(ctx, tx, actor, u, b); err != nil {
+		if err := bind(ctx, tx, actor, to, b); err != nil {
 			return err
 		}
-		return database.Notify(ctx, tx, RightsTopic(u.ID.String()))
+		topics, err := to.topics(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return database.Notify(ctx, tx, topics...)
 	})
 }
 
@@ -312,10 +336,16 @@ func (s *Service) mayBind(ctx context.Context, actor domain.Actor, b domain.Bind
 	return nil
 }
 
-// bind needs u to be locked or new.
-func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, u *ent.User, b domain.Binding) error {
-	row := tx.RoleBinding.Create().SetUserID(u.ID).SetRole(rolebinding.Role(b.Role)).SetCreatedBy(actor.Username)
-	entry := bindingEntry("user.bind", u, b)
+// bind needs the holder to be locked or new: one who binds at a time looks
+// whether the role is there.
+func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, to holder, b domain.Binding) error {
+	row := tx.RoleBinding.Create().SetRole(rolebinding.Role(b.Role)).SetCreatedBy(actor.Username)
+	if to.kind == "group" {
+		row.SetGroupID(to.id)
+	} else {
+		row.SetUserID(to.id)
+	}
+	entry := to.entry("bind", b)
 	if b.SystemID != "" {
 		id := uuid.MustParse(b.SystemID)
 		of, err := tx.System.Query().Where(system.ID(id)).ForShare().Only(ctx)
@@ -331,7 +361,7 @@ func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, u *ent.User, b do
 	if b.Environment != "" {
 		row.SetEnvironment(rolebinding.Environment(b.Environment))
 	}
-	if there, err := tx.RoleBinding.Query().Where(rolebinding.UserID(u.ID), held(b)).Exist(ctx); err != nil || there {
+	if there, err := tx.RoleBinding.Query().Where(to.is(), held(b)).Exist(ctx); err != nil || there {
 		return err
 	}
 	if err := row.Exec(ctx); err != nil {

@@ -21,6 +21,7 @@ type Member struct {
 	Person
 	Bindings     []domain.Binding // platform-wide ones and those of an environment
 	InSystems    []SystemRole     // those in systems, by name
+	Groups       []InGroup        // by name
 	Disabled     bool
 	Invited      bool // has not set a password yet
 	LastSignInAt *time.Time
@@ -31,6 +32,13 @@ type SystemRole struct {
 	SystemID, System string
 	Environment      domain.Environment
 	Role             domain.Role
+	Via              string // name of the group that has it; "" for the person's own
+}
+
+// InGroup is a group that a person is in.
+type InGroup struct {
+	ID, Name string
+	Sources  []domain.MemberSource
 }
 
 // People lists everybody by user name. Admins only.
@@ -43,7 +51,7 @@ func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.P
 		return listing.Of[Member]{}, err
 	}
 	rows, err := s.DB.Ent.User.Query().Where(user.UsernameGT(after)).Order(ent.Asc(user.FieldUsername)).
-		Limit(page.Size() + 1).WithBindings(withSystem).All(ctx)
+		Limit(page.Size() + 1).WithBindings(withSystem).WithMemberships(withGroup).All(ctx)
 	if err != nil {
 		return listing.Of[Member]{}, database.Classify(err)
 	}
@@ -51,6 +59,10 @@ func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.P
 }
 
 func withSystem(q *ent.RoleBindingQuery) { q.WithSystem() }
+
+func withGroup(q *ent.GroupMemberQuery) {
+	q.WithGroup(func(q *ent.GroupQuery) { q.WithBindings(withSystem) })
+}
 
 // Member is one person with all his roles. Admins only; NOT_FOUND.
 func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string) (Member, error) {
@@ -61,7 +73,7 @@ func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string)
 	if err != nil {
 		return Member{}, err
 	}
-	u, err := s.DB.Ent.User.Query().Where(user.ID(id)).WithBindings(withSystem).Only(ctx)
+	u, err := s.DB.Ent.User.Query().Where(user.ID(id)).WithBindings(withSystem).WithMemberships(withGroup).Only(ctx)
 	if ent.IsNotFound(err) {
 		return Member{}, apperr.New(apperr.ErrNotFound)
 	}
@@ -75,21 +87,38 @@ func member(u *ent.User) Member {
 	m := Member{
 		Person: person(u), Disabled: u.Disabled, Invited: u.PasswordHash == "", LastSignInAt: u.LastSignInAt,
 	}
-	for _, b := range u.Edges.Bindings {
-		if y := b.Edges.System; y != nil {
-			m.InSystems = append(m.InSystems, SystemRole{y.ID.String(), y.Name, domain.Environment(y.Environment), domain.Role(b.Role)})
+	m.Bindings, m.InSystems = roles(u.Edges.Bindings, "")
+	for _, in := range u.Edges.Memberships {
+		g, source := in.Edges.Group, domain.MemberSource(in.Source)
+		if i := slices.IndexFunc(m.Groups, func(has InGroup) bool { return has.ID == g.ID.String() }); i >= 0 {
+			m.Groups[i].Sources = append(m.Groups[i].Sources, source)
 			continue
 		}
-		of := domain.Binding{Role: domain.Role(b.Role)}
-		if b.Environment != nil {
-			of.Environment = domain.Environment(*b.Environment)
-		}
-		m.Bindings = append(m.Bindings, of)
+		m.Groups = append(m.Groups, InGroup{g.ID.String(), g.Name, []domain.MemberSource{source}})
+		wide, narrow := roles(g.Edges.Bindings, g.Name)
+		m.Bindings, m.InSystems = append(m.Bindings, wide...), append(m.InSystems, narrow...)
 	}
-	slices.SortFunc(m.InSystems, func(a, b SystemRole) int {
-		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Environment, b.Environment))
-	})
+	slices.SortFunc(m.Groups, func(a, b InGroup) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(m.InSystems, bySystem)
 	return m
+}
+
+// roles are bindings as the lists show them; they must have been read with
+// their systems. via is the group's name when they are a group's.
+func roles(rows []*ent.RoleBinding, via string) (wide []domain.Binding, narrow []SystemRole) {
+	for _, b := range rows {
+		if y := b.Edges.System; y != nil {
+			narrow = append(narrow, SystemRole{y.ID.String(), y.Name, domain.Environment(y.Environment), domain.Role(b.Role), via})
+			continue
+		}
+		wide = append(wide, binding(b, via))
+	}
+	slices.SortFunc(narrow, bySystem)
+	return wide, narrow
+}
+
+func bySystem(a, b SystemRole) int {
+	return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Environment, b.Environment))
 }
 
 // HasOthers says whether anybody but the actor has an account that works.

@@ -30,12 +30,13 @@ func (s *Service) SetDisabled(ctx context.Context, actor domain.Actor, userID st
 	}
 	action := map[bool]string{true: "user.disable", false: "user.enable"}[disabled]
 	return s.change(ctx, actor, userID, action, func(tx *ent.Tx, u *ent.User) error {
-		if disabled {
-			if _, err := mayLose(ctx, tx, u, domain.Binding{Role: domain.RoleAdmin}); err != nil {
-				return err
-			}
+		set := func() error {
+			return tx.User.UpdateOne(u).SetDisabled(disabled).ClearSetupHash().ClearSetupExpiresAt().Exec(ctx)
 		}
-		return tx.User.UpdateOne(u).SetDisabled(disabled).ClearSetupHash().ClearSetupExpiresAt().Exec(ctx)
+		if !disabled {
+			return set()
+		}
+		return keep(ctx, tx, u.Username, []domain.Binding{{Role: domain.RoleAdmin}}, set)
 	})
 }
 

@@ -49,7 +49,7 @@ func (s *Service) CreateSetup(ctx context.Context, username string, role domain.
 			return apperr.New(apperr.ErrForbidden).With("name", username)
 		}
 		if role != "" {
-			if err := bind(ctx, tx, shepherd, u, domain.Binding{Role: role}); err != nil {
+			if err := bind(ctx, tx, shepherd, ofUser(u), domain.Binding{Role: role}); err != nil {
 				return err
 			}
 		}

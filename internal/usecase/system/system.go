@@ -3,6 +3,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -233,32 +234,48 @@ func (s *Service) List(ctx context.Context, actor domain.Actor, page listing.Pag
 type Member struct {
 	UserID, Username, DisplayName string
 	Role                          domain.Role
+	Via                           string // name of the group that has it; "" for the person's own
 }
 
 // maxMembers bounds the list of members: roles are given by hand.
 const maxMembers = 500
 
-// Members lists who has a role in the system: owners first, then by user name.
+// Members lists who has a role in the system, himself or by a group: owners
+// first, then by user name.
 // Those who see it by a platform-wide role are not among them.
 func (s *Service) Members(ctx context.Context, actor domain.Actor, id string) ([]Member, error) {
 	if _, err := s.Get(ctx, actor, id); err != nil {
 		return nil, err
 	}
 	rows, err := s.DB.Ent.RoleBinding.Query().Where(rolebinding.SystemID(uuid.MustParse(id))).WithUser().
+		WithGroup(func(q *ent.GroupQuery) {
+			q.WithMembers(func(q *ent.GroupMemberQuery) { q.WithUser().Limit(maxMembers) })
+		}).
 		Order(rolebinding.ByID()).Limit(maxMembers).All(ctx)
 	if err != nil {
 		return nil, database.Classify(err)
 	}
 	list := make([]Member, 0, len(rows))
+	add := func(u *ent.User, role rolebinding.Role, via string) {
+		m := Member{u.ID.String(), u.Username, u.DisplayName, domain.Role(role), via}
+		if len(list) < maxMembers && !slices.Contains(list, m) { // once, also if two sources put him into the group
+			list = append(list, m)
+		}
+	}
 	for _, b := range rows {
-		u := b.Edges.User
-		list = append(list, Member{u.ID.String(), u.Username, u.DisplayName, domain.Role(b.Role)})
+		if b.Edges.User != nil {
+			add(b.Edges.User, b.Role, "")
+			continue
+		}
+		for _, in := range b.Edges.Group.Edges.Members {
+			add(in.Edges.User, b.Role, b.Edges.Group.Name)
+		}
 	}
 	slices.SortFunc(list, func(a, b Member) int {
 		if c := slices.Index(domain.Roles(), a.Role) - slices.Index(domain.Roles(), b.Role); c != 0 {
 			return c
 		}
-		return strings.Compare(a.Username, b.Username)
+		return cmp.Or(strings.Compare(a.Username, b.Username), strings.Compare(a.Via, b.Via))
 	})
 	return list, nil
 }

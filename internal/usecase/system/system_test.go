@@ -127,7 +127,7 @@ func TestCreate(t *testing.T) {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	members, err := w.Members(ctx, w.dev, id)
-	if want := []system.Member{{w.dev.UserID, "dev", "", domain.RoleOwner}}; err != nil || !slices.Equal(members, want) {
+	if want := []system.Member{{w.dev.UserID, "dev", "", domain.RoleOwner, ""}}; err != nil || !slices.Equal(members, want) {
 		t.Errorf("%+v, %v", members, err)
 	}
 	if r := w.db.AuditLog.Query().OnlyX(ctx); r.Action != "system.create" || r.Actor != "dev" || r.ResourceID != id || r.SystemID != id {

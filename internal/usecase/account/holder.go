@@ -1,0 +1,154 @@
+package account
+
+import (
+	"context"
+
+	"entgo.io/ent/dialect/sql"
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/group"
+	"kubevirt-shepherd.io/shepherd/ent/groupmember"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
+	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
+	"kubevirt-shepherd.io/shepherd/ent/user"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+)
+
+// holder is who has a role: a user or a group.
+type holder struct {
+	kind string // as the audit log calls it: user or group
+	id   uuid.UUID
+	name string
+}
+
+func ofUser(u *ent.User) holder   { return holder{"user", u.ID, u.Username} }
+func ofGroup(g *ent.Group) holder { return holder{"group", g.ID, g.Name} }
+
+// is says in SQL that a binding is this holder's.
+func (h holder) is() predicate.RoleBinding {
+	if h.kind == "group" {
+		return rolebinding.GroupID(h.id)
+	}
+	return rolebinding.UserID(h.id)
+}
+
+// topics are what the open pages of those hear who have the roles of the holder.
+func (h holder) topics(ctx context.Context, tx *ent.Tx) ([]string, error) {
+	if h.kind == "group" {
+		return topicsOf(ctx, tx, h.id)
+	}
+	return []string{RightsTopic(h.id.String())}, nil
+}
+
+// topicsOf are the topics of the members of a group.
+func topicsOf(ctx context.Context, tx *ent.Tx, id uuid.UUID) ([]string, error) {
+	ids, err := tx.User.Query().Where(user.HasMembershipsWith(groupmember.GroupID(id))).IDs(ctx)
+	topics := make([]string, 0, len(ids))
+	for _, id := range ids {
+		topics = append(topics, RightsTopic(id.String()))
+	}
+	return topics, err
+}
+
+// entry is a line of the audit log about a role of the holder; the name of the
+// system is still to be added.
+func (h holder) entry(verb string, b domain.Binding) audit.Entry {
+	e := audit.Entry{
+		Action: h.kind + "." + verb, ResourceType: h.kind, ResourceID: h.id.String(), ResourceName: h.name,
+		SystemID: b.SystemID, Details: map[string]any{"role": string(b.Role)},
+	}
+	if b.Environment != "" {
+		e.Details["environment"] = string(b.Environment)
+	}
+	return e
+}
+
+// held says in SQL which role, and where; checkBinding has parsed the system.
+func held(b domain.Binding) predicate.RoleBinding {
+	where := []predicate.RoleBinding{rolebinding.RoleEQ(rolebinding.Role(b.Role)), rolebinding.SystemIDIsNil(), rolebinding.EnvironmentIsNil()}
+	if b.SystemID != "" {
+		where[1] = rolebinding.SystemID(uuid.MustParse(b.SystemID))
+	}
+	if b.Environment != "" {
+		where[2] = rolebinding.EnvironmentEQ(rolebinding.Environment(b.Environment))
+	}
+	return rolebinding.And(where...)
+}
+
+// holding are the users who have such a binding, themselves or by a group.
+func holding(b ...predicate.RoleBinding) predicate.User {
+	return user.Or(
+		user.HasBindingsWith(b...),
+		user.HasMembershipsWith(groupmember.HasGroupWith(group.HasBindingsWith(b...))),
+	)
+}
+
+// bindingsOf are the bindings of a user and of his groups. The groups are an
+// array, so that both sides of the OR are found by an index.
+func bindingsOf(id uuid.UUID) predicate.RoleBinding {
+	return func(s *sql.Selector) {
+		m := sql.Table(groupmember.Table)
+		groups := sql.Select(m.C(groupmember.FieldGroupID)).From(m).Where(sql.EQ(m.C(groupmember.FieldUserID), id))
+		s.Where(sql.Or(
+			sql.EQ(s.C(rolebinding.FieldUserID), id),
+			sql.P(func(b *sql.Builder) {
+				b.Ident(s.C(rolebinding.FieldGroupID)).WriteString(" = ANY(ARRAY").Wrap(func(b *sql.Builder) { b.Join(groups) }).WriteByte(')')
+			}),
+		))
+	}
+}
+
+// groupName is the column that withGroupName adds.
+const groupName = "group_name"
+
+// withGroupName adds the name of the group whose binding it is.
+func withGroupName(s *sql.Selector) {
+	g := sql.Table(group.Table)
+	s.LeftJoin(g).On(s.C(rolebinding.FieldGroupID), g.C(group.FieldID))
+	s.AppendSelectAs(g.C(group.FieldName), groupName)
+}
+
+// critical says whether somebody must keep the role: without an owner nobody
+// could give the roles of a system, without an admin none at all.
+func critical(b domain.Binding) bool {
+	return b.Role == domain.RoleOwner && b.SystemID != "" || b.Role == domain.RoleAdmin && b.Environment == ""
+}
+
+// keep runs a change that takes roles away, and refuses it with LAST_OWNER when
+// nobody whose account works is left with one that somebody must keep. Those
+// roles are locked before, so that of two who take away the last two holders
+// the second sees that he must not.
+func keep(ctx context.Context, tx *ent.Tx, name string, roles []domain.Binding, change func() error) error {
+	var had []domain.Binding
+	for _, b := range roles {
+		if !critical(b) {
+			continue
+		}
+		if _, err := tx.RoleBinding.Query().Where(held(b)).Order(rolebinding.ByID()).ForUpdate().IDs(ctx); err != nil {
+			return err
+		}
+		there, err := tx.User.Query().Where(holding(held(b))).Exist(ctx)
+		if err != nil {
+			return err
+		}
+		if there {
+			had = append(had, b)
+		}
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	for _, b := range had {
+		left, err := tx.User.Query().Where(user.Disabled(false), holding(held(b))).Exist(ctx)
+		if err != nil {
+			return err
+		}
+		if !left {
+			return apperr.New(apperr.ErrLastOwner).With("name", name).With("role", string(b.Role))
+		}
+	}
+	return nil
+}
