@@ -27,6 +27,11 @@ import (
 type Service struct {
 	DB    *database.DB
 	Local *auth.Local // checks and hashes passwords
+	// Via is by what the platform itself acts: the command line, outside of the
+	// portal.
+	Via domain.Via
+	// Denials counts refused sign-ins; nil: each is put on record.
+	Denials *audit.Denials
 }
 
 // Person is somebody with an account.
@@ -246,7 +251,7 @@ func insert(ctx context.Context, tx *ent.Tx, actor domain.Actor, username, displ
 		return nil, err
 	}
 	return u, audit.Write(ctx, tx, actor, audit.Entry{
-		Action: "user.create", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
+		Action: "user.create", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username, After: map[string]any{"display_name": displayName},
 	})
 }
 
@@ -364,9 +369,18 @@ func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, to holder, b doma
 	if there, err := tx.RoleBinding.Query().Where(to.is(), held(b)).Exist(ctx); err != nil || there {
 		return err
 	}
+	before, err := to.roles(ctx, tx, b)
+	if err != nil {
+		return err
+	}
 	if err := row.Exec(ctx); err != nil {
 		return err
 	}
+	after, err := to.roles(ctx, tx, b)
+	if err != nil {
+		return err
+	}
+	entry.Before, entry.After = map[string]any{"roles": before}, map[string]any{"roles": after}
 	return audit.Write(ctx, tx, actor, entry)
 }
 
@@ -417,7 +431,7 @@ func (s *Service) refused(ctx context.Context, username, ip, requestID string) e
 	if err == nil {
 		entry.ResourceID, entry.ResourceName = p.ID, p.Username
 	}
-	return database.Classify(audit.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
+	return database.Classify(s.Denials.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
 }
 
 // SignOut writes down that somebody left. Ending the session is up to whoever

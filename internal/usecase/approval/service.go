@@ -105,7 +105,7 @@ func owns(a domain.Actor, t *ent.ApprovalTicket) bool { return a.UserID == t.Req
 // fresh is the actor with the rights that it has now.
 func (s *Service) fresh(ctx context.Context, tx *ent.Tx, actor domain.Actor) (domain.Actor, error) {
 	now, err := s.ActorTx(ctx, tx, actor.UserID)
-	now.IP, now.RequestID = actor.IP, actor.RequestID
+	now.IP, now.RequestID, now.Token, now.Via, now.OnBehalfOf = actor.IP, actor.RequestID, actor.Token, actor.Via, actor.OnBehalfOf
 	return now, err
 }
 
@@ -160,6 +160,13 @@ func entry(action string, t *ent.ApprovalTicket) audit.Entry {
 		SystemID: t.SystemID.String(),
 		Details:  map[string]any{"title": t.Title, "operation": string(t.Operation), "environment": string(t.Environment)},
 	}
+}
+
+// moved is an entry about a ticket that has another status now.
+func moved(action string, t *ent.ApprovalTicket, to approvalticket.Status) audit.Entry {
+	e := entry(action, t)
+	e.Before, e.After = map[string]any{"status": t.Status}, map[string]any{"status": to}
+	return e
 }
 
 // tell sends a message to the ticket's requester.

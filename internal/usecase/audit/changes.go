@@ -15,18 +15,16 @@ import (
 // the type of the thing and in the order in which pages show them. Nothing else
 // is kept: a secret has no line here.
 var fields = map[string][]string{
-	"system":       {"name", "namespace", "environment", "documentation", "owners", "members", "roles", "groups"},
-	"service":      {"name", "system", "documentation"},
-	"vm":           {"state", "template", "size", "cpu", "memory_mib", "disk_gib"},
+	"system":       {"name", "namespace", "environment", "documentation"},
+	"service":      {"name", "documentation"},
+	"vm":           {"state"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
-	"cluster":      {"enabled", "status", "reason", "server", "ca_sha256", "subject_sha256", "credential_expires_at"},
+	"cluster":      {"enabled", "status", "reason", "server", "credential_generation", "credential_expires_at"},
 	"namespace":    {"cluster", "environment"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
-	"policy":       {"enabled", "effect", "operation", "environment", "priority"},
-	"user":         {"display_name", "disabled", "roles", "groups", "password", "setup_link", "sessions", "language", "identity"},
-	"group":        {"name", "description", "members", "roles", "source"},
-	"token":        {"name", "scopes", "expires_at", "revoked"},
+	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch"},
+	"group":        {"name", "description", "external", "roles", "member"},
 	"audit_filter": {"name", "shared", "query"},
 }
 
@@ -41,14 +39,15 @@ var actions = map[string]struct{ update bool }{
 	"ticket.decide": {}, // a try
 	"ticket.export": {}, // an evidence pack
 
-	"vm.order":  {}, // what it does follows, as one of these:
-	"vm.create": {true}, "vm.delete": {true}, "vm.start": {}, "vm.stop": {}, "vm.restart": {},
+	"vm.order":  {},                                                                   // what it does follows, as one of these:
+	"vm.create": {}, "vm.delete": {}, "vm.start": {}, "vm.stop": {}, "vm.restart": {}, // the watcher may have been first to see the state
 
 	"cluster.preflight": {}, "cluster.create": {}, "cluster.status": {true}, "cluster.enable": {true}, "cluster.disable": {true}, "cluster.replace_credential": {true},
 	"namespace.register": {}, "namespace.unregister": {true},
-	"template.create": {}, "template.deprecate": {true}, "size.create": {},
+	"template.create": {}, "size.create": {},
 
 	"user.create": {}, "user.invite": {true}, "user.bind": {true}, "user.unbind": {true}, "user.disable": {true}, "user.enable": {true}, "user.set_password": {true},
+	"group.create": {}, "group.update": {true}, "group.delete": {true}, "group.bind": {true}, "group.unbind": {true}, "group.add_member": {true}, "group.remove_member": {true},
 	"session.sign_in": {}, "session.sign_out": {}, "session.end_all": {true},
 
 	"audit.export": {}, "audit.exported": {}, "audit.archive": {}, "audit.save_filter": {}, "audit.delete_filter": {true},

@@ -478,7 +478,7 @@ func VerifyPack(r io.ReaderAt, size int64, key string) (PackReport, error) {
 		return report, err
 	}
 	defer func() { _ = entries.Close() }()
-	var last sealed
+	last := sealed{Hash: strings.Repeat("0", 64)} // before link 1
 	err = lines(entries, func(s sealed) error {
 		before, err := hex.DecodeString(s.Before)
 		if err != nil || len(before) != 32 {
