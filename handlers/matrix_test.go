@@ -57,6 +57,7 @@ var matrix = map[string]string{
 	"GET /requests/{ticket}":                         "LN222N22",
 	"POST /requests/{ticket}/withdraw":               "LNF3FNFF",
 	"POST /requests/{ticket}/retry":                  "LNFCCNFC",
+	"POST /requests/{ticket}/evidence":               "LNFF2N22",
 	"GET /approvals":                                 "LFFF22F2",
 	"GET /approvals/{ticket}":                        "LFFF2NF2",
 	"POST /approvals/{ticket}":                       "LFFF2NF2",
@@ -82,6 +83,8 @@ var matrix = map[string]string{
 	"GET /docs/images/{name}":                        "L2222222",
 	"GET /audit/export":                              "LFFFFFII",
 	"GET /audit":                                     "LFFFFF22",
+	"POST /audit/filters":                            "LFFFFFII",
+	"POST /audit/filters/{filter}/delete":            "LFFFFFNN",
 	"GET /notifications":                             "L2222222",
 	"POST /notifications":                            "L3333333",
 	"GET /clusters":                                  "LNNN2222",
@@ -110,7 +113,7 @@ func (s *shop) objects() map[string]string {
 	m := s.vm(s.test, 1, domain.StateRunning)
 	return map[string]string{
 		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(),
-		"{draft}": m.ID.String(), "{guide}": "concepts", "{name}": "request-life.svg",
+		"{draft}": m.ID.String(), "{filter}": m.ID.String(), "{guide}": "concepts", "{name}": "request-life.svg",
 		"{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
 	}
 }
@@ -184,7 +187,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 	}
 	for _, p := range []string{
 		paths.Home, paths.Login, paths.Logout, paths.Theme, paths.Explorer, paths.Search, paths.NewSystem, paths.Systems, paths.Requests, paths.NewRequest,
-		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.AuditExport, paths.Trends,
+		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.AuditExport, paths.AuditFilters, paths.DeleteAuditFilter("{filter}"), paths.Trends,
 		paths.Notifications, paths.Events, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),

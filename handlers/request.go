@@ -13,6 +13,7 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -336,6 +337,7 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 		Self: paths.Request(t.Number), Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment,
 		System: t.System, Service: t.Service, ServiceHref: paths.Service(t.ServiceID), Requester: t.Requester, Own: t.Own,
 		SubmittedAt: t.CreatedAt, Spec: specLines(t), Approved: t.ClusterID != "",
+		MayPack:     audit.MayPack(actor(r), t.Own, t.Environment),
 		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(t.Waited),
 	}
 	if t.Worked > 0 {

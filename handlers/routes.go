@@ -1,14 +1,18 @@
 package handlers
 
 import (
+	"cmp"
+	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/static"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
@@ -29,7 +33,7 @@ var gates = map[permission]func(domain.Actor) bool{
 	"system.read": nil, "system.create": domain.Actor.CreatesSystems, "system.update": nil, "system.delete": nil,
 	"service.read": nil, "service.create": nil, "service.update": nil, "service.delete": nil,
 	"vm.read": nil, "vm.power": nil, "vm.delete": nil,
-	"ticket.read": nil, "ticket.create": nil, "ticket.withdraw": nil, "ticket.retry": nil,
+	"ticket.read": nil, "ticket.create": nil, "ticket.withdraw": nil, "ticket.retry": nil, "ticket.export": nil,
 	"ticket.decide": domain.Actor.Approves,
 	"cluster.read":  seesClusters, "cluster.create": seesClusters, "cluster.check": seesClusters,
 	"namespace.read": seesClusters, "namespace.create": seesClusters, "namespace.delete": seesClusters,
@@ -126,6 +130,7 @@ func (s *Server) routes() []route {
 		{get, paths.Requests + "/{ticket}", "ticket.read", s.showRequest},
 		{post, paths.Requests + "/{ticket}/withdraw", "ticket.withdraw", s.withdrawRequest},
 		{post, paths.Requests + "/{ticket}/retry", "ticket.retry", s.retryRequest},
+		{post, paths.Requests + "/{ticket}/evidence", "ticket.export", s.exportEvidence},
 
 		{get, paths.Approvals, "ticket.decide", s.listApprovals},
 		{get, paths.Approvals + "/{ticket}", "ticket.decide", s.showTicket},
@@ -156,6 +161,8 @@ func (s *Server) routes() []route {
 		{get, paths.Trends, "trends.read", s.showTrends},
 		{get, paths.Audit, "audit.read", s.showAudit},
 		{get, paths.AuditExport, "audit.export", s.exportAudit},
+		{post, paths.AuditFilters, "audit.read", s.saveFilter},
+		{post, paths.AuditFilters + "/{filter}/delete", "audit.read", s.deleteFilter},
 		{get, paths.Notifications, "notification.read", s.showInbox},
 		{post, paths.Notifications, "notification.update", s.readAll},
 
@@ -241,10 +248,37 @@ func (s *Server) adapt(rt route) http.HandlerFunc {
 			err = rt.handle(w, r)
 		}
 		if err != nil {
+			s.refused(r, rt, err)
 			s.fail(w, r, err)
 		}
 	}
 }
+
+// refused puts it on record that somebody who is signed in was refused a deed,
+// whether it is there or not.
+func (s *Server) refused(r *http.Request, rt route, err error) {
+	e, ok := apperr.From(err)
+	deed := rt.method != get || rt.permission == "audit.export"
+	if !ok || !deed || actor(r).UserID == "" || r.Header.Get("Dry-Run") != "" || e.Kind() != apperr.Forbidden && e.Kind() != apperr.NotFound {
+		return
+	}
+	kind, _, _ := strings.Cut(string(rt.permission), ".")
+	entry := audit.Entry{Action: string(rt.permission), ResourceType: kind, Details: map[string]any{"code": e.Code}}
+	if c := chi.RouteContext(r.Context()); c != nil && len(c.URLParams.Keys) > 0 {
+		entry.ResourceType, entry.ResourceID = cmp.Or(recordedAs[c.URLParams.Keys[0]], c.URLParams.Keys[0]), c.URLParams.Values[0]
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTime)
+	defer cancel()
+	if err := s.Audit.Denied(ctx, actor(r), entry); err != nil {
+		s.Logger.ErrorContext(ctx, "a refusal could not be put on record", "error", err, "request_id", requestID(r))
+	}
+}
+
+// recordedAs are the parts of paths that the audit log calls by another name.
+var recordedAs = map[string]string{"person": "user", "draft": "cluster_draft", "filter": "audit_filter"}
+
+// recordTime is how long writing down a refusal may take.
+const recordTime = 5 * time.Second
 
 // param is a part of the path.
 func param(r *http.Request, name string) string { return chi.URLParam(r, name) }

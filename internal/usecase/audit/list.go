@@ -15,6 +15,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
@@ -91,6 +92,23 @@ func (l *Log) List(ctx context.Context, actor domain.Actor, f Filter, page listi
 	}
 	view := func(r *ent.AuditLog) Row { return rowOf(actor, r) }
 	return listing.Make(page, rows, view, func(r *ent.AuditLog) string { return strconv.Itoa(r.ID) }), nil
+}
+
+// Total is how many entries there are in the database, for those who read all
+// of them: numbers run on, but for changes that were rolled back.
+func (l *Log) Total(ctx context.Context, actor domain.Actor) (int, error) {
+	if !actor.CanAudit() {
+		return 0, apperr.New(apperr.ErrForbidden)
+	}
+	newest, err := l.DB.Ent.AuditLog.Query().Order(ent.Desc(auditlog.FieldID)).FirstID(ctx)
+	if ent.IsNotFound(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, database.Classify(err)
+	}
+	oldest, err := l.DB.Ent.AuditLog.Query().Order(ent.Asc(auditlog.FieldID)).FirstID(ctx)
+	return newest - oldest + 1, database.Classify(err)
 }
 
 func rowOf(actor domain.Actor, r *ent.AuditLog) Row {

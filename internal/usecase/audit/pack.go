@@ -37,8 +37,8 @@ const (
 
 // MayPack says whether the actor may take the evidence of a ticket: who reads
 // the whole log, and who decides in its environment and did not ask for it.
-func MayPack(actor domain.Actor, requesterID string, e domain.Environment) bool {
-	return actor.CanAudit() || domain.MayDecide(actor, requesterID, e)
+func MayPack(actor domain.Actor, own bool, e domain.Environment) bool {
+	return actor.CanAudit() || actor.ApprovesIn(e) && !own
 }
 
 // packTicket is ticket.json.
@@ -147,8 +147,8 @@ func (l *Log) Pack(ctx context.Context, actor domain.Actor, number int) (*Pack, 
 		return nil, database.Classify(err)
 	}
 	env := domain.Environment(t.Environment)
-	if !MayPack(actor, t.RequesterID.String(), env) {
-		if actor.UserID == t.RequesterID.String() || actor.SeesSystem(t.SystemID.String(), env) {
+	if own := actor.UserID == t.RequesterID.String(); !MayPack(actor, own, env) {
+		if own || actor.SeesSystem(t.SystemID.String(), env) {
 			return nil, apperr.New(apperr.ErrForbidden)
 		}
 		return nil, apperr.New(apperr.ErrNotFound)
