@@ -11,6 +11,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 	"kubevirt-shepherd.io/shepherd/views/ui"
@@ -257,7 +258,8 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 
 func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionForm, o approval.Options) views.TicketView {
 	v := views.TicketView{
-		Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment, System: t.System, Service: t.Service,
+		MayPack: audit.MayPack(actor(r), t.Own, t.Environment),
+		Number:  t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment, System: t.System, Service: t.Service,
 		Requester: t.Requester, Since: t.CreatedAt, Status: views.TicketState(t.Status), Reason: t.Reason, Answer: form.Reason,
 		Policy: policyText(t.Policy, t.Operation, t.Environment, true), Decision: decisionView(t.Row), CanWithdraw: t.MayWithdraw,
 		RequesterFacts: []views.Fact{

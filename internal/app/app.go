@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -46,6 +47,7 @@ const (
 	sweepEvery   = 30 * time.Second // orders that lost their job
 	expireEvery  = 5 * time.Minute  // requests that nobody decided
 	cleanupEvery = time.Hour        // ended sessions, drafts of clusters
+	archiveEvery = 10 * time.Minute // old entries of the audit log
 )
 
 // Deadlines of a connection. Pages are small and uploads 64 KiB; the stream of
@@ -113,7 +115,8 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	}
 	notifier := notify.All{notify.Inbox{}, notify.Log{Logger: logger}}
 	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}
-	a.Audit = &audit.Log{DB: a.DB, Keys: keys, Logger: logger}
+	a.Audit = a.auditLog(keys)
+	a.Accounts.Denials = &a.Audit.Denials
 	a.tokens = auth.JWT{Key: keys.Derive("tokens of programs")}
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
 	a.Systems = &system.Service{DB: a.DB}
@@ -145,6 +148,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 			_, err := a.Approval.Expire(ctx)
 			return err
 		}},
+		{Name: "archive-audit", Every: archiveEvery, Run: a.Audit.Archive},
 		{Name: "sample-vms", Every: trends.SampleEvery, Run: a.Trends.Sample},
 		{Name: "clean-up", Every: cleanupEvery, Run: func(ctx context.Context) error {
 			_, err1 := a.store.DeleteExpired(ctx)
@@ -326,7 +330,11 @@ func OpenAudit(ctx context.Context, c Config, logger *slog.Logger) (_ *audit.Log
 		a.Close()
 		return nil, nil, err
 	}
-	return &audit.Log{DB: a.DB, Keys: keys, Logger: logger}, a.Close, nil
+	return a.auditLog(keys), a.Close, nil
+}
+
+func (a *App) auditLog(keys *crypto.Keyring) *audit.Log {
+	return &audit.Log{DB: a.DB, Keys: keys, Logger: a.Logger, Keep: audit.Retention{For: a.Config.AuditRetention, Dir: a.Config.AuditArchive}}
 }
 
 // IssueToken makes a bearer token for the account of a program.
@@ -351,9 +359,26 @@ func CreateAdmin(ctx context.Context, c Config, logger *slog.Logger, username st
 		return "", err
 	}
 	defer a.Close()
+	a.Accounts.Via = commandLine()
 	token, err := a.Accounts.CreateSetup(ctx, username, domain.RoleAdmin)
 	if err != nil {
 		return "", err
 	}
 	return c.PublicURL() + paths.Setup(token), nil
+}
+
+// commandLine is by what somebody acts who has a shell on the server: the
+// account of the operating system, and the one that it was entered from.
+func commandLine() domain.Via {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if from := os.Getenv("SUDO_USER"); from != "" && from != name {
+		name += ", from " + from
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += " at " + host
+	}
+	return domain.Via{Kind: domain.ViaCLI, Name: name}
 }

@@ -126,3 +126,16 @@ func order(kind string, changes map[string]domain.Change) []string {
 	})
 	return names
 }
+
+// Updates names the actions that change a thing that was there before: entries
+// of them tell before and after.
+func Updates() []string {
+	var names []string
+	for name, a := range actions {
+		if a.update {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
