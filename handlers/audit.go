@@ -261,12 +261,13 @@ func auditRow(r *http.Request, e audit.Row) views.AuditRow {
 	switch name := e.Via.Name; e.Via.Kind {
 	case domain.ViaToken:
 		add(i18n.T(ctx, "By"), i18n.T(ctx, "the token {name}", "name", name), "", false)
+		add(i18n.T(ctx, "Token id"), e.Via.ID, "", true)
 	case domain.ViaJob:
 		add(i18n.T(ctx, "By"), i18n.T(ctx, "the job {name}", "name", name), "", false)
+		add(i18n.T(ctx, "Job id"), e.Via.ID, "", true)
 	case domain.ViaCLI:
 		add(i18n.T(ctx, "By"), i18n.T(ctx, "the command line, as {name}", "name", name), "", false)
 	}
-	add(i18n.T(ctx, "Its id"), e.Via.ID, "", true)
 	for _, key := range slices.Sorted(maps.Keys(e.Details)) {
 		text, href := detailText(e.Details[key]), ""
 		if n, err := strconv.Atoi(text); err == nil && key == "ticket" {
