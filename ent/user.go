@@ -38,6 +38,8 @@ type User struct {
 	SetupExpiresAt *time.Time `json:"setup_expires_at,omitempty"`
 	// LastSignInAt holds the value of the "last_sign_in_at" field.
 	LastSignInAt *time.Time `json:"last_sign_in_at,omitempty"`
+	// BCP 47, of the pages; NULL: what the browser asks for
+	Language *string `json:"language,omitempty"`
 	// FailedSignIns holds the value of the "failed_sign_ins" field.
 	FailedSignIns int `json:"failed_sign_ins,omitempty"`
 	// NextSignInAt holds the value of the "next_sign_in_at" field.
@@ -97,7 +99,7 @@ func (*User) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case user.FieldSessionEpoch, user.FieldFailedSignIns:
 			values[i] = new(sql.NullInt64)
-		case user.FieldUsername, user.FieldDisplayName, user.FieldPasswordHash, user.FieldSetupHash:
+		case user.FieldUsername, user.FieldDisplayName, user.FieldPasswordHash, user.FieldSetupHash, user.FieldLanguage:
 			values[i] = new(sql.NullString)
 		case user.FieldCreatedAt, user.FieldUpdatedAt, user.FieldSetupExpiresAt, user.FieldLastSignInAt, user.FieldNextSignInAt:
 			values[i] = new(sql.NullTime)
@@ -185,6 +187,13 @@ func (_m *User) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.LastSignInAt = new(time.Time)
 				*_m.LastSignInAt = value.Time
+			}
+		case user.FieldLanguage:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field language", values[i])
+			} else if value.Valid {
+				_m.Language = new(string)
+				*_m.Language = value.String
 			}
 		case user.FieldFailedSignIns:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -280,6 +289,11 @@ func (_m *User) String() string {
 	if v := _m.LastSignInAt; v != nil {
 		builder.WriteString("last_sign_in_at=")
 		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	if v := _m.Language; v != nil {
+		builder.WriteString("language=")
+		builder.WriteString(*v)
 	}
 	builder.WriteString(", ")
 	builder.WriteString("failed_sign_ins=")

@@ -136,20 +136,12 @@ type themeForm struct {
 	Next  string `form:"next"`
 }
 
-// themeAge is how long a browser keeps its theme.
-const themeAge = 365 * 24 * 60 * 60 // seconds
-
 // setTheme answers POST /theme.
 func (s *Server) setTheme(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[themeForm](r)
 	if err != nil {
 		return err
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: themeCookie, Value: form.Theme, Path: "/", MaxAge: themeAge, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode,
-	})
-	if actor(r).UserID == "" {
-		return s.redirect(w, r, paths.Login)
-	}
-	return s.redirect(w, r, local(form.Next, paths.Home))
+	http.SetCookie(w, s.choice(themeCookie, form.Theme))
+	return s.redirect(w, r, switchedOn(r, form.Next))
 }

@@ -2,13 +2,13 @@ package handlers
 
 import (
 	"cmp"
-	"fmt"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
@@ -43,7 +43,7 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := views.QueueView{
-		Self: r.URL.RequestURI(), View: string(f.View), Query: f.Query, Kinds: kindOptions(f.Operation), Envs: anyEnvironment(f.Environment),
+		Self: r.URL.RequestURI(), View: string(f.View), Query: f.Query, Kinds: kindOptions(r.Context(), f.Operation), Envs: anyEnvironment(r.Context(), f.Environment),
 		Waiting: ages.All, Over4: ages.Over4, Over7: ages.Over7, ShowStatus: f.View != approval.ViewOpen,
 		Filtered: f.Query != "" || f.Environment != "" || f.Operation != "", Pager: pager(r, "", cursorText(list.Next)),
 	}
@@ -51,9 +51,9 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
 		view  approval.View
 		label string
 		count int
-	}{{approval.ViewOpen, "Waiting", ages.All}, {approval.ViewMine, "Decided by me", -1}, {approval.ViewAll, "All", -1}} {
+	}{{approval.ViewOpen, i18n.N("Waiting"), ages.All}, {approval.ViewMine, i18n.N("Decided by me"), -1}, {approval.ViewAll, i18n.N("All"), -1}} {
 		href := withQuery(without(r.URL, "after"), "view", string(one.view))
-		v.Views = append(v.Views, ui.Segment{Label: one.label, Href: href, Count: one.count, Current: f.View == one.view})
+		v.Views = append(v.Views, ui.Segment{Label: i18n.T(r.Context(), one.label), Href: href, Count: one.count, Current: f.View == one.view})
 	}
 	var fits map[int]approval.Fit
 	if f.View == approval.ViewOpen {
@@ -64,10 +64,10 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
 	for _, t := range list.Items {
 		v.Rows = append(v.Rows, views.QueueRow{
 			Number: t.Number, Operation: t.Operation, What: t.Title, System: t.System, Service: t.Service, Size: t.Size,
-			Environment: t.Environment, Requester: t.Requester, Own: t.Own, Since: t.CreatedAt, Status: views.TicketState(t.Status), Fits: fitText(fits, t.Number),
+			Environment: t.Environment, Requester: t.Requester, Own: t.Own, Since: t.CreatedAt, Status: views.TicketState(t.Status), Fits: fitText(r.Context(), fits, t.Number),
 		})
 	}
-	sh, err := s.shell(r, "Approvals", "approvals")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Approvals"), "approvals")
 	if err != nil {
 		return err
 	}
@@ -75,29 +75,29 @@ func (s *Server) listApprovals(w http.ResponseWriter, r *http.Request) error {
 }
 
 // fitText says in a word whether a cluster can take what a ticket asks for.
-func fitText(fits map[int]approval.Fit, number int) ui.StatusView {
+func fitText(ctx context.Context, fits map[int]approval.Fit, number int) ui.StatusView {
 	f, judged := fits[number]
 	switch {
 	case !judged:
 		return ui.StatusView{}
 	case f.Clusters == 0:
-		return ui.StatusView{Role: ui.Bad, Glyph: "failed", Label: "No cluster"}
+		return ui.StatusView{Role: ui.Bad, Glyph: "failed", Label: i18n.T(ctx, "No cluster")}
 	}
-	return ui.StatusView{Role: ui.OK, Glyph: "done", Label: ui.Plural(f.Clusters, "cluster", "clusters")}
+	return ui.StatusView{Role: ui.OK, Glyph: "done", Label: i18n.TN(ctx, f.Clusters, "{n} cluster", "{n} clusters")}
 }
 
-func kindOptions(chosen domain.Operation) []ui.Option {
-	options := []ui.Option{{Label: "Every kind", Selected: chosen == ""}}
+func kindOptions(ctx context.Context, chosen domain.Operation) []ui.Option {
+	options := []ui.Option{{Label: i18n.T(ctx, "Every kind"), Selected: chosen == ""}}
 	for _, o := range domain.Operations() {
-		options = append(options, ui.Option{Value: string(o), Label: views.OperationLabel(o), Selected: o == chosen})
+		options = append(options, ui.Option{Value: string(o), Label: i18n.T(ctx, views.OperationLabel(o)), Selected: o == chosen})
 	}
 	return options
 }
 
-func anyEnvironment(chosen domain.Environment) []ui.Option {
-	options := []ui.Option{{Label: "Test and prod", Selected: chosen == ""}}
+func anyEnvironment(ctx context.Context, chosen domain.Environment) []ui.Option {
+	options := []ui.Option{{Label: i18n.T(ctx, "Test and prod"), Selected: chosen == ""}}
 	for _, e := range domain.Environments() {
-		options = append(options, ui.Option{Value: string(e), Label: string(e), Selected: e == chosen})
+		options = append(options, ui.Option{Value: string(e), Label: ui.EnvName(ctx, string(e)), Selected: e == chosen})
 	}
 	return options
 }
@@ -208,9 +208,13 @@ func (s *Server) decideTicket(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.ticketPage(w, r, t, form, err)
 	}
-	f := views.Flash{Kind: string(ui.OK), Title: domain.TicketName(t.Number) + " is approved", Text: "Shepherd carries it out.", Href: paths.Request(t.Number), Link: "Show request"}
+	ctx := r.Context()
+	f := views.Flash{
+		Kind: string(ui.OK), Title: i18n.T(ctx, "{ticket} is approved", "ticket", domain.TicketName(t.Number)), Text: i18n.T(ctx, "Shepherd carries it out."),
+		Href: paths.Request(t.Number), Link: i18n.T(ctx, "Show request"),
+	}
 	if form.Do == "reject" {
-		f.Title, f.Text = domain.TicketName(t.Number)+" is rejected", t.Requester+" sees your reason."
+		f.Title, f.Text = i18n.T(ctx, "{ticket} is rejected", "ticket", domain.TicketName(t.Number)), i18n.T(ctx, "{name} sees your reason.", "name", t.Requester)
 	}
 	s.flashLink(r, f)
 	return s.redirect(w, r, paths.Approvals)
@@ -226,7 +230,7 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 	var conflict *views.ConflictView
 	if e, ok := apperr.From(err); ok && !waits && e.Kind() == apperr.Conflict {
 		m := message(r, apperr.ErrAlreadyDecided, with(e.Params, "ticket", domain.TicketName(t.Number)))
-		conflict, err = &views.ConflictView{What: strings.TrimSpace(m.What + " " + m.Why), Quote: t.DecisionReason}, nil
+		conflict, err = &views.ConflictView{What: i18n.Message{What: m.What, Why: m.Why}.Text(), Quote: t.DecisionReason}, nil
 	}
 	errs, status, err := rejected(r, form, err)
 	if err != nil {
@@ -257,18 +261,19 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 }
 
 func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionForm, o approval.Options) views.TicketView {
+	ctx := r.Context()
 	v := views.TicketView{
 		MayPack: audit.MayPack(actor(r), t.Own, t.Environment),
 		Number:  t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment, System: t.System, Service: t.Service,
 		Requester: t.Requester, Since: t.CreatedAt, Status: views.TicketState(t.Status), Reason: t.Reason, Answer: form.Reason,
-		Policy: policyText(t.Policy, t.Operation, t.Environment, true), Decision: decisionView(t.Row), CanWithdraw: t.MayWithdraw,
+		Policy: policyText(ctx, t.Policy, t.Operation, t.Environment, true), Decision: decisionView(ctx, t.Row), CanWithdraw: t.MayWithdraw,
 		RequesterFacts: []views.Fact{
-			{Label: "Last 90 days", Value: fmt.Sprintf("%d asked, %d approved", t.Facts.Asked, t.Facts.Approved)},
-			{Label: "VMs now", Value: strconv.Itoa(t.Facts.VMs)},
+			{Label: i18n.T(ctx, "Last 90 days"), Value: i18n.T(ctx, "{asked} asked, {approved} approved", "asked", t.Facts.Asked, "approved", t.Facts.Approved)},
+			{Label: i18n.T(ctx, "VMs now"), Value: strconv.Itoa(t.Facts.VMs)},
 		},
 	}
 	if t.Place > 0 {
-		v.Place = fmt.Sprintf("%d of %d", t.Place, t.Of)
+		v.Place = i18n.T(ctx, "{place} of {n}", "place", t.Place, "n", t.Of)
 	}
 	if t.Prev > 0 {
 		v.PrevHref = paths.Approval(t.Prev)
@@ -277,17 +282,17 @@ func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionFor
 		v.NextHref = paths.Approval(t.Next)
 	}
 	for _, p := range t.Deciders {
-		v.Deciders = append(v.Deciders, views.DeciderView{Name: p.Username, Why: "may approve in " + string(t.Environment)})
+		v.Deciders = append(v.Deciders, views.DeciderView{Name: p.Username, Why: i18n.T(ctx, "may approve in {environment}", "environment", ui.EnvName(ctx, string(t.Environment)))})
 	}
 	if t.Own {
-		v.Deciders = append(v.Deciders, views.DeciderView{Name: actor(r).Username, Why: "you asked for it", Locked: true})
+		v.Deciders = append(v.Deciders, views.DeciderView{Name: actor(r).Username, Why: i18n.T(ctx, "you asked for it"), Locked: true})
 	}
 	if t.Operation != domain.OpCreate {
 		v.Target = targetView(r, t)
 		v.Checks = targetChecks(r, t)
 		return v
 	}
-	v.Spec = specFields(t, form, o)
+	v.Spec = specFields(ctx, t, form, o)
 	v.NeedsCluster = true
 	fits := 0
 	for _, c := range t.Clusters {
@@ -300,10 +305,10 @@ func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionFor
 	}
 	if t.Status.Decided() {
 		v.NeedsCluster = t.Cluster != ""
-		v.Clusters = []views.ClusterChoice{{ID: t.ClusterID, Name: t.Cluster, Text: "chosen", Fits: true, Selected: true}}
+		v.Clusters = []views.ClusterChoice{{ID: t.ClusterID, Name: t.Cluster, Text: i18n.T(ctx, "chosen"), Fits: true, Selected: true}}
 		return v
 	}
-	check := views.CheckView{State: domain.CheckOK, Title: fmt.Sprintf("%d of %s can take it", fits, ui.Plural(len(t.Clusters), "cluster", "clusters"))}
+	check := views.CheckView{State: domain.CheckOK, Title: i18n.TN(ctx, len(t.Clusters), "{fit} of {n} cluster can take it", "{fit} of {n} clusters can take it", "fit", fits)}
 	if fits == 0 {
 		check.State = domain.CheckFailed
 	}
@@ -312,45 +317,45 @@ func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionFor
 }
 
 // specFields are the fields of a creation: as asked, and as it will be.
-func specFields(t approval.Ticket, form decisionForm, o approval.Options) []views.SpecField {
+func specFields(ctx context.Context, t approval.Ticket, form decisionForm, o approval.Options) []views.SpecField {
 	asked := t.Asked.Spec
-	template := views.SpecField{Name: "template", Label: "Template", Asked: templateText(asked), Value: form.Template, Changed: form.Template != asked.TemplateID}
+	template := views.SpecField{Name: "template", Label: i18n.T(ctx, "Template"), Asked: templateText(ctx, asked), Value: form.Template, Changed: form.Template != asked.TemplateID}
 	for _, x := range o.Templates {
 		template.Options = append(template.Options, ui.Option{
-			Value: x.ID, Label: fmt.Sprintf("%s, version %d", x.Name, x.Version), Selected: x.ID == form.Template,
+			Value: x.ID, Label: templateVersion(ctx, x.Name, x.Version), Selected: x.ID == form.Template,
 		})
 	}
-	template.Options = keepAsked(template.Options, asked.TemplateID, templateText(asked), form.Template)
-	size := views.SpecField{Name: "size", Label: "Size", Asked: sizeText(asked), Value: form.Size, Changed: form.Size != asked.SizeID}
+	template.Options = keepAsked(ctx, template.Options, asked.TemplateID, templateText(ctx, asked), form.Template)
+	size := views.SpecField{Name: "size", Label: i18n.T(ctx, "Size"), Asked: sizeText(ctx, asked), Value: form.Size, Changed: form.Size != asked.SizeID}
 	for _, x := range o.Sizes {
 		size.Options = append(size.Options, ui.Option{
-			Value: x.ID, Label: sizeText(domain.ChangeableSpec{Size: x.Name, CPU: x.CPU, MemoryMiB: x.MemoryMiB}), Selected: x.ID == form.Size,
+			Value: x.ID, Label: sizeText(ctx, domain.ChangeableSpec{Size: x.Name, CPU: x.CPU, MemoryMiB: x.MemoryMiB}), Selected: x.ID == form.Size,
 		})
 	}
-	size.Options = keepAsked(size.Options, asked.SizeID, sizeText(asked), form.Size)
+	size.Options = keepAsked(ctx, size.Options, asked.SizeID, sizeText(ctx, asked), form.Size)
 	return []views.SpecField{
 		template, size,
-		{Name: "count", Label: "VMs", Asked: strconv.Itoa(asked.Count), Value: form.Count.Text, Changed: form.Count.Text != strconv.Itoa(asked.Count)},
-		{Name: "disk", Label: "Disk", Asked: ui.GiB(asked.DiskGiB * 1024), Value: form.Disk.Text, Unit: "GiB", Changed: form.Disk.Text != strconv.Itoa(asked.DiskGiB)},
-		{Label: "Namespace", Asked: t.Asked.Namespace},
-		{Label: "SSH keys", Asked: sshText(t.Asked.SSHKeys)},
+		{Name: "count", Label: i18n.T(ctx, "VMs"), Asked: strconv.Itoa(asked.Count), Value: form.Count.Text, Changed: form.Count.Text != strconv.Itoa(asked.Count)},
+		{Name: "disk", Label: i18n.T(ctx, "Disk"), Asked: ui.GiB(asked.DiskGiB * 1024), Value: form.Disk.Text, Unit: "GiB", Changed: form.Disk.Text != strconv.Itoa(asked.DiskGiB)},
+		{Label: i18n.T(ctx, "Namespace"), Asked: t.Asked.Namespace},
+		{Label: i18n.T(ctx, "SSH keys"), Asked: sshText(ctx, t.Asked.SSHKeys)},
 	}
 }
 
 // keepAsked shows what was asked for also when it is not offered any more.
-func keepAsked(options []ui.Option, id, label, chosen string) []ui.Option {
+func keepAsked(ctx context.Context, options []ui.Option, id, label, chosen string) []ui.Option {
 	if slices.ContainsFunc(options, func(o ui.Option) bool { return o.Value == id }) {
 		return options
 	}
-	return append(options, ui.Option{Value: id, Label: label + " (not offered any more)", Selected: id == chosen})
+	return append(options, ui.Option{Value: id, Label: i18n.T(ctx, "{choice} (not offered any more)", "choice", label), Selected: id == chosen})
 }
 
 // effects say what a yes does to an existing VM.
 var effects = map[domain.Operation]string{
-	domain.OpDelete:  "The VM and all its disks are deleted. That cannot be undone.",
-	domain.OpStart:   "The VM is started.",
-	domain.OpStop:    "The VM is shut down. Its disks are kept.",
-	domain.OpRestart: "The VM is shut down and started again.",
+	domain.OpDelete:  i18n.N("The VM and all its disks are deleted. That cannot be undone."),
+	domain.OpStart:   i18n.N("The VM is started."),
+	domain.OpStop:    i18n.N("The VM is shut down. Its disks are kept."),
+	domain.OpRestart: i18n.N("The VM is shut down and started again."),
 }
 
 func targetView(r *http.Request, t approval.Ticket) *views.TargetView {
@@ -358,20 +363,21 @@ func targetView(r *http.Request, t approval.Ticket) *views.TargetView {
 	if m == nil {
 		return nil
 	}
+	ctx := r.Context()
 	v := &views.TargetView{
-		ID: m.ID, Name: m.Name, Status: vmStatus(m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem),
+		ID: m.ID, Name: m.Name, Status: vmStatus(ctx, m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem),
 		Facts: []views.Fact{
-			{Label: "Cluster", Value: m.Cluster},
-			{Label: "Namespace", Value: m.Namespace, Mono: true},
-			{Label: "Size", Value: fmt.Sprintf("%s, %d vCPU, %s", m.Size, m.CPU, ui.GiB(m.MemoryMiB))},
-			{Label: "Disk", Value: ui.GiB(m.DiskGiB * 1024)},
-			{Label: "Template", Value: m.Template},
-			{Label: "IP address", Value: m.IP, Mono: true},
-			{Label: "Owner", Value: m.CreatedBy},
+			{Label: i18n.T(ctx, "Cluster"), Value: m.Cluster},
+			{Label: i18n.T(ctx, "Namespace"), Value: m.Namespace, Mono: true},
+			{Label: i18n.T(ctx, "Size"), Value: sizeText(ctx, domain.ChangeableSpec{Size: m.Size, CPU: m.CPU, MemoryMiB: m.MemoryMiB})},
+			{Label: i18n.T(ctx, "Disk"), Value: ui.GiB(m.DiskGiB * 1024)},
+			{Label: i18n.T(ctx, "Template"), Value: m.Template},
+			{Label: i18n.T(ctx, "IP address"), Value: m.IP, Mono: true},
+			{Label: i18n.T(ctx, "Owner"), Value: m.CreatedBy},
 		},
 	}
 	if !t.Status.Decided() {
-		v.Effect = effects[t.Operation]
+		v.Effect = i18n.T(ctx, effects[t.Operation])
 	}
 	return v
 }
@@ -384,5 +390,5 @@ func targetChecks(r *http.Request, t approval.Ticket) []views.CheckView {
 		m := message(r, t.Target.Refusal.Code, t.Target.Refusal.Params)
 		return []views.CheckView{{State: domain.CheckFailed, Title: m.What}}
 	}
-	return []views.CheckView{{State: domain.CheckOK, Title: "Its state allows it"}}
+	return []views.CheckView{{State: domain.CheckOK, Title: i18n.T(r.Context(), "Its state allows it")}}
 }

@@ -368,7 +368,7 @@ var deeds = map[string]string{
 	"session.sign_in": i18n.N("{who} signed in"), "session.sign_out": i18n.N("{who} signed out"), "session.end_all": i18n.N("{who} signed out everywhere {what}"),
 	"user.create": i18n.N("{who} made the account {what}"), "user.bind": i18n.N("{who} gave a role to {what}"), "user.unbind": i18n.N("{who} took a role from {what}"),
 	"user.disable": i18n.N("{who} disabled {what}"), "user.enable": i18n.N("{who} enabled {what}"), "user.set_password": i18n.N("{who} set the password of {what}"),
-	"user.invite": i18n.N("{who} invited {what}"), "audit.export": i18n.N("{who} began the export {what}"), "audit.exported": i18n.N("{who} exported {what}"),
+	"user.invite": i18n.N("{who} invited {what}"), "user.set_language": i18n.N("{who} chose the language of {what}"), "audit.export": i18n.N("{who} began the export {what}"), "audit.exported": i18n.N("{who} exported {what}"),
 	"audit.archive": i18n.N("{who} archived a part of the audit log as {what}"),
 }
 
@@ -381,7 +381,7 @@ func activity(r *http.Request, e audit.Row) views.HomeActivity {
 	deed, what := deeds[e.Action], e.ResourceName
 	op, _ := e.Details["operation"].(string)
 	if op != "" && e.ResourceType == "ticket" {
-		asked := lowerFirst(views.OperationLabel(domain.Operation(op))) + " " + detailText(e.Details["title"])
+		asked := lowerFirst(i18n.T(ctx, views.OperationLabel(domain.Operation(op)))) + " " + detailText(e.Details["title"])
 		if what += ": " + asked; e.Action == "ticket.submit" {
 			what = asked + " (" + e.ResourceName + ")"
 		}

@@ -124,6 +124,7 @@ func TestEveryUpdateTellsWhatChanged(t *testing.T) {
 	ok(s.accounts.Unbind(ctx, root, p.ID, role))
 	ok(s.accounts.SetDisabled(ctx, root, p.ID, true))
 	ok(s.accounts.SetDisabled(ctx, root, p.ID, false))
+	ok(s.accounts.SetLanguage(ctx, root, "zh-CN"))
 	ok(s.accounts.EndSessions(ctx, root, p.ID))
 	group := get(s.accounts.CreateGroup(ctx, root, account.GroupInput{Name: "team"}))
 	ok(s.accounts.UpdateGroup(ctx, root, group, account.GroupInput{Name: "team-a"}))

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -35,7 +36,7 @@ func (s *Server) showCatalog(w http.ResponseWriter, r *http.Request) error {
 			Name: z.Name, CPU: z.CPU, MemoryMiB: z.MemoryMiB, DiskGiB: z.DiskGiB, State: z.Status, Environments: domain.Environments(),
 		})
 	}
-	sh, err := s.shell(r, "Templates and sizes", "catalog")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Templates and sizes"), "catalog")
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (s *Server) createTemplate(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.templateForm(w, r, form, list, err)
 	}
-	s.flash(r, ui.OK, form.Name+" is published", "Everybody can ask for it now.")
+	s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is published", "name", form.Name), i18n.T(r.Context(), "Everybody can ask for it now."))
 	return s.redirect(w, r, paths.Catalog)
 }
 
@@ -105,7 +106,7 @@ func (s *Server) templateForm(w http.ResponseWriter, r *http.Request, form templ
 			v.From, v.HadCloudInit = t.Name, t.HasCloudInit
 		}
 	}
-	sh, err := s.shell(r, "New template", "catalog")
+	sh, err := s.shell(r, i18n.T(r.Context(), "New template"), "catalog")
 	if err != nil {
 		return err
 	}
@@ -139,7 +140,7 @@ func (s *Server) createSize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.sizeForm(w, r, form, err)
 	}
-	s.flash(r, ui.OK, form.Name+" is published", "Everybody can ask for it now.")
+	s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is published", "name", form.Name), i18n.T(r.Context(), "Everybody can ask for it now."))
 	return s.redirect(w, r, paths.Catalog)
 }
 
@@ -148,7 +149,7 @@ func (s *Server) sizeForm(w http.ResponseWriter, r *http.Request, form sizeForm,
 	if err != nil {
 		return err
 	}
-	sh, err := s.shell(r, "New size", "catalog")
+	sh, err := s.shell(r, i18n.T(r.Context(), "New size"), "catalog")
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,20 +25,27 @@ const expiryNotice = 30 * 24 * time.Hour
 
 // preflightChecks are the checks in their order, with what each looks at.
 var preflightChecks = []struct{ id, looks string }{
-	{"reachable", "The portal can open a connection to the API server."},
-	{"tls", "The certificate is signed by the CA in the kubeconfig and made for this address."},
-	{"credentials", "The cluster accepts the credential."},
-	{"kubernetes", "Version and nodes."},
-	{"kubevirt", "KubeVirt is installed and ready."},
-	{"storage", "There is a storage class, and one is the default."},
-	{"permissions", "The credential may do all that Shepherd needs, and not much more."},
+	{"reachable", i18n.N("The portal can open a connection to the API server.")},
+	{"tls", i18n.N("The certificate is signed by the CA in the kubeconfig and made for this address.")},
+	{"credentials", i18n.N("The cluster accepts the credential.")},
+	{"kubernetes", i18n.N("Version and nodes.")},
+	{"kubevirt", i18n.N("KubeVirt is installed and ready.")},
+	{"storage", i18n.N("There is a storage class, and one is the default.")},
+	{"permissions", i18n.N("The credential may do all that Shepherd needs, and not much more.")},
 }
 
 // excessWords says what a permission that is too much allows.
 var excessWords = map[string]string{
-	"*":           "do everything in the whole cluster",
-	"secrets":     "read every Secret",
-	"impersonate": "act as somebody else",
+	"*":           i18n.N("do everything in the whole cluster"),
+	"secrets":     i18n.N("read every Secret"),
+	"impersonate": i18n.N("act as somebody else"),
+}
+
+func excessText(ctx context.Context, permission string) string {
+	if words, ok := excessWords[permission]; ok {
+		return i18n.T(ctx, words)
+	}
+	return permission
 }
 
 // recipe makes a service account for Shepherd; %s is the ClusterRole.
@@ -91,7 +99,7 @@ func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	slices.SortStableFunc(v.Rows, func(a, b views.ClusterRow) int { return cmp.Compare(severity(a.Status), severity(b.Status)) })
-	sh, err := s.shell(r, "Clusters", "clusters")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Clusters"), "clusters")
 	if err != nil {
 		return err
 	}
@@ -112,14 +120,14 @@ func clusterRow(r *http.Request, c cluster.Cluster, namespaces int) views.Cluste
 	switch {
 	case row.Why != "":
 	case c.Status == domain.ClusterHealthy && c.Nodes > 0:
-		row.Why = fmt.Sprintf("%d of %s ready", c.ReadyNodes, ui.Plural(c.Nodes, "node", "nodes"))
+		row.Why = i18n.TN(r.Context(), c.Nodes, "{ready} of {n} node ready", "{ready} of {n} nodes ready", "ready", c.ReadyNodes)
 	case c.Status == domain.ClusterHealthy:
-		row.Why = "All checks passed"
+		row.Why = i18n.T(r.Context(), "All checks passed")
 	case c.Status == domain.ClusterUnknown:
-		row.Why = "The first check is under way"
+		row.Why = i18n.T(r.Context(), "The first check is under way")
 	}
 	if !c.Enabled {
-		row.Why = strings.TrimSuffix("Takes no new VMs. "+row.Why, " ")
+		row.Why = i18n.Message{What: i18n.T(r.Context(), "Takes no new VMs."), Why: row.Why}.Text()
 	}
 	return row
 }
@@ -128,9 +136,10 @@ func clusterProblem(r *http.Request, c cluster.Cluster) views.ClusterProblem {
 	m := message(r, c.Reason.Code, with(c.Reason.Params, "cluster", c.Name))
 	p := views.ClusterProblem{ID: c.ID, What: m.What, Severe: c.Status == domain.ClusterUnreachable}
 	if p.Severe {
-		p.Effect = "What is shown of " + ui.Plural(c.VMs, "VM", "VMs") + " there is the last known state. Approved requests wait."
+		p.Effect = i18n.TN(r.Context(), c.VMs, "What is shown of {n} VM there is the last known state. Approved requests wait.",
+			"What is shown of {n} VMs there is the last known state. Approved requests wait.")
 	} else {
-		p.Effect = "VMs keep running. It gets no new ones until this is repaired."
+		p.Effect = i18n.T(r.Context(), "VMs keep running. It gets no new ones until this is repaired.")
 	}
 	return p
 }
@@ -155,7 +164,7 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := views.ClusterView{
-		Self: r.URL.RequestURI(), Row: clusterRow(r, c, len(spaces[c.ID])), Problem: problemView(r, c.Reason), Facts: clusterFacts(s.now(), c),
+		Self: r.URL.RequestURI(), Row: clusterRow(r, c, len(spaces[c.ID])), Problem: problemView(r, c.Reason), Facts: clusterFacts(r.Context(), s.now(), c),
 		Checks: healthChecks(r, c), Namespaces: spaces[c.ID], CanCheck: actor(r).IsAdmin(), CanRegister: actor(r).IsAdmin(),
 	}
 	sh, err := s.shell(r, c.Name, "clusters")
@@ -165,49 +174,49 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, http.StatusOK, views.Cluster(sh, v))
 }
 
-func clusterFacts(now time.Time, c cluster.Cluster) []views.Fact {
+func clusterFacts(ctx context.Context, now time.Time, c cluster.Cluster) []views.Fact {
 	facts := []views.Fact{
-		{Label: "Server", Value: c.Server, Mono: true},
+		{Label: i18n.T(ctx, "Server"), Value: c.Server, Mono: true},
 		{Label: "Kubernetes", Value: c.KubernetesVersion},
 		{Label: "KubeVirt", Value: c.KubeVirtVersion},
-		{Label: "Features", Value: strings.Join(c.Features, ", ")},
-		{Label: "Nodes", Value: nodesText(c)},
-		{Label: "Storage", Value: storageClasses(c.StorageClasses)},
-		{Label: "Takes new VMs", Value: yesNo(c.Enabled)},
-		{Label: "Added", Value: c.CreatedBy + ", " + ui.Relative(c.CreatedAt, now)},
+		{Label: i18n.T(ctx, "Features"), Value: strings.Join(c.Features, ", ")},
+		{Label: i18n.T(ctx, "Nodes"), Value: nodesText(ctx, c)},
+		{Label: i18n.T(ctx, "Storage"), Value: storageClasses(ctx, c.StorageClasses)},
+		{Label: i18n.T(ctx, "Takes new VMs"), Value: yesNo(ctx, c.Enabled)},
+		{Label: i18n.T(ctx, "Added"), Value: i18n.T(ctx, "{name}, {when}", "name", c.CreatedBy, "when", ui.Relative(ctx, c.CreatedAt, now))},
 	}
 	if c.AnsweredAt != nil {
-		facts = append(facts, views.Fact{Label: "Last answer", Value: ui.Relative(*c.AnsweredAt, now)})
+		facts = append(facts, views.Fact{Label: i18n.T(ctx, "Last answer"), Value: ui.Relative(ctx, *c.AnsweredAt, now)})
 	}
 	if c.CredentialExpiresAt != nil {
-		facts = append(facts, views.Fact{Label: "Credential ends", Value: ui.Relative(*c.CredentialExpiresAt, now)})
+		facts = append(facts, views.Fact{Label: i18n.T(ctx, "Credential ends"), Value: ui.Relative(ctx, *c.CredentialExpiresAt, now)})
 	}
 	return facts
 }
 
-func nodesText(c cluster.Cluster) string {
+func nodesText(ctx context.Context, c cluster.Cluster) string {
 	if c.Nodes == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d ready", c.ReadyNodes, c.Nodes)
+	return i18n.T(ctx, "{ready} of {n} ready", "ready", c.ReadyNodes, "n", c.Nodes)
 }
 
-func storageClasses(list []domain.StorageClass) string {
+func storageClasses(ctx context.Context, list []domain.StorageClass) string {
 	names := make([]string, len(list))
 	for i, c := range list {
 		names[i] = c.Name
 		if c.Default {
-			names[i] += " (default)"
+			names[i] = i18n.T(ctx, "{name} (default)", "name", c.Name)
 		}
 	}
 	return strings.Join(names, ", ")
 }
 
-func yesNo(b bool) string {
+func yesNo(ctx context.Context, b bool) string {
 	if b {
-		return "yes"
+		return i18n.T(ctx, "yes")
 	}
-	return "no"
+	return i18n.T(ctx, "no")
 }
 
 // failedCheck is the check that a reason belongs to; "" for the others.
@@ -257,13 +266,13 @@ func checkView(r *http.Request, c domain.Check) views.CheckView {
 	v := views.CheckView{State: c.State, Title: i18n.Text(lang(r), "check."+c.ID, nil)}
 	if c.Code != "" {
 		m := message(r, c.Code, c.Params)
-		v.Text, v.Next = strings.TrimSpace(m.What+" "+m.Why), m.Next
+		v.Text, v.Next = i18n.Message{What: m.What, Why: m.Why}.Text(), m.Next
 		return v
 	}
 	if c.State == domain.CheckNotRun {
 		for _, k := range preflightChecks {
 			if k.id == c.ID {
-				v.Text = k.looks
+				v.Text = i18n.T(r.Context(), k.looks)
 			}
 		}
 		return v
@@ -271,13 +280,13 @@ func checkView(r *http.Request, c domain.Check) views.CheckView {
 	p := c.Params
 	switch {
 	case c.ID == "kubernetes" && p["version"] != nil && p["version"] != "":
-		v.Text = fmt.Sprintf("%v, %v of %v nodes ready", p["version"], p["ready"], p["nodes"])
+		v.Text = i18n.T(r.Context(), "{version}, {ready} of {n} nodes ready", "version", p["version"], "ready", p["ready"], "n", p["nodes"])
 	case c.ID == "kubevirt" && p["version"] != nil && p["version"] != "":
-		v.Text = fmt.Sprintf("%v, ready", p["version"])
+		v.Text = i18n.T(r.Context(), "{version}, ready", "version", p["version"])
 	case c.ID == "storage" && p["classes"] != nil:
-		v.Text = fmt.Sprintf("Storage classes: %v", p["classes"])
+		v.Text = i18n.T(r.Context(), "Storage classes: {n}", "n", p["classes"])
 	default:
-		v.Text = "Passed"
+		v.Text = i18n.T(r.Context(), "Passed")
 	}
 	return v
 }
@@ -295,7 +304,7 @@ func (s *Server) checkCluster(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Clusters.Check(r.Context(), id); err != nil {
 		return err
 	}
-	s.flash(r, ui.OK, c.Name+" was checked", "")
+	s.flash(r, ui.OK, i18n.T(r.Context(), "{name} was checked", "name", c.Name), "")
 	return s.redirect(w, r, paths.Cluster(id))
 }
 
@@ -328,7 +337,7 @@ func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err erro
 	for _, k := range preflightChecks {
 		v.Checks = append(v.Checks, checkView(r, domain.Check{ID: k.id, State: domain.CheckNotRun}))
 	}
-	sh, err := s.shell(r, "Add cluster", "clusters")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Add cluster"), "clusters")
 	if err != nil {
 		return err
 	}
@@ -358,7 +367,7 @@ func uploaded(r *http.Request) (name string, data []byte, err error) {
 			return "", nil, apperr.New(apperr.ErrForbiddenField).With("field", domain.CleanText(field, 40))
 		}
 	}
-	name, data = "pasted text", []byte(r.PostForm.Get("text"))
+	name, data = i18n.T(r.Context(), "pasted text"), []byte(r.PostForm.Get("text"))
 	file, header, err := r.FormFile("kubeconfig")
 	switch {
 	case errors.Is(err, http.ErrMissingFile), errors.Is(err, http.ErrNotMultipart):
@@ -409,8 +418,9 @@ func (s *Server) addCluster(w http.ResponseWriter, r *http.Request) error {
 		})
 		if err == nil {
 			s.flashLink(r, views.Flash{
-				Kind: string(ui.OK), Title: form.Name + " is added", Text: "Register a namespace of it, so that systems can be made there.",
-				Href: paths.NewNamespace, Link: "Register namespace",
+				Kind: string(ui.OK), Title: i18n.T(r.Context(), "{name} is added", "name", form.Name),
+				Text: i18n.T(r.Context(), "Register a namespace of it, so that systems can be made there."),
+				Href: paths.NewNamespace, Link: i18n.T(r.Context(), "Register namespace"),
 			})
 			return s.redirect(w, r, paths.Clusters)
 		}
@@ -434,7 +444,7 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 	}
 	v := views.ClusterDraftView{
 		Draft: d.ID, File: d.FileName, Values: views.ClusterValues{Name: form.Name, Place: form.Place},
-		Envs: environmentOptions(form.Environment), Errors: errs, Commands: s.recipeText(),
+		Envs: environmentOptions(r.Context(), form.Environment), Errors: errs, Commands: s.recipeText(),
 	}
 	for _, c := range d.Contexts {
 		v.Contexts = append(v.Contexts, contextChoice(r, s.now(), c, c.Name == chosen))
@@ -445,7 +455,7 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 	}
 	v.Preflight = s.preflightView(r, found, subject(d, chosen))
 	v.Preflight.Took = took
-	sh, err := s.shell(r, "Add cluster", "clusters")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Add cluster"), "clusters")
 	if err != nil {
 		return err
 	}
@@ -456,7 +466,7 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 // answer about the cluster, not a fault of ours, so it stays on the form.
 func draftErrors(r *http.Request, form clusterForm, err error) ([]ui.FieldError, int, error) {
 	if e, ok := apperr.From(err); ok && e.Kind() == apperr.Unavailable && e.Code != apperr.ErrUnavailable {
-		return []ui.FieldError{{Field: "context", Label: "Context", Message: message(r, e.Code, e.Params).Text()}}, http.StatusUnprocessableEntity, nil
+		return []ui.FieldError{{Field: "context", Label: i18n.T(r.Context(), "Context"), Message: message(r, e.Code, e.Params).Text()}}, http.StatusUnprocessableEntity, nil
 	}
 	return rejected(r, form, err)
 }
@@ -490,15 +500,15 @@ func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected b
 	v := views.ContextChoice{Name: c.Name, Selected: selected}
 	if c.Refusal != nil {
 		m := message(r, c.Refusal.Code, c.Refusal.Params)
-		v.Refused, v.Text, v.WayOut = true, strings.TrimSpace(m.What+" "+m.Why), m.Next
+		v.Refused, v.Text, v.WayOut = true, i18n.Message{What: m.What, Why: m.Why}.Text(), m.Next
 		return v
 	}
 	v.Text = c.Server
 	if c.Subject != "" {
-		v.Text += ", as " + c.Subject
+		v.Text += i18n.T(r.Context(), ", as {subject}", "subject", c.Subject)
 	}
 	if c.ExpiresAt != nil {
-		v.Text += ", ends " + ui.Relative(*c.ExpiresAt, now)
+		v.Text += i18n.T(r.Context(), ", ends {when}", "when", ui.Relative(r.Context(), *c.ExpiresAt, now))
 		v.Warn = c.ExpiresAt.Sub(now) < expiryNotice
 	}
 	return v
@@ -515,7 +525,7 @@ func (s *Server) preflightView(r *http.Request, p domain.Preflight, subject stri
 		v.Checks = append(v.Checks, checkView(r, c))
 	}
 	for _, e := range p.Excess {
-		v.Excess = append(v.Excess, cmp.Or(excessWords[e], e))
+		v.Excess = append(v.Excess, excessText(r.Context(), e))
 	}
 	if len(p.Missing) > 0 {
 		v.Missing = s.ClusterRole(p.Missing) + binding(subject)
@@ -549,10 +559,10 @@ subjects:
 
 // environmentOptions are test and prod with nothing chosen at first: it is too
 // important for a default.
-func environmentOptions(chosen string) []ui.Option {
-	options := []ui.Option{{Label: "Choose", Selected: chosen == ""}}
+func environmentOptions(ctx context.Context, chosen string) []ui.Option {
+	options := []ui.Option{{Label: i18n.T(ctx, "Choose"), Selected: chosen == ""}}
 	for _, e := range domain.Environments() {
-		options = append(options, ui.Option{Value: string(e), Label: string(e), Selected: string(e) == chosen})
+		options = append(options, ui.Option{Value: string(e), Label: ui.EnvName(ctx, string(e)), Selected: string(e) == chosen})
 	}
 	return options
 }

@@ -10,6 +10,9 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/a-h/templ"
+
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -91,7 +94,8 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request, status int, render
 	if err := render(&b); err != nil {
 		s.Logger.ErrorContext(r.Context(), "error page", "err", err, "request_id", requestID(r))
 		b.Reset()
-		b.WriteString("<!DOCTYPE html><title>KubeVirt Shepherd</title><p>Something broke on our side. Number: " + requestID(r))
+		b.WriteString("<!DOCTYPE html><title>KubeVirt Shepherd</title><p>" +
+			templ.EscapeString(message(r, apperr.ErrInternal, map[string]any{"request": requestID(r)}).Text()))
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
@@ -176,21 +180,21 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 		params = with(params, "request", requestID(r))
 	}
 	m := message(r, e.Code, params)
-	v := views.ErrorView{Status: status, Code: e.Code, Title: strings.TrimSuffix(m.What, "."), Text: m.Why, Next: m.Next, Theme: theme(r)}
+	v := views.ErrorView{Status: status, Code: e.Code, Title: i18n.Phrase(m.What), Text: m.Why, Next: m.Next, Theme: theme(r)}
 	switch {
 	case status >= http.StatusInternalServerError:
 		v.RequestID = requestID(r)
-		v.ActionLabel, v.ActionHref = "Try again", pageOf(r)
-		v.SecondLabel, v.SecondHref = "Home", paths.Home
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Try again"), pageOf(r)
+		v.SecondLabel, v.SecondHref = i18n.T(r.Context(), "Home"), paths.Home
 	case e.Code == apperr.ErrDraftExpired:
-		v.ActionLabel, v.ActionHref = "Upload again", paths.NewCluster
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Upload again"), paths.NewCluster
 	case status == http.StatusNotFound && actor(r).UserID != "":
-		v.ActionLabel, v.ActionHref = "Open explorer", paths.Explorer
-		v.SecondLabel, v.SecondHref = "Search", paths.Search
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Open explorer"), paths.Explorer
+		v.SecondLabel, v.SecondHref = i18n.T(r.Context(), "Search"), paths.Search
 	case status == http.StatusConflict, status == http.StatusUnprocessableEntity:
-		v.ActionLabel, v.ActionHref = "Back", pageOf(r)
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Back"), pageOf(r)
 	default:
-		v.ActionLabel, v.ActionHref = "Home", paths.Home
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Home"), paths.Home
 	}
 	return v
 }

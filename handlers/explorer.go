@@ -1,12 +1,14 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -34,7 +36,7 @@ func (s *Server) showExplorer(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	sh, err := s.shell(r, "Explorer", "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Explorer"), "explorer")
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, selected string) (
 			Rest: treeRest(sys.ID, len(sys.Services), sys.Part),
 		}
 		for _, sv := range sys.Services {
-			row.Services = append(row.Services, treeService(sv))
+			row.Services = append(row.Services, treeService(r.Context(), sv))
 		}
 		v.Systems = append(v.Systems, row)
 	}
@@ -201,11 +203,11 @@ func treeRest(parent string, rows int, p system.TreePart) views.TreeRestView {
 	return v
 }
 
-func treeService(sv system.TreeService) views.TreeService {
+func treeService(ctx context.Context, sv system.TreeService) views.TreeService {
 	row := views.TreeService{ID: sv.ID, Name: sv.Name, Open: sv.Open, VMs: sv.VMs, Bad: sv.Bad, Rest: treeRest(sv.ID, len(sv.List), sv.Part)}
 	for _, m := range sv.List {
 		row.List = append(row.List, views.TreeVM{
-			ID: m.ID, Name: shortName(sv.Name, m.Instance), Status: vmStatus(m.State, m.Problem, "", nil),
+			ID: m.ID, Name: shortName(sv.Name, m.Instance), Status: vmStatus(ctx, m.State, m.Problem, "", nil),
 		})
 	}
 	return row
@@ -223,14 +225,14 @@ func (s *Server) attention(r *http.Request) ([]views.Attention, error) {
 
 func attentionRow(r *http.Request, m system.TreeVM) views.Attention {
 	a := views.Attention{
-		Status: vmStatus(m.State, m.Problem, "", nil), Name: m.Name, Href: paths.VM(m.ID), Env: string(m.Environment),
+		Status: vmStatus(r.Context(), m.State, m.Problem, "", nil), Name: m.Name, Href: paths.VM(m.ID), Env: string(m.Environment),
 	}
 	if m.Problem.IsZero() {
-		a.Fact = sentence(a.Status.Label)
+		a.Fact = i18n.Sentence(i18n.T(r.Context(), a.Status.Label))
 		return a
 	}
 	e := message(r, m.Problem.Code, m.Problem.Params)
-	a.Fact, a.Next = strings.TrimSpace(e.What+" "+e.Why), e.Next
+	a.Fact, a.Next = i18n.Message{What: e.What, Why: e.Why}.Text(), e.Next
 	return a
 }
 

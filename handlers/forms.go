@@ -3,6 +3,7 @@ package handlers
 import (
 	"bytes"
 	"compress/flate"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,7 @@ import (
 //	Name  string `form:"name" label:"Name" validate:"required,name"`
 //	Count number `form:"count" label:"Number of VMs" validate:"min=1,max=50"`
 //
+// Labels are in English; labels translates them.
 // The fields keep what was typed, also when it is refused, so that the form can
 // be drawn again. Texts lose the white space around them, unless the tag says
 // `form:"password,raw"`.
@@ -216,13 +218,13 @@ func broken(form reflect.Type, w validator.FieldError) *apperr.AppError {
 	return e
 }
 
-// labels are the labels of a form's fields, by name.
-func labels(form any) map[string]string {
+// labels are the labels of a form's fields in the reader's language, by name.
+func labels(ctx context.Context, form any) map[string]string {
 	all := map[string]string{}
 	t := reflect.TypeOf(form)
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("form"), ",")
-		all[name] = t.Field(i).Tag.Get("label")
+		all[name] = i18n.T(ctx, t.Field(i).Tag.Get("label"))
 	}
 	return all
 }
@@ -244,13 +246,13 @@ func rejected(r *http.Request, form any, err error) (errs []ui.FieldError, statu
 		}
 		return []ui.FieldError{{Message: message(r, e.Code, e.Params).Text()}}, statusOf(e), nil
 	}
-	label := labels(form)
+	label := labels(r.Context(), form)
 	for _, e := range fields {
 		if e.Kind() == apperr.Internal {
 			return nil, 0, err
 		}
 		name := e.Field()
-		message := i18n.Field(lang(r), e.Code, label[name], readable(e.Params))
+		message := i18n.Field(lang(r), e.Code, label[name], readable(r.Context(), e.Params))
 		if _, shown := label[name]; !shown {
 			name = "" // no control on this form to lead to
 		}
@@ -325,6 +327,6 @@ func restored[T any](s *Server, w http.ResponseWriter, r *http.Request, form T) 
 	if _, typed := err.(apperr.List); err != nil && !typed {
 		return form
 	}
-	s.flash(r, ui.Warn, "Your session had ended", "What you typed is here. Nothing has been sent.")
+	s.flash(r, ui.Warn, i18n.T(r.Context(), "Your session had ended"), i18n.T(r.Context(), "What you typed is here. Nothing has been sent."))
 	return kept
 }

@@ -1,11 +1,13 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
@@ -51,7 +53,7 @@ func (s *Server) developerHome(w http.ResponseWriter, r *http.Request) error {
 		}
 		v.OpenRequests++
 		if len(v.Requests) < homeRequests {
-			v.Requests = append(v.Requests, homeRequest(t))
+			v.Requests = append(v.Requests, homeRequest(ctx, t))
 		}
 	}
 	if v.Services, err = s.serviceRows(r, service.Filter{Operable: true}, homeServices, true); err != nil {
@@ -74,19 +76,24 @@ func (s *Server) developerHome(w http.ResponseWriter, r *http.Request) error {
 	if v.Activity, err = s.activity(r, audit.Filter{Actor: a.Username}); err != nil {
 		return err
 	}
-	sh, err := s.shell(r, "Home", "home")
+	sh, err := s.shell(r, i18n.T(ctx, "Home"), "home")
 	if err != nil {
 		return err
 	}
 	return s.page(w, r, http.StatusOK, views.Home(sh, v))
 }
 
-func homeRequest(t approval.Row) views.HomeRequest {
+func homeRequest(ctx context.Context, t approval.Row) views.HomeRequest {
 	return views.HomeRequest{
-		Ticket: domain.TicketName(t.Number), Title: views.OperationLabel(t.Operation) + " " + t.Title, Href: paths.Request(t.Number),
+		Ticket: domain.TicketName(t.Number), Title: deed(ctx, t.Operation, t.Title), Href: paths.Request(t.Number),
 		Service: t.System + " / " + t.Service, Env: string(t.Environment), Status: views.TicketState(t.Status), Steps: homeSteps(t.Status),
-		WaitingFor: waitingFor(t.Status), Since: t.CreatedAt,
+		WaitingFor: waitingFor(ctx, t.Status), Since: t.CreatedAt,
 	}
+}
+
+// deed says what is done to what: "Create 2 × redis".
+func deed(ctx context.Context, op domain.Operation, title string) string {
+	return i18n.T(ctx, "{operation} {what}", "operation", i18n.T(ctx, views.OperationLabel(op)), "what", title)
 }
 
 // homeSteps are the four parts of a request: asked, decided, started, done.
@@ -102,14 +109,14 @@ func homeSteps(s domain.TicketStatus) []string {
 	return []string{"done", "done", "done", "done"}
 }
 
-func waitingFor(s domain.TicketStatus) string {
+func waitingFor(ctx context.Context, s domain.TicketStatus) string {
 	switch s {
 	case domain.TicketSubmitted, domain.TicketPending:
-		return "an approver"
+		return i18n.T(ctx, "an approver")
 	case domain.TicketApproved, domain.TicketExecuting:
-		return "the cluster"
+		return i18n.T(ctx, "the cluster")
 	case domain.TicketFailed, domain.TicketNeedsAttention:
-		return "you: look and retry"
+		return i18n.T(ctx, "you: look and retry")
 	}
 	return ""
 }
@@ -140,10 +147,10 @@ func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		v.Queue = ages.All
-		v.Stats = append(v.Stats, stat(ages.All, "requests wait", ""), stat(ages.Over4+ages.Over7, "longer than 4 days", ui.Warn))
+		v.Stats = append(v.Stats, stat(ages.All, i18n.T(ctx, "requests wait"), ""), stat(ages.Over4+ages.Over7, i18n.T(ctx, "longer than 4 days"), ui.Warn))
 		for _, t := range queue.Items {
 			v.Oldest = append(v.Oldest, views.HomeTicket{
-				Since: t.CreatedAt, Ticket: domain.TicketName(t.Number), Title: views.OperationLabel(t.Operation) + " " + t.Title,
+				Since: t.CreatedAt, Ticket: domain.TicketName(t.Number), Title: deed(ctx, t.Operation, t.Title),
 				Href: paths.Approval(t.Number), Service: t.System + " / " + t.Service, Env: string(t.Environment), Requester: t.Requester, Own: t.Own,
 			})
 		}
@@ -161,7 +168,7 @@ func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 			continue
 		}
 		v.Failed = append(v.Failed, views.HomeFailure{
-			At: at, What: views.OperationLabel(t.Operation) + " " + t.Title, Why: problemText(r, t.Problem), Action: "Show request", Href: paths.Request(t.Number),
+			At: at, What: deed(ctx, t.Operation, t.Title), Why: problemText(r, t.Problem), Action: i18n.T(ctx, "Show request"), Href: paths.Request(t.Number),
 		})
 	}
 	clusters, err := s.Clusters.List(ctx, a, cluster.Page{})
@@ -179,7 +186,8 @@ func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 			Name: c.Name, Href: paths.Cluster(c.ID), Env: string(c.Environment), Status: views.ClusterState(c.Status), Text: row.Why, VMs: c.VMs,
 		})
 	}
-	v.Stats = append(v.Stats, stat(len(v.Failed), "failed or stuck", ui.Bad), stat(vms, "VMs", ""), stat(down, "clusters not healthy", ui.Bad))
+	v.Stats = append(v.Stats, stat(len(v.Failed), i18n.T(ctx, "failed or stuck"), ui.Bad), stat(vms, i18n.T(ctx, "VMs"), ""),
+		stat(down, i18n.T(ctx, "clusters not healthy"), ui.Bad))
 	if a.IsAdmin() {
 		if v.Setup, err = s.setupSteps(r, len(clusters.Items) > 0); err != nil {
 			return err
@@ -188,7 +196,7 @@ func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 	if v.Activity, err = s.activity(r, audit.Filter{}); err != nil {
 		return err
 	}
-	sh, err := s.shell(r, "Home", "home")
+	sh, err := s.shell(r, i18n.T(ctx, "Home"), "home")
 	if err != nil {
 		return err
 	}
@@ -213,24 +221,24 @@ func (s *Server) setupSteps(r *http.Request, hasCluster bool) ([]ui.ChecklistSte
 	}
 	steps := []ui.ChecklistStep{
 		{
-			Title: "Add a cluster", Done: hasCluster, Action: "Add cluster", Href: paths.NewCluster,
-			Text: "Upload the kubeconfig of a cluster with KubeVirt, see what the checks say, confirm. It takes about five minutes.",
+			Title: i18n.T(ctx, "Add a cluster"), Done: hasCluster, Action: i18n.T(ctx, "Add cluster"), Href: paths.NewCluster,
+			Text: i18n.T(ctx, "Upload the kubeconfig of a cluster with KubeVirt, see what the checks say, confirm. It takes about five minutes."),
 		},
 		{
-			Title: "Register a namespace", Done: len(namespaces.Items) > 0, Action: "Register namespace", Href: paths.NewNamespace,
-			Text: "Where systems may live. Its environment, test or prod, decides how careful the rules are.",
+			Title: i18n.T(ctx, "Register a namespace"), Done: len(namespaces.Items) > 0, Action: i18n.T(ctx, "Register namespace"), Href: paths.NewNamespace,
+			Text: i18n.T(ctx, "Where systems may live. Its environment, test or prod, decides how careful the rules are."),
 		},
 		{
-			Title: "Publish a template", Done: template,
-			Action: "New template", Href: paths.NewTemplate, Text: "A system image that people can ask for, with what it does at its first boot.",
+			Title: i18n.T(ctx, "Publish a template"), Done: template,
+			Action: i18n.T(ctx, "New template"), Href: paths.NewTemplate, Text: i18n.T(ctx, "A system image that people can ask for, with what it does at its first boot."),
 		},
 		{
-			Title: "Publish a size", Done: size,
-			Action: "New size", Href: paths.NewSize, Text: "A number of vCPU with memory and disk. Two or three are enough to begin with.",
+			Title: i18n.T(ctx, "Publish a size"), Done: size,
+			Action: i18n.T(ctx, "New size"), Href: paths.NewSize, Text: i18n.T(ctx, "A number of vCPU with memory and disk. Two or three are enough to begin with."),
 		},
 		{
-			Title: "Invite people", Done: others, Action: "Invite", Href: paths.NewPerson,
-			Text: "Developers need no role. Nobody decides about his own request, so a second approver keeps you moving.",
+			Title: i18n.T(ctx, "Invite people"), Done: others, Action: i18n.T(ctx, "Invite"), Href: paths.NewPerson,
+			Text: i18n.T(ctx, "Developers need no role. Nobody decides about his own request, so a second approver keeps you moving."),
 		},
 	}
 	if ui.AllDone(steps) {

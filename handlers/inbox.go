@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -25,7 +26,7 @@ func (s *Server) showInbox(w http.ResponseWriter, r *http.Request) error {
 	for _, m := range list.Items {
 		v.Items = append(v.Items, notification(r, m))
 	}
-	sh, err := s.shell(r, "Notifications", "notifications")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Notifications"), "notifications")
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 		}
 		return ""
 	}
-	title, by := text("title"), text("by")
+	ctx, title, by := r.Context(), text("title"), text("by")
 	n := views.NotificationItem{ID: m.ID, At: m.At, Unread: !m.Read, Text: text("reason")}
 	if m.Ticket != 0 {
 		n.Href = paths.Request(m.Ticket)
@@ -49,22 +50,24 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 	status := domain.TicketPending
 	switch string(m.Kind) {
 	case "ticket.submitted":
-		n.Title, n.Text = by+" asks for "+title, "It waits for your decision."
+		n.Title = i18n.T(ctx, "{name} asks for {what}", "name", by, "what", title)
+		n.Text = i18n.T(ctx, "It waits for your decision.")
 		if m.Ticket != 0 {
 			n.Href = paths.Approval(m.Ticket)
 		}
 	case "ticket.approved":
-		n.Title, status = decidedBy(by)+" approved "+title, domain.TicketApproved
+		n.Title, status = i18n.T(ctx, "{name} approved {what}", "name", decidedBy(ctx, by), "what", title), domain.TicketApproved
 	case "ticket.rejected":
-		n.Title, status = decidedBy(by)+" rejected "+title, domain.TicketRejected
+		n.Title, status = i18n.T(ctx, "{name} rejected {what}", "name", decidedBy(ctx, by), "what", title), domain.TicketRejected
 	case "ticket.expired":
-		n.Title, n.Text, status = title+" expired", "Nobody decided in time. You can ask again.", domain.TicketExpired
+		n.Title, status = i18n.T(ctx, "{what} expired", "what", title), domain.TicketExpired
+		n.Text = i18n.T(ctx, "Nobody decided in time. You can ask again.")
 	case "ticket.completed":
-		n.Title, status = title+" is done", domain.TicketCompleted
+		n.Title, status = i18n.T(ctx, "{what} is done", "what", title), domain.TicketCompleted
 	case "ticket.failed":
-		n.Title, status = title+" failed", domain.TicketFailed
+		n.Title, status = i18n.T(ctx, "{what} failed", "what", title), domain.TicketFailed
 	case "ticket.attention":
-		n.Title, status = title+" needs attention", domain.TicketNeedsAttention
+		n.Title, status = i18n.T(ctx, "{what} needs attention", "what", title), domain.TicketNeedsAttention
 	default:
 		n.Title = title
 	}

@@ -24,6 +24,7 @@ var matrix = map[string]string{
 	"POST /logout/everywhere": "L3333333",
 	"POST /logout":            "33333333",
 	"POST /theme":             "IIIIIIII",
+	"POST /language":          "IIIIIIII",
 	"GET /setup/{token}":      "NNNNNNNN",
 	"POST /setup/{token}":     "NNNNNNNN",
 

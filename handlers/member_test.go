@@ -74,7 +74,7 @@ func TestRoles(t *testing.T) {
 	admin.post(paths.RemoveRole(lea.ID.String()), "role", "approver:prod").is(http.StatusSeeOther)
 	her.get(paths.Approvals).is(http.StatusForbidden)
 
-	admin.post(paths.RemoveRole(root.ID.String()), "role", "admin").is(http.StatusConflict).wants("last admin")
+	admin.post(paths.RemoveRole(root.ID.String()), "role", "admin").is(http.StatusConflict).wants("last platform admin")
 	admin.post(page, "role", "admin").is(http.StatusSeeOther)
 	her.post(paths.RemoveRole(root.ID.String()), "role", string(domain.RoleAdmin)).is(http.StatusSeeOther)
 	admin.get(paths.People).is(http.StatusForbidden)

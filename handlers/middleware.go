@@ -61,9 +61,6 @@ func requestID(r *http.Request) string { return visitOf(r).id }
 // actor is who sends the request; without a user id nobody is signed in.
 func actor(r *http.Request) domain.Actor { return visitOf(r).actor }
 
-// lang is the reader's language.
-func lang(r *http.Request) string { return i18n.Lang(r.Context()) }
-
 // identify numbers the request. The number is ours: one that the client sends
 // could be chosen to confuse the log.
 func identify(next http.Handler) http.Handler {
@@ -186,13 +183,18 @@ func limit(next http.Handler) http.Handler {
 // its session. Rights are read now, so that a revoked one ends at once.
 func (s *Server) arrive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Add("Vary", "HX-Request, HX-Target")
+		w.Header().Add("Vary", "HX-Request, HX-Target, Accept-Language")
+		w.Header().Set("Content-Language", lang(r))
 		ctx, a, err := s.who(r.Context(), r)
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
 		visitOf(r).actor = a
+		if slices.Contains(i18n.Languages(), a.Language) {
+			ctx = i18n.With(ctx, a.Language)
+			w.Header().Set("Content-Language", a.Language)
+		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

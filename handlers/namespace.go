@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -49,7 +50,7 @@ func (s *Server) listNamespaces(w http.ResponseWriter, r *http.Request) error {
 	for _, n := range list.Items {
 		v.Rows = append(v.Rows, namespaceRow(n))
 	}
-	sh, err := s.shell(r, "Namespaces", "namespaces")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Namespaces"), "namespaces")
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (s *Server) registerNamespace(w http.ResponseWriter, r *http.Request) error
 	if err == nil {
 		_, err = s.Clusters.RegisterNamespace(r.Context(), actor(r), form.Cluster, form.Name, domain.Environment(form.Environment))
 		if err == nil {
-			s.flash(r, ui.OK, form.Name+" is registered", "Systems can be made in it now.")
+			s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is registered", "name", form.Name), i18n.T(r.Context(), "Systems can be made in it now."))
 			return s.redirect(w, r, paths.Namespaces)
 		}
 	}
@@ -93,13 +94,13 @@ func (s *Server) namespaceForm(w http.ResponseWriter, r *http.Request, form name
 		return err
 	}
 	v := views.NamespaceFormView{
-		Name: form.Name, Envs: environmentOptions(form.Environment), Errors: errs,
-		Clusters: []ui.Option{{Label: "Choose a cluster", Selected: form.Cluster == ""}},
+		Name: form.Name, Envs: environmentOptions(r.Context(), form.Environment), Errors: errs,
+		Clusters: []ui.Option{{Label: i18n.T(r.Context(), "Choose a cluster"), Selected: form.Cluster == ""}},
 	}
 	for _, c := range clusters.Items {
-		v.Clusters = append(v.Clusters, ui.Option{Value: c.ID, Label: c.Name + " · " + string(c.Environment), Selected: c.ID == form.Cluster})
+		v.Clusters = append(v.Clusters, ui.Option{Value: c.ID, Label: c.Name + " · " + ui.EnvName(r.Context(), string(c.Environment)), Selected: c.ID == form.Cluster})
 	}
-	sh, err := s.shell(r, "Register namespace", "namespaces")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Register namespace"), "namespaces")
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (s *Server) unregisterNamespace(w http.ResponseWriter, r *http.Request) err
 	if err := s.Clusters.UnregisterNamespace(r.Context(), actor(r), n.ID); err != nil {
 		return s.namespaceDelete(w, r, err)
 	}
-	s.flash(r, ui.OK, n.Name+" is no longer registered", "")
+	s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is no longer registered", "name", n.Name), "")
 	return s.redirect(w, r, paths.Namespaces)
 }
 
@@ -135,13 +136,13 @@ func (s *Server) namespaceDelete(w http.ResponseWriter, r *http.Request, err err
 			return err
 		}
 		m := message(r, e.Code, e.Params)
-		status, refused = statusOf(e), m.Why+" "+m.Next
+		status, refused = statusOf(e), i18n.Message{Why: m.Why, Next: m.Next}.Text()
 	}
 	n, err := s.Clusters.GetNamespace(r.Context(), actor(r), param(r, "namespace"))
 	if err != nil {
 		return err
 	}
-	sh, err := s.shell(r, "Unregister "+n.Name, "namespaces")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Unregister {name}", "name", n.Name), "namespaces")
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (s *Server) listPeople(w http.ResponseWriter, r *http.Request) error {
 
 func personRow(r *http.Request, m account.Member) views.PersonRow {
 	return views.PersonRow{
-		ID: m.ID, Username: m.Username, DisplayName: m.DisplayName, RoleLabel: roleLabel(domain.Actor{Bindings: m.Bindings}),
+		ID: m.ID, Username: m.Username, DisplayName: m.DisplayName, RoleLabel: roleLabel(r.Context(), domain.Actor{Bindings: m.Bindings}),
 		Systems: len(m.InSystems), Self: m.ID == actor(r).UserID, Invited: m.Invited, Disabled: m.Disabled, LastSignInAt: m.LastSignInAt,
 	}
 }
@@ -181,7 +181,7 @@ func (s *Server) personPage(w http.ResponseWriter, r *http.Request, form roleFor
 		if b.Via != "" {
 			continue
 		}
-		v.Roles = append(v.Roles, ui.Option{Value: bindingValue(b), Label: roleLabel(domain.Actor{Bindings: []domain.Binding{b}})})
+		v.Roles = append(v.Roles, ui.Option{Value: bindingValue(b), Label: roleLabel(r.Context(), domain.Actor{Bindings: []domain.Binding{b}})})
 	}
 	for _, o := range roleOptions(form.Role) {
 		if !slices.ContainsFunc(v.Roles, func(has ui.Option) bool { return has.Value == o.Value }) {

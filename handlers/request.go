@@ -2,7 +2,7 @@ package handlers
 
 import (
 	"cmp"
-	"fmt"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -132,10 +132,11 @@ func (s *Server) drawRequest(w http.ResponseWriter, r *http.Request, options app
 	}
 	for _, z := range options.Sizes {
 		v.Sizes = append(v.Sizes, views.PickView{
-			Value: z.ID, Title: z.Name, Text: fmt.Sprintf("%d vCPU, %s\n%s disk", z.CPU, ui.GiB(z.MemoryMiB), ui.GiB(z.DiskGiB*1024)),
+			Value: z.ID, Title: z.Name, Text: i18n.T(r.Context(), "{cpu} vCPU, {memory}", "cpu", z.CPU, "memory", ui.GiB(z.MemoryMiB)) + "\n" +
+				i18n.T(r.Context(), "{size} disk", "size", ui.GiB(z.DiskGiB*1024)),
 		})
 	}
-	sh, err := s.shell(r, "Request VM", "requests")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Request VM"), "requests")
 	if err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (s *Server) drawRequest(w http.ResponseWriter, r *http.Request, options app
 func previewView(r *http.Request, form requestForm, p approval.Preview) views.RequestPreview {
 	v := views.RequestPreview{
 		Ready: p.Ready && !p.Denied, Environment: p.Environment, Namespace: p.Namespace, NeedsApproval: p.NeedsApproval,
-		Policy: policyText(p.Policy, domain.OpCreate, p.Environment, p.NeedsApproval), Deciders: usernames(p.Deciders),
+		Policy: policyText(r.Context(), p.Policy, domain.OpCreate, p.Environment, p.NeedsApproval), Deciders: usernames(p.Deciders),
 		Count: p.Count, Size: p.Size, CPU: p.CPU, MemoryMiB: p.MemoryMiB, DiskGiB: p.DiskGiB, Clusters: clusterFits(r, p.Clusters),
 	}
 	v.Names = p.Names[:min(len(p.Names), shownNames)]
@@ -161,7 +162,7 @@ func previewView(r *http.Request, form requestForm, p approval.Preview) views.Re
 
 // missing says what the form still needs before it can be judged.
 func missing(r *http.Request, form requestForm, wrong apperr.List) string {
-	label := labels(form)
+	label := labels(r.Context(), form)
 	var empty, bad []string
 	for _, e := range wrong {
 		switch name := label[e.Field()]; {
@@ -169,11 +170,12 @@ func missing(r *http.Request, form requestForm, wrong apperr.List) string {
 		case e.Code == apperr.ErrRequired:
 			empty = append(empty, lowerFirst(name))
 		default:
-			bad = append(bad, name+": "+i18n.Field(lang(r), e.Code, name, readable(e.Params)))
+			bad = append(bad, name+i18n.T(r.Context(), ": ")+i18n.Field(lang(r), e.Code, name, readable(r.Context(), e.Params)))
 		}
 	}
 	if len(empty) > 0 {
-		return "Still to choose: " + strings.Join(empty, ", ") + ". Then this says who decides, what is created and where it fits."
+		return i18n.T(r.Context(), "Still to choose: {fields}. Then this says who decides, what is created and where it fits.",
+			"fields", strings.Join(empty, i18n.T(r.Context(), ", ")))
 	}
 	return strings.Join(bad, " ")
 }
@@ -191,34 +193,34 @@ func clusterFits(r *http.Request, list []cluster.Candidate) []views.ClusterFit {
 func candidateText(r *http.Request, c cluster.Candidate) string {
 	switch {
 	case c.Refusal == nil:
-		return "healthy, " + ui.Plural(c.VMs, "VM", "VMs")
+		return i18n.TN(r.Context(), c.VMs, "healthy, {n} VM", "healthy, {n} VMs")
 	case c.Refusal.Code == apperr.ErrEnvironmentMismatch:
-		return "takes " + string(c.Environment) + " VMs only"
+		return i18n.T(r.Context(), "takes {environment} VMs only", "environment", ui.EnvName(r.Context(), string(c.Environment)))
 	case c.Refusal.Code == apperr.ErrNamespaceMissing:
-		return fmt.Sprintf("the namespace %v is not registered there", c.Refusal.Params["namespace"])
+		return i18n.T(r.Context(), "the namespace {namespace} is not registered there", "namespace", c.Refusal.Params["namespace"])
 	}
 	params := with(c.Refusal.Params, "cluster", nil) // the name stands beside it
-	return lowerFirst(strings.TrimSuffix(message(r, c.Refusal.Code, params).What, "."))
+	return lowerFirst(i18n.Phrase(message(r, c.Refusal.Code, params).What))
 }
 
 // policyText says in a sentence what a policy wants. The policies of the
 // product's matrix are told in words, others by their name.
-func policyText(name string, op domain.Operation, e domain.Environment, needs bool) string {
+func policyText(ctx context.Context, name string, op domain.Operation, e domain.Environment, needs bool) string {
 	var text string
 	switch {
 	case needs && op.Power():
-		text = fmt.Sprintf("Switching a VM in %s needs one yes from somebody else.", e)
+		text = i18n.T(ctx, "Switching a VM in {environment} needs one yes from somebody else.", "environment", ui.EnvName(ctx, string(e)))
 	case needs && op == domain.OpDelete:
-		text = "Deleting a VM needs one yes from somebody else."
+		text = i18n.T(ctx, "Deleting a VM needs one yes from somebody else.")
 	case needs:
-		text = "Every new VM needs one yes from somebody else."
+		text = i18n.T(ctx, "Every new VM needs one yes from somebody else.")
 	default:
-		text = "The rules of this environment allow it at once."
+		text = i18n.T(ctx, "The rules of this environment allow it at once.")
 	}
 	if matrix := string(e) + "-" + strings.ToLower(string(op)); name == "" || name == matrix || name == "default" {
 		return text
 	}
-	return text + " Policy: " + name + "."
+	return i18n.Message{What: text, Why: i18n.T(ctx, "Policy: {name}.", "name", name)}.Text()
 }
 
 func usernames(people []account.Person) []string {
@@ -234,12 +236,12 @@ var requestStates = []struct {
 	value, label string
 	states       []domain.TicketStatus
 }{
-	{"", "All", nil},
-	{"waiting", "Waiting", []domain.TicketStatus{domain.TicketSubmitted, domain.TicketPending}},
-	{"working", "Under way", []domain.TicketStatus{domain.TicketApproved, domain.TicketExecuting}},
-	{"trouble", "Failed", []domain.TicketStatus{domain.TicketFailed, domain.TicketNeedsAttention}},
-	{"done", "Done", []domain.TicketStatus{domain.TicketCompleted}},
-	{"refused", "Not done", []domain.TicketStatus{domain.TicketRejected, domain.TicketCancelled, domain.TicketExpired}},
+	{"", i18n.N("All"), nil},
+	{"waiting", i18n.N("Waiting"), []domain.TicketStatus{domain.TicketSubmitted, domain.TicketPending}},
+	{"working", i18n.N("Under way"), []domain.TicketStatus{domain.TicketApproved, domain.TicketExecuting}},
+	{"trouble", i18n.N("Failed"), []domain.TicketStatus{domain.TicketFailed, domain.TicketNeedsAttention}},
+	{"done", i18n.N("Done"), []domain.TicketStatus{domain.TicketCompleted}},
+	{"refused", i18n.N("Not done"), []domain.TicketStatus{domain.TicketRejected, domain.TicketCancelled, domain.TicketExpired}},
 }
 
 // listRequests answers GET /requests.
@@ -254,8 +256,8 @@ func (s *Server) listRequests(w http.ResponseWriter, r *http.Request) error {
 	v := views.RequestsView{
 		Self: r.URL.RequestURI(), All: all, Filtered: q.Get("state") != "",
 		Scopes: []ui.Segment{
-			{Label: "Mine", Href: withQuery(r.URL, "whose", ""), Count: -1, Current: !all},
-			{Label: "All that I see", Href: withQuery(r.URL, "whose", "all"), Count: -1, Current: all},
+			{Label: i18n.T(r.Context(), "Mine"), Href: withQuery(r.URL, "whose", ""), Count: -1, Current: !all},
+			{Label: i18n.T(r.Context(), "All that I see"), Href: withQuery(r.URL, "whose", "all"), Count: -1, Current: all},
 		},
 	}
 	for _, st := range requestStates {
@@ -263,7 +265,7 @@ func (s *Server) listRequests(w http.ResponseWriter, r *http.Request) error {
 		if current {
 			f.States = st.states
 		}
-		v.States = append(v.States, ui.Segment{Label: st.label, Href: withQuery(without(r.URL, "after"), "state", st.value), Count: -1, Current: current})
+		v.States = append(v.States, ui.Segment{Label: i18n.T(r.Context(), st.label), Href: withQuery(without(r.URL, "after"), "state", st.value), Count: -1, Current: current})
 	}
 	list, err := s.Approval.Requests(r.Context(), actor(r), f, approval.Page{After: after})
 	if err != nil {
@@ -276,7 +278,7 @@ func (s *Server) listRequests(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	v.Pager = pager(r, "", cursorText(list.Next))
-	sh, err := s.shell(r, "Requests", "requests")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Requests"), "requests")
 	if err != nil {
 		return err
 	}
@@ -336,12 +338,12 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 	v := views.RequestView{
 		Self: paths.Request(t.Number), Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment,
 		System: t.System, Service: t.Service, ServiceHref: paths.Service(t.ServiceID), Requester: t.Requester, Own: t.Own,
-		SubmittedAt: t.CreatedAt, Spec: specLines(t), Approved: t.ClusterID != "",
+		SubmittedAt: t.CreatedAt, Spec: specLines(r.Context(), t), Approved: t.ClusterID != "",
 		MayPack:     audit.MayPack(actor(r), t.Own, t.Environment),
-		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(t.Waited),
+		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(r.Context(), t.Waited),
 	}
 	if t.Worked > 0 {
-		v.Worked = ui.Age(t.Worked)
+		v.Worked = ui.Age(r.Context(), t.Worked)
 	}
 	for _, m := range t.VMs {
 		if m.State == domain.StateRunning {
@@ -354,83 +356,87 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 	}
 	v.Status = views.TicketState(t.Status)
 	if t.Operation == domain.OpCreate {
-		v.Status = creation(t.Status, len(t.VMs), running, failed)
+		v.Status = creation(r.Context(), t.Status, len(t.VMs), running, failed)
 	}
 	v.Problem = requestProblem(r, t)
 	for _, st := range t.Timeline {
 		v.Timeline = append(v.Timeline, timelineItem(r, t, st))
 	}
-	v.Decision = decisionView(t.Row)
+	v.Decision = decisionView(r.Context(), t.Row)
 	return v
 }
 
-func decisionView(t approval.Row) *views.DecisionView {
+func decisionView(ctx context.Context, t approval.Row) *views.DecisionView {
 	if t.Approver == "" || t.DecidedAt == nil {
 		return nil
 	}
-	d := &views.DecisionView{By: decidedBy(t.Approver), Verb: "approved", Reason: t.DecisionReason, At: *t.DecidedAt}
+	d := &views.DecisionView{By: decidedBy(ctx, t.Approver), Verb: i18n.N("approved"), Reason: t.DecisionReason, At: *t.DecidedAt}
 	if t.Status == domain.TicketRejected {
-		d.Verb = "rejected"
+		d.Verb = i18n.N("rejected")
 	}
 	return d
 }
 
 // decidedBy names who decided: a person, or the policy that did.
-func decidedBy(approver string) string {
+func decidedBy(ctx context.Context, approver string) string {
 	if name, ok := strings.CutPrefix(approver, "policy:"); ok {
-		return "Policy " + name
+		return i18n.T(ctx, "Policy {name}", "name", name)
 	}
 	return approver
 }
 
 func requestVM(r *http.Request, m approval.Progress) views.RequestVM {
-	v := views.RequestVM{ID: m.ID, Name: m.Name, Status: vmStatus(m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem)}
+	v := views.RequestVM{ID: m.ID, Name: m.Name, Status: vmStatus(r.Context(), m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem)}
 	if m.NeedsAttention {
-		v.Status = ui.StatusView{Label: v.Status.Label + ", needs attention", Role: ui.Warn, Glyph: "warn"}
+		v.Status = ui.StatusView{Label: needsAttention(r.Context(), v.Status.Label), Role: ui.Warn, Glyph: "warn"}
 	}
 	return v
 }
 
-func specLines(t approval.Request) []views.SpecLine {
-	lines := []views.SpecLine{{Label: "Namespace", Asked: t.Namespace, Mono: true}}
+func specLines(ctx context.Context, t approval.Request) []views.SpecLine {
+	lines := []views.SpecLine{{Label: i18n.T(ctx, "Namespace"), Asked: t.Namespace, Mono: true}}
 	if t.Operation == domain.OpCreate {
 		a, b := t.Asked.Spec, t.Spec.Spec
 		lines = append(lines,
-			views.SpecLine{Label: "Template", Asked: templateText(a), Approved: templateText(b)},
-			views.SpecLine{Label: "Size", Asked: sizeText(a), Approved: sizeText(b)},
-			views.SpecLine{Label: "VMs", Asked: strconv.Itoa(a.Count), Approved: strconv.Itoa(b.Count)},
-			views.SpecLine{Label: "Disk", Asked: ui.GiB(a.DiskGiB * 1024), Approved: ui.GiB(b.DiskGiB * 1024)},
-			views.SpecLine{Label: "SSH keys", Asked: sshText(t.Asked.SSHKeys)},
+			views.SpecLine{Label: i18n.T(ctx, "Template"), Asked: templateText(ctx, a), Approved: templateText(ctx, b)},
+			views.SpecLine{Label: i18n.T(ctx, "Size"), Asked: sizeText(ctx, a), Approved: sizeText(ctx, b)},
+			views.SpecLine{Label: i18n.T(ctx, "VMs"), Asked: strconv.Itoa(a.Count), Approved: strconv.Itoa(b.Count)},
+			views.SpecLine{Label: i18n.T(ctx, "Disk"), Asked: ui.GiB(a.DiskGiB * 1024), Approved: ui.GiB(b.DiskGiB * 1024)},
+			views.SpecLine{Label: i18n.T(ctx, "SSH keys"), Asked: sshText(ctx, t.Asked.SSHKeys)},
 		)
 	}
 	if t.Cluster != "" {
-		lines = append(lines, views.SpecLine{Label: "Cluster", Asked: t.Cluster})
+		lines = append(lines, views.SpecLine{Label: i18n.T(ctx, "Cluster"), Asked: t.Cluster})
 	}
 	return lines
 }
 
-func templateText(s domain.ChangeableSpec) string {
-	return fmt.Sprintf("%s, version %d", s.Template, s.Version)
+func templateText(ctx context.Context, s domain.ChangeableSpec) string {
+	return templateVersion(ctx, s.Template, s.Version)
 }
 
-func sizeText(s domain.ChangeableSpec) string {
-	return fmt.Sprintf("%s, %d vCPU, %s", s.Size, s.CPU, ui.GiB(s.MemoryMiB))
+func templateVersion(ctx context.Context, name string, version int) string {
+	return i18n.T(ctx, "{name}, version {version}", "name", name, "version", version)
+}
+
+func sizeText(ctx context.Context, s domain.ChangeableSpec) string {
+	return i18n.T(ctx, "{size}, {cpu} vCPU, {memory}", "size", s.Size, "cpu", s.CPU, "memory", ui.GiB(s.MemoryMiB))
 }
 
 // sshText names the keys by their comments; a key says nothing to a reader.
-func sshText(keys []string) string {
+func sshText(ctx context.Context, keys []string) string {
 	var names []string
 	for _, k := range keys {
-		name := "without a name"
+		name := i18n.T(ctx, "without a name")
 		if f := strings.Fields(k); len(f) > 2 {
 			name = strings.Join(f[2:], " ")
 		}
 		names = append(names, name)
 	}
 	if len(names) == 0 {
-		return "none"
+		return i18n.T(ctx, "none")
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(names, i18n.T(ctx, ", "))
 }
 
 // requestProblem is why an approved request did not end well.
@@ -456,77 +462,80 @@ func requestProblem(r *http.Request, t approval.Request) *views.RequestProblem {
 }
 
 func timelineItem(r *http.Request, t approval.Request, st approval.Step) ui.TimelineItem {
+	ctx := r.Context()
 	item := ui.TimelineItem{State: "ok", At: st.At, By: st.By, Text: st.Reason}
 	if st.At == nil {
 		item.State = "todo"
 	}
 	switch st.Kind {
 	case approval.StepSubmitted:
-		item.Title, item.Icon = "Asked", "file-pen-line"
+		item.Title, item.Icon = i18n.T(ctx, "Asked"), "file-pen-line"
 	case approval.StepPolicy:
-		item.State, item.Title, item.Text = "wait", "Needs one approval", policyText(st.Policy, t.Operation, t.Environment, true)
+		item.State, item.Title, item.Text = "wait", i18n.T(ctx, "Needs one approval"), policyText(ctx, st.Policy, t.Operation, t.Environment, true)
 	case approval.StepDecision:
-		decisionItem(&item, t, st)
+		decisionItem(ctx, &item, t, st)
 	case approval.StepWork:
-		item.Title = workTitle(t)
+		item.Title = workTitle(ctx, t)
 		if t.Status == domain.TicketApproved || t.Status == domain.TicketExecuting {
 			item.State = "busy"
 		}
 	case approval.StepEnd:
-		item.Title = "Done"
+		item.Title = i18n.T(ctx, "Done")
 		switch st.State {
 		case domain.TicketFailed, domain.TicketNeedsAttention:
-			item.State, item.Title, item.Text = "bad", views.TicketState(st.State).Label, problemText(r, t.Problem)
+			item.State, item.Title, item.Text = "bad", i18n.T(ctx, views.TicketState(st.State).Label), problemText(r, t.Problem)
 		}
 	}
 	return item
 }
 
-func decisionItem(item *ui.TimelineItem, t approval.Request, st approval.Step) {
-	item.By = decidedBy(st.By)
+// changeWords are the fields that an approver can change, by their names in the
+// use case.
+var changeWords = map[string]string{
+	"template": i18n.N("template"), "size": i18n.N("size"), "count": i18n.N("count"), "disk": i18n.N("disk"),
+}
+
+func decisionItem(ctx context.Context, item *ui.TimelineItem, t approval.Request, st approval.Step) {
+	item.By = decidedBy(ctx, st.By)
 	switch st.State {
 	case domain.TicketRejected:
-		item.State, item.Title = "bad", "Rejected"
+		item.State, item.Title = "bad", i18n.T(ctx, "Rejected")
 	case domain.TicketCancelled:
-		item.State, item.Title, item.Icon = "todo", "Withdrawn", "undo-2"
+		item.State, item.Title, item.Icon = "todo", i18n.T(ctx, "Withdrawn"), "undo-2"
 	case domain.TicketExpired:
-		item.State, item.Title, item.Icon = "todo", "Expired", "clock"
+		item.State, item.Title, item.Icon = "todo", i18n.T(ctx, "Expired"), "clock"
 	case "":
-		item.State, item.Title, item.By = "todo", "Decision", ""
+		item.State, item.Title, item.By = "todo", i18n.T(ctx, "Decision"), ""
 		if names := usernames(t.Deciders); len(names) > 0 {
-			item.Text = strings.Join(names, " or ") + " can decide"
+			item.Text = i18n.T(ctx, "{names} can decide", "names", strings.Join(names, i18n.T(ctx, " or ")))
 		}
 	default:
-		item.Title = "Approved"
+		item.Title = i18n.T(ctx, "Approved")
 		if n := len(st.Changes); n > 0 {
-			item.Title = "Approved with " + ui.Plural(n, "change", "changes")
+			item.Title = i18n.TN(ctx, n, "Approved with {n} change", "Approved with {n} changes")
 			var what []string
 			for _, c := range st.Changes {
-				what = append(what, fmt.Sprintf("%s %s instead of %s", c.Field, c.Approved, c.Asked))
+				what = append(what, i18n.T(ctx, "{field} {approved} instead of {asked}", "field", i18n.T(ctx, changeWords[c.Field]), "approved", c.Approved, "asked", c.Asked))
 			}
-			item.Text = strings.Join(append([]string{strings.Join(what, ", ")}, nonEmpty(st.Reason)...), ". ")
+			item.Text = strings.Join(what, i18n.T(ctx, ", "))
+			if st.Reason != "" {
+				item.Text += i18n.T(ctx, ". ") + st.Reason
+			}
 		}
 	}
 }
 
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{s}
-}
-
-func workTitle(t approval.Request) string {
+func workTitle(ctx context.Context, t approval.Request) string {
 	switch t.Operation {
 	case domain.OpCreate:
 		if n := len(t.VMs); n > 1 {
-			return fmt.Sprintf("Shepherd creates %d VMs", n)
+			return i18n.TN(ctx, n, "Shepherd creates {n} VM", "Shepherd creates {n} VMs")
 		}
-		return "Shepherd creates the VM"
+		return i18n.T(ctx, "Shepherd creates the VM")
 	case domain.OpDelete:
-		return "Shepherd deletes the VM"
+		return i18n.T(ctx, "Shepherd deletes the VM")
 	}
-	return "Shepherd carries it out"
+	return i18n.T(ctx, "Shepherd carries it out")
 }
 
 // withdrawRequest answers POST /requests/{ticket}/withdraw.
@@ -538,7 +547,7 @@ func (s *Server) withdrawRequest(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Approval.Withdraw(r.Context(), actor(r), number); err != nil {
 		return err
 	}
-	s.flash(r, ui.OK, domain.TicketName(number)+" is withdrawn", "Nothing was changed.")
+	s.flash(r, ui.OK, i18n.T(r.Context(), "{ticket} is withdrawn", "ticket", domain.TicketName(number)), i18n.T(r.Context(), "Nothing was changed."))
 	return s.redirect(w, r, paths.Request(number))
 }
 
@@ -551,6 +560,6 @@ func (s *Server) retryRequest(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Approval.Retry(r.Context(), actor(r), number); err != nil {
 		return err
 	}
-	s.flash(r, ui.Busy, "Shepherd tries again", "The approval still holds.")
+	s.flash(r, ui.Busy, i18n.T(r.Context(), "Shepherd tries again"), i18n.T(r.Context(), "The approval still holds."))
 	return s.redirect(w, r, paths.Request(number))
 }

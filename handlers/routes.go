@@ -95,6 +95,7 @@ func (s *Server) routes() []route {
 		{get, "/setup/{token}", "open", s.showSetup},
 		{post, "/setup/{token}", "open", s.setup},
 		{post, paths.Theme, "open", s.setTheme},
+		{post, paths.Language, "open", s.setLanguage},
 
 		{get, paths.Explorer, "system.read", s.showExplorer},
 		{get, paths.NewSystem, "system.create", s.newSystem},
@@ -197,7 +198,7 @@ func isUpload(r *http.Request) bool { return r.Method == post && r.URL.Path == p
 // Router answers everything on the portal's port.
 func (s *Server) Router() http.Handler {
 	r := chi.NewRouter()
-	r.Use(identify, s.clientIP, s.observe, s.harden, s.rescue)
+	r.Use(identify, speak, s.clientIP, s.observe, s.harden, s.rescue)
 	r.Get(static.Prefix+"{name}", staticFile)
 	r.Head(static.Prefix+"{name}", staticFile)
 	r.Get("/healthz", healthz)

@@ -1,15 +1,16 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
-	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
 // showSearch answers GET /search.
@@ -19,12 +20,12 @@ func (s *Server) showSearch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sh, err := s.shell(r, "Search", "")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Search"), "")
 	if err != nil {
 		return err
 	}
 	clean, _ := cleanText(q, false)
-	groups := append(places(actor(r), q), searchGroups(found)...)
+	groups := append(places(r.Context(), actor(r), q), searchGroups(r.Context(), found)...)
 	if fragment(r) == "palette-hits" {
 		sh.Hits, sh.Query = groups, clean
 	}
@@ -32,7 +33,7 @@ func (s *Server) showSearch(w http.ResponseWriter, r *http.Request) error {
 }
 
 // place is a page or an action that the search leads to. also are other words
-// that people look for it by.
+// that people look for it by. English words are found in every language.
 type place struct {
 	title, also, href string
 	permission        permission
@@ -41,42 +42,42 @@ type place struct {
 
 var (
 	pages = []place{
-		{"Home", "start overview", paths.Home, "home.read", false},
-		{"Explorer", "tree systems services", paths.Explorer, "system.read", false},
-		{"Requests", "tickets orders", paths.Requests, "ticket.read", false},
-		{"Approvals", "queue decide tickets", paths.Approvals, "ticket.decide", false},
-		{"Clusters", "kubeconfig health", paths.Clusters, "cluster.read", false},
-		{"Namespaces", "environments", paths.Namespaces, "namespace.read", false},
-		{"Templates and sizes", "catalog images", paths.Catalog, "catalog.read", false},
-		{"People", "users accounts roles members", paths.People, "person.read", false},
-		{"Trends", "charts history capacity waiting", paths.Trends, "trends.read", false},
-		{"Audit log", "records history", paths.Audit, "audit.read", false},
-		{"Notifications", "inbox messages", paths.Notifications, "notification.read", false},
-		{"Docs", "guides help documentation manual", paths.Docs, "docs.read", false},
+		{i18n.N("Home"), i18n.N("start overview"), paths.Home, "home.read", false},
+		{i18n.N("Explorer"), i18n.N("tree systems services"), paths.Explorer, "system.read", false},
+		{i18n.N("Requests"), i18n.N("tickets orders"), paths.Requests, "ticket.read", false},
+		{i18n.N("Approvals"), i18n.N("queue decide tickets"), paths.Approvals, "ticket.decide", false},
+		{i18n.N("Clusters"), i18n.N("kubeconfig health"), paths.Clusters, "cluster.read", false},
+		{i18n.N("Namespaces"), i18n.N("environments"), paths.Namespaces, "namespace.read", false},
+		{i18n.N("Templates and sizes"), i18n.N("catalog images"), paths.Catalog, "catalog.read", false},
+		{i18n.N("People"), i18n.N("users accounts roles members"), paths.People, "person.read", false},
+		{i18n.N("Trends"), i18n.N("charts history capacity waiting"), paths.Trends, "trends.read", false},
+		{i18n.N("Audit log"), i18n.N("records history"), paths.Audit, "audit.read", false},
+		{i18n.N("Notifications"), i18n.N("inbox messages"), paths.Notifications, "notification.read", false},
+		{i18n.N("Docs"), i18n.N("guides help documentation manual"), paths.Docs, "docs.read", false},
 	}
 	actions = []place{
-		{"Request VM", "new create machine order", paths.NewRequest, "ticket.create", false},
-		{"New system", "create make", paths.NewSystem, "system.create", false},
-		{"Add cluster", "new upload kubeconfig", paths.NewCluster, "cluster.create", true},
-		{"Invite somebody", "new user account person people", paths.NewPerson, "person.create", false},
-		{"New template", "create image catalog", paths.NewTemplate, "catalog.create", false},
-		{"New size", "create instance catalog", paths.NewSize, "catalog.create", false},
-		{"Register namespace", "new add", paths.NewNamespace, "namespace.create", true},
+		{i18n.N("Request VM"), i18n.N("new create machine order"), paths.NewRequest, "ticket.create", false},
+		{i18n.N("New system"), i18n.N("create make"), paths.NewSystem, "system.create", false},
+		{i18n.N("Add cluster"), i18n.N("new upload kubeconfig"), paths.NewCluster, "cluster.create", true},
+		{i18n.N("Invite somebody"), i18n.N("new user account person people"), paths.NewPerson, "person.create", false},
+		{i18n.N("New template"), i18n.N("create image catalog"), paths.NewTemplate, "catalog.create", false},
+		{i18n.N("New size"), i18n.N("create instance catalog"), paths.NewSize, "catalog.create", false},
+		{i18n.N("Register namespace"), i18n.N("new add"), paths.NewNamespace, "namespace.create", true},
 	}
 )
 
 // places are the pages and actions whose words begin with those of the query
 // and that the actor may go to; without a query all of them.
-func places(a domain.Actor, query string) []views.SearchGroup {
+func places(ctx context.Context, a domain.Actor, query string) []views.SearchGroup {
 	var groups []views.SearchGroup
 	for _, g := range []struct {
 		id, title string
 		list      []place
-	}{{"actions", "Actions", actions}, {"pages", "Pages", pages}} {
+	}{{"actions", i18n.T(ctx, "Actions"), actions}, {"pages", i18n.T(ctx, "Pages"), pages}} {
 		group := views.SearchGroup{ID: g.id, Title: g.title}
 		for _, p := range g.list {
-			if p.permission.enter(a) == nil && (a.IsAdmin() || !p.admins) && means(p, query) {
-				group.Items = append(group.Items, views.SearchItem{Href: p.href, Title: p.title})
+			if p.permission.enter(a) == nil && (a.IsAdmin() || !p.admins) && means(ctx, p, query) {
+				group.Items = append(group.Items, views.SearchItem{Href: p.href, Title: i18n.T(ctx, p.title)})
 			}
 		}
 		if len(group.Items) > 0 {
@@ -86,10 +87,15 @@ func places(a domain.Actor, query string) []views.SearchGroup {
 	return groups
 }
 
-// means says whether every word of the query begins a word of the place.
-func means(p place, query string) bool {
+// means says whether every word of the query begins a word of the place, or is
+// in its translation: Chinese has no spaces between words.
+func means(ctx context.Context, p place, query string) bool {
+	translated := strings.ToLower(i18n.T(ctx, p.title) + " " + i18n.T(ctx, p.also))
 	have := strings.Fields(strings.ToLower(p.title + " " + p.also))
 	for word := range strings.FieldsSeq(strings.ToLower(query)) {
+		if i18n.Lang(ctx) != i18n.English && strings.Contains(translated, word) {
+			continue
+		}
 		if !slices.ContainsFunc(have, func(h string) bool { return strings.HasPrefix(h, word) }) {
 			return false
 		}
@@ -97,31 +103,31 @@ func means(p place, query string) bool {
 	return true
 }
 
-func searchGroups(f search.Results) []views.SearchGroup {
-	vms := views.SearchGroup{ID: "vms", Title: "VMs"}
+func searchGroups(ctx context.Context, f search.Results) []views.SearchGroup {
+	vms := views.SearchGroup{ID: "vms", Title: i18n.T(ctx, "VMs")}
 	for _, m := range f.VMs {
 		status := views.VMState(m.State)
 		vms.Items = append(vms.Items, views.SearchItem{Href: paths.VM(m.ID), Title: m.Name, Sub: m.IP, Env: string(m.Environment), Status: &status})
 	}
-	tickets := views.SearchGroup{ID: "requests", Title: "Requests"}
+	tickets := views.SearchGroup{ID: "requests", Title: i18n.T(ctx, "Requests")}
 	for _, t := range f.Tickets {
 		status := views.TicketState(t.Status)
 		tickets.Items = append(tickets.Items, views.SearchItem{
-			Href: paths.Request(t.Number), Title: domain.TicketName(t.Number), Sub: t.Title + ", asked by " + t.Requester, Env: string(t.Environment), Status: &status,
+			Href: paths.Request(t.Number), Title: domain.TicketName(t.Number), Sub: i18n.T(ctx, "{what}, asked by {name}", "what", t.Title, "name", t.Requester), Env: string(t.Environment), Status: &status,
 		})
 	}
 	parents := func(id, title string, list []search.Parent, href func(string) string) views.SearchGroup {
 		g := views.SearchGroup{ID: id, Title: title}
 		for _, p := range list {
 			g.Items = append(g.Items, views.SearchItem{
-				Href: href(p.ID), Title: p.Name, Sub: ui.Plural(p.VMs, "VM", "VMs") + " in " + p.Namespace, Env: string(p.Environment),
+				Href: href(p.ID), Title: p.Name, Sub: i18n.TN(ctx, p.VMs, "1 VM in {namespace}", "{n} VMs in {namespace}", "namespace", p.Namespace), Env: string(p.Environment),
 			})
 		}
 		return g
 	}
 	var groups []views.SearchGroup
 	for _, g := range []views.SearchGroup{
-		tickets, vms, parents("services", "Services", f.Services, paths.Service), parents("systems", "Systems", f.Systems, paths.System),
+		tickets, vms, parents("services", i18n.T(ctx, "Services"), f.Services, paths.Service), parents("systems", i18n.T(ctx, "Systems"), f.Systems, paths.System),
 	} {
 		if len(g.Items) > 0 {
 			const full = 10 // of the use case

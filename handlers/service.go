@@ -1,10 +1,11 @@
 package handlers
 
 import (
-	"fmt"
+	"context"
 	"net/http"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
@@ -31,7 +32,7 @@ func (s *Server) createService(w http.ResponseWriter, r *http.Request) error {
 		var id string
 		id, err = s.Services.Create(r.Context(), actor(r), service.Input{SystemID: param(r, "system"), Name: form.Name, Documentation: form.Docs})
 		if err == nil {
-			s.flash(r, ui.OK, form.Name+" is made", "Ask for its first VM.")
+			s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is made", "name", form.Name), i18n.T(r.Context(), "Ask for its first VM."))
 			return s.redirect(w, r, paths.Service(id))
 		}
 	}
@@ -52,7 +53,7 @@ func (s *Server) serviceForm(w http.ResponseWriter, r *http.Request, form servic
 	if err != nil && len(apperr.Fields(err)) == 0 { // a name that is not good yet only has no preview
 		return err
 	}
-	sh, err := s.shell(r, "New service", "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), "New service"), "explorer")
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,10 @@ func (s *Server) serviceForm(w http.ResponseWriter, r *http.Request, form servic
 var healths = []struct {
 	value domain.Health
 	label string
-}{{"", "All"}, {domain.HealthOK, "Running"}, {domain.HealthBusy, "Busy"}, {domain.HealthIdle, "Off"}, {domain.HealthBad, "Failing"}}
+}{
+	{"", i18n.N("All")}, {domain.HealthOK, i18n.N("Running")}, {domain.HealthBusy, i18n.N("Busy")},
+	{domain.HealthIdle, i18n.N("Off")}, {domain.HealthBad, i18n.N("Failing")},
+}
 
 // showService answers GET /services/{service}.
 func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
@@ -84,7 +88,7 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 	operates := actor(r).OperatesSystem(sv.SystemID)
 	v := views.ServiceView{
 		ID: sv.ID, Name: sv.Name, SystemID: sv.SystemID, System: sv.System, Env: string(sv.Environment),
-		Facts: fmt.Sprintf("Namespace %s · made by %s %s", sv.Namespace, sv.CreatedBy, ui.Relative(sv.CreatedAt, s.now())),
+		Facts: i18n.T(r.Context(), "Namespace {namespace} · made by {name} {when}", "namespace", sv.Namespace, "name", sv.CreatedBy, "when", ui.Relative(r.Context(), sv.CreatedAt, s.now())),
 		State: string(filter.Health), Query: filter.Query, NextName: sv.NextNames(1)[0], Here: r.URL.RequestURI(),
 		CanRequest: operates, CanEdit: operates,
 	}
@@ -100,12 +104,12 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 			n = counts[h.value]
 		}
 		href := withQuery(without(r.URL, "after"), "state", string(h.value))
-		v.States = append(v.States, ui.Segment{Label: h.label, Href: href, Count: n, Current: filter.Health == h.value})
+		v.States = append(v.States, ui.Segment{Label: i18n.T(r.Context(), h.label), Href: href, Count: n, Current: filter.Health == h.value})
 	}
 	for _, m := range list.Items {
 		v.VMs = append(v.VMs, vmRow(r, m))
 	}
-	v.Pager = pager(r, ui.Plural(v.Total, "VM", "VMs"), list.Next)
+	v.Pager = pager(r, i18n.TN(r.Context(), v.Total, "{n} VM", "{n} VMs"), list.Next)
 	sh, err := s.shell(r, sv.Name, "explorer")
 	if err != nil {
 		return err
@@ -115,7 +119,7 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 
 func vmRow(r *http.Request, m service.VM) views.VMRow {
 	row := views.VMRow{
-		ID: m.ID, Name: m.Name, Status: vmStatus(m.State, m.Problem, m.ClusterStatus, m.ObservedAt), Problem: problemText(r, m.Problem),
+		ID: m.ID, Name: m.Name, Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ObservedAt), Problem: problemText(r, m.Problem),
 		Cluster: m.Cluster, Node: m.Node, IP: m.IP, Size: m.Size, CPU: m.CPU, MemoryMiB: m.MemoryMiB, Owner: m.CreatedBy,
 	}
 	if m.Health == domain.HealthOK {
@@ -157,7 +161,7 @@ func (s *Server) serviceDocs(w http.ResponseWriter, r *http.Request, sv service.
 	if conflict != "" {
 		status = http.StatusConflict
 	}
-	sh, err := s.shell(r, "Edit "+sv.Name, "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Edit {name}", "name", sv.Name), "explorer")
 	if err != nil {
 		return err
 	}
@@ -181,7 +185,7 @@ func (s *Server) deleteService(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[deleteForm](r)
 	if err == nil {
 		if err = s.Services.Delete(r.Context(), actor(r), sv.ID, form.Typed); err == nil {
-			s.flash(r, ui.OK, form.Typed+" is deleted", "")
+			s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is deleted", "name", form.Typed), "")
 			return s.redirect(w, r, paths.System(sv.SystemID))
 		}
 	}
@@ -207,7 +211,7 @@ func (s *Server) deleteServicePage(w http.ResponseWriter, r *http.Request, form 
 	v := views.DeleteView{
 		Kind: "service", Name: sv.Name, Action: paths.DeleteService(sv.ID), Back: paths.Service(sv.ID), Typed: form.Typed, Error: firstMessage(errs),
 		Crumbs: []ui.Crumb{
-			{Label: "Explorer", Href: paths.Explorer}, {Label: sv.System, Href: paths.System(sv.SystemID)}, {Label: sv.Name, Href: paths.Service(sv.ID)}, {Label: "Delete"},
+			{Label: i18n.T(r.Context(), "Explorer"), Href: paths.Explorer}, {Label: sv.System, Href: paths.System(sv.SystemID)}, {Label: sv.Name, Href: paths.Service(sv.ID)}, {Label: i18n.T(r.Context(), "Delete")},
 		},
 	}
 	for _, m := range children.Items {
@@ -222,7 +226,7 @@ func (s *Server) deleteServicePage(w http.ResponseWriter, r *http.Request, form 
 
 // serviceOptions are the services that the actor may ask for VMs in.
 func (s *Server) serviceOptions(r *http.Request, chosen string) ([]ui.Option, error) {
-	options := []ui.Option{{Label: "Choose a service", Selected: chosen == ""}}
+	options := []ui.Option{{Label: i18n.T(r.Context(), "Choose a service"), Selected: chosen == ""}}
 	page := listing.Page{Limit: shownServices}
 	for {
 		list, err := s.Services.List(r.Context(), actor(r), service.Filter{Operable: true}, page)
@@ -231,7 +235,7 @@ func (s *Server) serviceOptions(r *http.Request, chosen string) ([]ui.Option, er
 		}
 		for _, sv := range list.Items {
 			options = append(options, ui.Option{
-				Value: sv.ID, Label: serviceLabel(sv), Selected: sv.ID == chosen,
+				Value: sv.ID, Label: serviceLabel(r.Context(), sv), Selected: sv.ID == chosen,
 			})
 		}
 		// An admin could ask for all; who looks for one of thousands comes from its page.
@@ -253,9 +257,9 @@ func keepChosen(s *Server, r *http.Request, options []ui.Option, chosen string) 
 	if err != nil {
 		return nil, err
 	}
-	return append(options, ui.Option{Value: sv.ID, Label: serviceLabel(sv), Selected: true}), nil
+	return append(options, ui.Option{Value: sv.ID, Label: serviceLabel(r.Context(), sv), Selected: true}), nil
 }
 
-func serviceLabel(sv service.View) string {
-	return sv.System + " / " + sv.Name + " · " + string(sv.Environment)
+func serviceLabel(ctx context.Context, sv service.View) string {
+	return sv.System + " / " + sv.Name + " · " + ui.EnvName(ctx, string(sv.Environment))
 }

@@ -1,12 +1,13 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -22,7 +23,7 @@ func (s *Server) shell(r *http.Request, title, nav string) (views.Shell, error) 
 	a := actor(r)
 	sh := views.Shell{
 		Title: title, Nav: nav, Theme: theme(r), Path: r.URL.RequestURI(), Now: s.now(), Version: s.Version,
-		User: views.UserView{Name: a.Username, RoleLabel: roleLabel(a), CanApprove: a.Approves(), IsAdmin: a.IsAdmin(), CanAudit: a.CanAudit()},
+		User: views.UserView{Name: a.Username, RoleLabel: roleLabel(r.Context(), a), CanApprove: a.Approves(), IsAdmin: a.IsAdmin(), CanAudit: a.CanAudit()},
 	}
 	if !slices.Contains(framed, fragment(r)) {
 		return sh, nil
@@ -72,26 +73,25 @@ func (s *Server) navSystems(r *http.Request) ([]views.NavSystem, error) {
 }
 
 // roleLabel says in a few words what a person may do.
-func roleLabel(a domain.Actor) string {
-	words := map[domain.Role]string{domain.RoleAdmin: "Platform admin", domain.RoleApprover: "Approver", domain.RoleAuditor: "Auditor"}
+func roleLabel(ctx context.Context, a domain.Actor) string {
 	for _, role := range domain.Roles() {
 		var envs []string
 		everywhere := false
 		for _, b := range a.Bindings {
 			if b.Role == role && b.SystemID == "" {
 				everywhere = everywhere || b.Environment == ""
-				envs = append(envs, string(b.Environment))
+				envs = append(envs, ui.EnvName(ctx, string(b.Environment)))
 			}
 		}
 		switch {
 		case everywhere:
-			return words[role]
+			return roleWord(ctx, role)
 		case len(envs) > 0:
 			slices.Sort(envs)
-			return words[role] + ", " + strings.Join(slices.Compact(envs), " and ")
+			return i18n.T(ctx, "{role}, {environments}", "role", roleWord(ctx, role), "environments", slices.Compact(envs))
 		}
 	}
-	return "Developer"
+	return i18n.T(ctx, "Developer")
 }
 
 // pager is the foot of a keyset-paged list. The cursors say where the next page

@@ -1,11 +1,11 @@
 package handlers
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -19,20 +19,26 @@ import (
 // vmStatus is the state of a VM as people read it (design language, section 5).
 // What a cluster said before it went silent is told as past, and a VM that runs
 // with a problem is not shown as well.
-func vmStatus(state domain.VMState, problem domain.Problem, cluster domain.ClusterStatus, answered *time.Time) ui.StatusView {
+func vmStatus(ctx context.Context, state domain.VMState, problem domain.Problem, cluster domain.ClusterStatus, answered *time.Time) ui.StatusView {
 	v := views.VMState(state)
 	switch {
 	case cluster == domain.ClusterUnreachable && seenByCluster(state):
-		v.Label = "Was " + lowerFirst(v.Label)
+		was := lowerFirst(i18n.T(ctx, v.Label))
+		v.Label = i18n.T(ctx, "Was {state}", "state", was)
 		if answered != nil {
-			v.Label += ", " + answered.UTC().Format("15:04")
+			v.Label = i18n.T(ctx, "Was {state}, {time}", "state", was, "time", answered.UTC().Format("15:04"))
 		}
 		v.Role, v.Glyph = ui.Idle, "unknown"
 	case !problem.IsZero() && state.Health() != domain.HealthBad && state != domain.StateDeleted:
-		v.Label += ", needs attention"
+		v.Label = needsAttention(ctx, v.Label)
 		v.Role, v.Glyph = ui.Warn, "warn"
 	}
 	return v
+}
+
+// needsAttention adds to a state that somebody should look.
+func needsAttention(ctx context.Context, state string) string {
+	return i18n.T(ctx, "{state}, needs attention", "state", i18n.T(ctx, state))
 }
 
 // seenByCluster says that the state was read from a cluster, and so gets old.
@@ -41,14 +47,14 @@ func seenByCluster(s domain.VMState) bool {
 }
 
 // creation is the state of a ticket that makes several VMs, counted.
-func creation(status domain.TicketStatus, total, running, failed int) ui.StatusView {
+func creation(ctx context.Context, status domain.TicketStatus, total, running, failed int) ui.StatusView {
 	v := views.TicketState(status)
 	switch {
 	case total == 0:
 	case status == domain.TicketExecuting:
-		v.Label = fmt.Sprintf("Creating, %d of %d running", running, total)
+		v.Label = i18n.T(ctx, "Creating, {running} of {total} running", "running", running, "total", total)
 	case (status == domain.TicketFailed || status == domain.TicketNeedsAttention) && total > 1:
-		v.Label = fmt.Sprintf("%d of %d running, %d failed", running, total, failed)
+		v.Label = i18n.T(ctx, "{running} of {total} running, {failed} failed", "running", running, "total", total, "failed", failed)
 	}
 	return v
 }
@@ -56,26 +62,53 @@ func creation(status domain.TicketStatus, total, running, failed int) ui.StatusV
 // message is the sentence of a code. Words of the inside, such as a state as it
 // is stored, become those that people read.
 func message(r *http.Request, code string, params map[string]any) i18n.Message {
-	return i18n.Error(lang(r), code, readable(params))
+	return i18n.Error(lang(r), code, readable(r.Context(), params))
 }
 
-func readable(params map[string]any) map[string]any {
-	state, isState := params["state"].(string)
-	operation, isOperation := params["operation"].(string)
-	if !isState && !isOperation {
-		return params
-	}
+func readable(ctx context.Context, params map[string]any) map[string]any {
 	params = maps.Clone(params)
-	switch {
-	case slices.Contains(domain.TicketStatuses(), domain.TicketStatus(state)):
-		params["state"] = lowerFirst(views.TicketState(domain.TicketStatus(state)).Label)
-	case slices.Contains(domain.VMStates(), domain.VMState(state)):
-		params["state"] = lowerFirst(views.VMState(domain.VMState(state)).Label)
-	}
-	if slices.Contains(domain.Operations(), domain.Operation(operation)) {
-		params["operation"] = lowerFirst(views.OperationLabel(domain.Operation(operation)))
+	for name, v := range params {
+		word := fmt.Sprint(v)
+		switch name {
+		case "state":
+			switch {
+			case slices.Contains(domain.TicketStatuses(), domain.TicketStatus(word)):
+				params[name] = lowerFirst(i18n.T(ctx, views.TicketState(domain.TicketStatus(word)).Label))
+			case slices.Contains(domain.VMStates(), domain.VMState(word)):
+				params[name] = lowerFirst(i18n.T(ctx, views.VMState(domain.VMState(word)).Label))
+			}
+		case "operation":
+			if slices.Contains(domain.Operations(), domain.Operation(word)) {
+				params[name] = lowerFirst(i18n.T(ctx, views.OperationLabel(domain.Operation(word))))
+			}
+		case "environment", "expected":
+			params[name] = ui.EnvName(ctx, word)
+		case "role":
+			if role := roleWord(ctx, domain.Role(word)); role != "" {
+				params[name] = lowerFirst(role)
+			}
+		}
 	}
 	return params
+}
+
+// roleWord is a role in the reader's language, "" for none.
+func roleWord(ctx context.Context, role domain.Role) string {
+	switch role {
+	case domain.RoleAdmin:
+		return i18n.T(ctx, "Platform admin")
+	case domain.RoleApprover:
+		return i18n.T(ctx, "Approver")
+	case domain.RoleAuditor:
+		return i18n.T(ctx, "Auditor")
+	case domain.RoleOwner:
+		return i18n.T(ctx, "Owner")
+	case domain.RoleMaintainer:
+		return i18n.T(ctx, "Maintainer")
+	case domain.RoleViewer:
+		return i18n.T(ctx, "Viewer")
+	}
+	return ""
 }
 
 // problemText is a problem in one line, "" when there is none.
@@ -105,12 +138,4 @@ func lowerFirst(s string) string {
 func upperFirst(s string) string {
 	r, n := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(r)) + s[n:]
-}
-
-// sentence ends a text with a full stop.
-func sentence(s string) string {
-	if s == "" || strings.HasSuffix(s, ".") {
-		return s
-	}
-	return s + "."
 }

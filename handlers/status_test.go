@@ -18,18 +18,18 @@ func TestEveryStateHasALabel(t *testing.T) {
 	for _, s := range domain.VMStates() {
 		for _, c := range domain.ClusterStatuses() {
 			for _, p := range []domain.Problem{{}, {Code: domain.ProblemRestartRequired}} {
-				v := vmStatus(s, p, c, &at)
+				v := vmStatus(t.Context(), s, p, c, &at)
 				if v.Label == "" || v.Role == "" || v.Glyph == "" {
 					t.Errorf("%s on %s: %+v", s, c, v)
 				}
 			}
 		}
-		if v := vmStatus(s, domain.Problem{}, domain.ClusterHealthy, nil); v.Label == "Unknown" && s != domain.StateUnknown {
+		if v := vmStatus(t.Context(), s, domain.Problem{}, domain.ClusterHealthy, nil); v.Label == "Unknown" && s != domain.StateUnknown {
 			t.Errorf("%s has no label", s)
 		}
 	}
 	for _, s := range domain.TicketStatuses() {
-		if v := creation(s, 4, 2, 1); v.Label == "" || v.Label == string(s) || v.Glyph == "unknown" {
+		if v := creation(t.Context(), s, 4, 2, 1); v.Label == "" || v.Label == string(s) || v.Glyph == "unknown" {
 			t.Errorf("%s: %+v", s, v)
 		}
 	}
@@ -55,7 +55,7 @@ func TestVMStatus(t *testing.T) {
 		{domain.StateErrorUnschedulable, warned, domain.ClusterHealthy, ui.StatusView{Label: "Cannot be scheduled", Role: ui.Bad, Glyph: "failed"}},
 		{domain.StateRequested, domain.Problem{}, domain.ClusterUnreachable, ui.StatusView{Label: "Waiting to be created", Role: ui.Busy, Glyph: "busy"}},
 	} {
-		if got := vmStatus(c.state, c.problem, c.cluster, &at); got != c.want {
+		if got := vmStatus(t.Context(), c.state, c.problem, c.cluster, &at); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.state, got, c.want)
 		}
 	}
@@ -66,7 +66,7 @@ func TestCreation(t *testing.T) {
 		domain.TicketPending: "Waiting for a decision", domain.TicketExecuting: "Creating, 2 of 4 running",
 		domain.TicketFailed: "2 of 4 running, 1 failed", domain.TicketCompleted: "Done",
 	} {
-		if got := creation(status, 4, 2, 1).Label; got != want {
+		if got := creation(t.Context(), status, 4, 2, 1).Label; got != want {
 			t.Errorf("%s: got %q, want %q", status, got, want)
 		}
 	}
@@ -86,16 +86,16 @@ func TestStatuses(t *testing.T) {
 
 func TestPowerActions(t *testing.T) {
 	m := vm.View{ID: "1", State: domain.StateRunning, Environment: domain.Prod, ClusterStatus: domain.ClusterHealthy}
-	list := powerActions(m)
+	list := powerActions(t.Context(), m)
 	if list[0].Refused != "It is running" || list[1].Href == "" || list[2].Href != "/vms/1/power?do=STOP" {
 		t.Errorf("in prod: %+v", list)
 	}
 	m.Environment = domain.Test
-	if list := powerActions(m); list[1].Href != "" || list[1].Refused != "" {
+	if list := powerActions(t.Context(), m); list[1].Href != "" || list[1].Refused != "" {
 		t.Errorf("in test: %+v", list)
 	}
 	m.Busy = &vm.Event{Operation: domain.OpStop, Status: domain.EventProcessing}
-	for _, a := range powerActions(m) {
+	for _, a := range powerActions(t.Context(), m) {
 		if a.Refused != "Being stopped" {
 			t.Errorf("while busy: %+v", a)
 		}

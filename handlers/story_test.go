@@ -149,7 +149,7 @@ func TestRequestForm(t *testing.T) {
 	if bad.text("#ssh_keys") != "not a key" || bad.text("#reason") != "no" || !bad.has("#ssh_keys-error") || !bad.has("#reason-error") {
 		t.Error("a text is lost or not marked")
 	}
-	if !bad.has("[name=template][checked]") || !bad.has("#errors") || !strings.Contains(bad.text("#errors"), "Four answers") {
+	if !bad.has("[name=template][checked]") || !bad.has("#errors") || !strings.Contains(bad.text("#errors"), "4 answers") {
 		t.Errorf("summary: %s", bad.text("#errors"))
 	}
 	for _, field := range []string{"name", "labels", "cloud_init", "cluster_id", "status", "approved_by", "namespace"} {

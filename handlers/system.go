@@ -1,11 +1,13 @@
 package handlers
 
 import (
+	"context"
 	"fmt"
 	"hash/fnv"
 	"net/http"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
@@ -41,7 +43,7 @@ func (s *Server) createSystem(w http.ResponseWriter, r *http.Request) error {
 		var id string
 		id, err = s.Systems.Create(r.Context(), actor(r), system.Input{Name: form.Name, Namespace: form.Namespace, Documentation: form.Docs})
 		if err == nil {
-			s.flash(r, ui.OK, form.Name+" is made", "Services and their VMs go into it.")
+			s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is made", "name", form.Name), i18n.T(r.Context(), "Services and their VMs go into it."))
 			return s.redirect(w, r, paths.System(id))
 		}
 	}
@@ -62,7 +64,7 @@ func (s *Server) systemForm(w http.ResponseWriter, r *http.Request, form systemF
 	for _, n := range spaces {
 		v.Namespaces = append(v.Namespaces, views.NamespaceChoice{ID: n.Name, Name: n.Name, Env: string(n.Environment)})
 	}
-	sh, err := s.shell(r, "New system", "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), "New system"), "explorer")
 	if err != nil {
 		return err
 	}
@@ -170,7 +172,9 @@ func textVersion(text string) int {
 }
 
 // changedMeanwhile is what a form says whose text somebody else has replaced.
-const changedMeanwhile = "Somebody changed the documentation while you were writing. What you typed is below, and nothing is saved. Save again to replace what is stored now."
+func changedMeanwhile(ctx context.Context) string {
+	return i18n.T(ctx, "Somebody changed the documentation while you were writing. What you typed is below, and nothing is saved. Save again to replace what is stored now.")
+}
 
 // editSystem answers GET /systems/{system}/edit.
 func (s *Server) editSystem(w http.ResponseWriter, r *http.Request) error {
@@ -201,11 +205,11 @@ func (s *Server) saveDocs(w http.ResponseWriter, r *http.Request, stored, page s
 	draw func(form docsForm, conflict string, err error) error) error {
 	form, err := decode[docsForm](r)
 	if err == nil && form.Version != fmt.Sprint(textVersion(stored)) {
-		return draw(form, changedMeanwhile, nil)
+		return draw(form, changedMeanwhile(r.Context()), nil)
 	}
 	if err == nil {
 		if err = save(form.Docs); err == nil {
-			s.flash(r, ui.OK, "The documentation is saved", "")
+			s.flash(r, ui.OK, i18n.T(r.Context(), "The documentation is saved"), "")
 			return s.redirect(w, r, page)
 		}
 	}
@@ -223,7 +227,7 @@ func (s *Server) systemDocs(w http.ResponseWriter, r *http.Request, sys system.S
 	if conflict != "" {
 		status = http.StatusConflict
 	}
-	sh, err := s.shell(r, "Edit "+sys.Name, "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Edit {name}", "name", sys.Name), "explorer")
 	if err != nil {
 		return err
 	}
@@ -247,7 +251,7 @@ func (s *Server) deleteSystem(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[deleteForm](r)
 	if err == nil {
 		if err = s.Systems.Delete(r.Context(), actor(r), param(r, "system"), form.Typed); err == nil {
-			s.flash(r, ui.OK, form.Typed+" is deleted", "")
+			s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is deleted", "name", form.Typed), "")
 			return s.redirect(w, r, paths.Explorer)
 		}
 	}
@@ -272,7 +276,7 @@ func (s *Server) deleteSystemPage(w http.ResponseWriter, r *http.Request, form d
 	}
 	v := views.DeleteView{
 		Kind: "system", Name: sys.Name, Action: paths.DeleteSystem(sys.ID), Back: paths.System(sys.ID), Typed: form.Typed, Error: firstMessage(errs),
-		Crumbs: []ui.Crumb{{Label: "Explorer", Href: paths.Explorer}, {Label: sys.Name, Href: paths.System(sys.ID)}, {Label: "Delete"}},
+		Crumbs: []ui.Crumb{{Label: i18n.T(r.Context(), "Explorer"), Href: paths.Explorer}, {Label: sys.Name, Href: paths.System(sys.ID)}, {Label: i18n.T(r.Context(), "Delete")}},
 	}
 	for _, sv := range children.Items {
 		v.Children = append(v.Children, ui.Crumb{Label: sv.Name, Href: paths.Service(sv.ID)})
@@ -284,7 +288,7 @@ func (s *Server) deleteSystemPage(w http.ResponseWriter, r *http.Request, form d
 }
 
 func (s *Server) deletePage(w http.ResponseWriter, r *http.Request, status int, v views.DeleteView) error {
-	sh, err := s.shell(r, "Delete "+v.Name, "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Delete {name}", "name", v.Name), "explorer")
 	if err != nil {
 		return err
 	}

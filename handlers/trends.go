@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -12,7 +13,7 @@ import (
 )
 
 // rangeLabels name the ranges.
-var rangeLabels = map[trends.Range]string{trends.Month: "30 days", trends.Day: "24 hours"}
+var rangeLabels = map[trends.Range]string{trends.Month: i18n.N("30 days"), trends.Day: i18n.N("24 hours")}
 
 // showTrends answers GET /trends. What is no range is the longest one.
 func (s *Server) showTrends(w http.ResponseWriter, r *http.Request) error {
@@ -34,7 +35,7 @@ func (s *Server) showTrends(w http.ResponseWriter, r *http.Request) error {
 		VMs: vmCounts(counts), AllWaits: waitColumn(all), Capacity: seesClusters(a),
 	}
 	for _, x := range trends.Ranges() {
-		v.Ranges = append(v.Ranges, ui.Segment{Label: rangeLabels[x], Href: paths.TrendsOver(string(x)), Count: -1, Current: x == over})
+		v.Ranges = append(v.Ranges, ui.Segment{Label: i18n.T(ctx, rangeLabels[x]), Href: paths.TrendsOver(string(x)), Count: -1, Current: x == over})
 	}
 	for _, x := range waits {
 		v.Waits = append(v.Waits, waitColumn(x))
@@ -52,7 +53,7 @@ func (s *Server) showTrends(w http.ResponseWriter, r *http.Request) error {
 			})
 		}
 	}
-	sh, err := s.shell(r, "Trends", "trends")
+	sh, err := s.shell(r, i18n.T(ctx, "Trends"), "trends")
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,14 @@
 package handlers
 
 import (
-	"fmt"
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
@@ -43,11 +44,11 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 	v := views.VMView{
 		ID: m.ID, Name: m.Name, ShortName: shortName(m.Service, m.Instance), Env: string(m.Environment),
 		SystemID: m.SystemID, System: m.System, ServiceID: m.ServiceID, Service: m.Service,
-		Status: vmStatus(m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt), Facts: vmFacts(m, now), Notice: vmNotice(r, m),
+		Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt), Facts: vmFacts(r.Context(), m, now), Notice: vmNotice(r, m),
 		CanDelete: m.CanOperate,
 		IP:        m.IP, Cluster: m.Cluster, Node: m.Node, Namespace: m.Namespace, GuestOS: m.GuestOS, Started: m.StartedAt,
-		CPU: m.CPU, MemoryMiB: m.MemoryMiB, Disks: vmDisks(m), Size: m.Size,
-		Template: fmt.Sprintf("%s, version %d", m.Template, m.TemplateVersion),
+		CPU: m.CPU, MemoryMiB: m.MemoryMiB, Disks: vmDisks(r.Context(), m), Size: m.Size,
+		Template: templateVersion(r.Context(), m.Template, m.TemplateVersion),
 		Owner:    m.CreatedBy, CreatedAt: m.CreatedAt, Technical: m.Problem.Text,
 		Checked: m.CreatedAt,
 	}
@@ -61,14 +62,14 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 		v.Ticket, v.TicketHref = domain.TicketName(m.Ticket), paths.Request(m.Ticket)
 	}
 	if m.CanOperate {
-		v.Power = powerActions(m)
+		v.Power = powerActions(r.Context(), m)
 	}
 	for key, value := range domain.VMLabels(m.System, m.Service, m.Instance, m.Ticket) {
 		v.Labels = append(v.Labels, key+"="+value)
 	}
 	slices.Sort(v.Labels)
 	for _, rev := range m.Revisions {
-		row := views.RevisionView{Number: rev.Number, At: rev.CreatedAt, By: rev.CreatedBy, What: specText(rev.Spec)}
+		row := views.RevisionView{Number: rev.Number, At: rev.CreatedAt, By: rev.CreatedBy, What: specText(r.Context(), rev.Spec)}
 		if rev.Ticket != 0 {
 			row.Ticket, row.TicketHref = domain.TicketName(rev.Ticket), paths.Request(rev.Ticket)
 		}
@@ -83,16 +84,16 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 	return v
 }
 
-func vmFacts(m vm.View, now time.Time) string {
+func vmFacts(ctx context.Context, m vm.View, now time.Time) string {
 	facts := []string{m.Template, m.Size, m.Cluster}
 	if m.StartedAt != nil && m.State.Health() == domain.HealthOK {
-		facts = append(facts, "up "+ui.Age(now.Sub(*m.StartedAt)))
+		facts = append(facts, i18n.T(ctx, "up {time}", "time", ui.Age(ctx, now.Sub(*m.StartedAt))))
 	}
 	return strings.Join(slices.DeleteFunc(facts, func(f string) bool { return f == "" }), " · ")
 }
 
-func vmDisks(m vm.View) []views.DiskView {
-	d := views.DiskView{Name: "root", Kind: "System disk", GiB: m.DiskGiB}
+func vmDisks(ctx context.Context, m vm.View) []views.DiskView {
+	d := views.DiskView{Name: "root", Kind: i18n.T(ctx, "System disk"), GiB: m.DiskGiB}
 	if len(m.Revisions) > 0 {
 		d.StorageClass = m.Revisions[0].Spec.StorageClass
 	}
@@ -100,41 +101,43 @@ func vmDisks(m vm.View) []views.DiskView {
 }
 
 // specText is a specification in a few words.
-func specText(s domain.ChangeableSpec) string {
-	return fmt.Sprintf("%s, %d vCPU, %s, disk %s, from %s", s.Size, s.CPU, ui.GiB(s.MemoryMiB), ui.GiB(s.DiskGiB*1024), s.Template)
+func specText(ctx context.Context, s domain.ChangeableSpec) string {
+	return i18n.T(ctx, "{size}, {cpu} vCPU, {memory}, disk {disk}, from {template}",
+		"size", s.Size, "cpu", s.CPU, "memory", ui.GiB(s.MemoryMiB), "disk", ui.GiB(s.DiskGiB*1024), "template", s.Template)
 }
 
 // vmNotice is the one thing that the reader should know first.
 func vmNotice(r *http.Request, m vm.View) *views.VMNotice {
+	ctx := r.Context()
 	switch {
 	case m.State == domain.StateDeleted:
-		n := &views.VMNotice{Kind: "idle", Icon: "info", Title: "This VM was deleted", Text: "Its page stays for the record."}
+		n := &views.VMNotice{Kind: "idle", Icon: "info", Title: i18n.T(ctx, "This VM was deleted"), Text: i18n.T(ctx, "Its page stays for the record.")}
 		if m.DeletedAt != nil {
-			n.Text = "It was deleted on " + ui.Exact(*m.DeletedAt) + ". Its page stays for the record."
+			n.Text = i18n.T(ctx, "It was deleted on {time}. Its page stays for the record.", "time", ui.Exact(*m.DeletedAt))
 		}
 		return n
 	case m.ClusterStatus == domain.ClusterUnreachable && seenByCluster(m.State):
 		e := message(r, apperr.ErrClusterUnreachable, map[string]any{"cluster": m.Cluster})
-		text := "This is the last known state. " + e.Next
+		text := i18n.T(ctx, "This is the last known state.")
 		if m.ClusterAnsweredAt != nil {
-			text = "This is the state of " + ui.Exact(*m.ClusterAnsweredAt) + ". " + e.Next
+			text = i18n.T(ctx, "This is the state of {time}.", "time", ui.Exact(*m.ClusterAnsweredAt))
 		}
-		return &views.VMNotice{Kind: "warn", Icon: "unplug", Title: e.What, Text: text}
+		return &views.VMNotice{Kind: "warn", Icon: "unplug", Title: e.What, Text: i18n.Message{What: text, Next: e.Next}.Text()}
 	case !m.Problem.IsZero():
 		e := message(r, m.Problem.Code, m.Problem.Params)
-		n := &views.VMNotice{Kind: "warn", Icon: "triangle-alert", Title: e.What, Text: strings.TrimSpace(e.Why + " " + e.Next)}
+		n := &views.VMNotice{Kind: "warn", Icon: "triangle-alert", Title: e.What, Text: i18n.Message{Why: e.Why, Next: e.Next}.Text()}
 		if m.State.Health() == domain.HealthBad {
 			n.Kind, n.Icon = "bad", "circle-alert"
 		}
 		return n
 	case m.Busy != nil && !m.Busy.Problem.IsZero():
 		e := message(r, m.Busy.Problem.Code, m.Busy.Problem.Params)
-		return &views.VMNotice{Kind: "wait", Icon: "clock", Title: eventTitle(*m.Busy), Text: e.Text()}
+		return &views.VMNotice{Kind: "wait", Icon: "clock", Title: eventTitle(ctx, *m.Busy), Text: e.Text()}
 	case len(m.Waiting) > 0:
 		t := m.Waiting[0]
 		return &views.VMNotice{
-			Kind: "wait", Icon: "clock", Title: fmt.Sprintf("%s asked to %s it", t.Requester, strings.ToLower(views.OperationLabel(t.Operation))),
-			Text: domain.TicketName(t.Ticket) + " waits for a decision.", Action: "Show request", ActionHref: paths.Request(t.Ticket),
+			Kind: "wait", Icon: "clock", Title: i18n.T(ctx, "{name} asked to {operation} it", "name", t.Requester, "operation", lowerFirst(i18n.T(ctx, views.OperationLabel(t.Operation)))),
+			Text: i18n.T(ctx, "{ticket} waits for a decision.", "ticket", domain.TicketName(t.Ticket)), Action: i18n.T(ctx, "Show request"), ActionHref: paths.Request(t.Ticket),
 		}
 	}
 	return nil
@@ -142,12 +145,12 @@ func vmNotice(r *http.Request, m vm.View) *views.VMNotice {
 
 // eventWords say how an order stands: on its way, done, not done.
 var eventWords = map[domain.Operation][3]string{
-	domain.OpCreate:  {"Being created", "Created", "Could not be created"},
-	domain.OpModify:  {"Being changed", "Changed", "Could not be changed"},
-	domain.OpDelete:  {"Being deleted", "Deleted", "Could not be deleted"},
-	domain.OpStart:   {"Being started", "Started", "Could not be started"},
-	domain.OpStop:    {"Being stopped", "Stopped", "Could not be stopped"},
-	domain.OpRestart: {"Being restarted", "Restarted", "Could not be restarted"},
+	domain.OpCreate:  {i18n.N("Being created"), i18n.N("Created"), i18n.N("Could not be created")},
+	domain.OpModify:  {i18n.N("Being changed"), i18n.N("Changed"), i18n.N("Could not be changed")},
+	domain.OpDelete:  {i18n.N("Being deleted"), i18n.N("Deleted"), i18n.N("Could not be deleted")},
+	domain.OpStart:   {i18n.N("Being started"), i18n.N("Started"), i18n.N("Could not be started")},
+	domain.OpStop:    {i18n.N("Being stopped"), i18n.N("Stopped"), i18n.N("Could not be stopped")},
+	domain.OpRestart: {i18n.N("Being restarted"), i18n.N("Restarted"), i18n.N("Could not be restarted")},
 }
 
 // asked says that an event is a request, not an order to the worker.
@@ -155,27 +158,27 @@ func asked(t domain.EventType) bool {
 	return t == domain.EventVMCreationRequested || t == domain.EventVMDeletionRequested || t == domain.EventVMPowerRequested
 }
 
-func eventTitle(e vm.Event) string {
+func eventTitle(ctx context.Context, e vm.Event) string {
 	if asked(e.Type) {
-		return views.OperationLabel(e.Operation) + " requested"
+		return i18n.T(ctx, "{operation} requested", "operation", i18n.T(ctx, views.OperationLabel(e.Operation)))
 	}
 	words := eventWords[e.Operation]
 	switch {
 	case e.NeedsAttention:
-		return words[0] + ", needs attention"
+		return needsAttention(ctx, words[0])
 	case e.Status == domain.EventCompleted:
-		return words[1]
+		return i18n.T(ctx, words[1])
 	case e.Status == domain.EventFailed:
-		return words[2]
+		return i18n.T(ctx, words[2])
 	case e.Status == domain.EventCancelled:
-		return views.OperationLabel(e.Operation) + " withdrawn"
+		return i18n.T(ctx, "{operation} withdrawn", "operation", i18n.T(ctx, views.OperationLabel(e.Operation)))
 	}
-	return words[0]
+	return i18n.T(ctx, words[0])
 }
 
 func vmEvent(r *http.Request, e vm.Event) ui.TimelineItem {
 	at := e.CreatedAt
-	item := ui.TimelineItem{State: "busy", Title: eventTitle(e), By: e.CreatedBy, At: &at}
+	item := ui.TimelineItem{State: "busy", Title: eventTitle(r.Context(), e), By: e.CreatedBy, At: &at}
 	if e.FinishedAt != nil {
 		item.At = e.FinishedAt
 	}
@@ -196,22 +199,22 @@ func vmEvent(r *http.Request, e vm.Event) ui.TimelineItem {
 	if p := problemText(r, e.Problem); p != "" {
 		text = append(text, p)
 	}
-	item.Text = strings.Join(text, ", ")
+	item.Text = strings.Join(text, i18n.T(r.Context(), ", "))
 	return item
 }
 
 // powerActions are all operations; those that make no sense now say why.
-func powerActions(m vm.View) []views.PowerAction {
+func powerActions(ctx context.Context, m vm.View) []views.PowerAction {
 	var list []views.PowerAction
 	for _, op := range []domain.Operation{domain.OpStart, domain.OpRestart, domain.OpStop} {
 		a := views.PowerAction{Op: op}
 		switch {
 		case m.Busy != nil:
-			a.Refused = eventTitle(*m.Busy)
+			a.Refused = eventTitle(ctx, *m.Busy)
 		case m.ClusterStatus == domain.ClusterUnreachable:
-			a.Refused = m.Cluster + " does not answer"
+			a.Refused = i18n.T(ctx, "{cluster} does not answer", "cluster", m.Cluster)
 		case !m.State.CanPower(op):
-			a.Refused = "It is " + lowerFirst(views.VMState(m.State).Label)
+			a.Refused = i18n.T(ctx, "It is {state}", "state", lowerFirst(i18n.T(ctx, views.VMState(m.State).Label)))
 		case m.Environment == domain.Prod:
 			a.Href = paths.Power(m.ID) + "?do=" + string(op)
 		}
@@ -258,7 +261,7 @@ func (s *Server) operated(w http.ResponseWriter, r *http.Request, m vm.View, op 
 	if done.Ticket != 0 {
 		return s.redirect(w, r, paths.Request(done.Ticket))
 	}
-	s.flash(r, ui.Busy, m.Name+": "+lowerFirst(eventWords[op][0]), "")
+	s.flash(r, ui.Busy, i18n.T(r.Context(), "{name}: {state}", "name", m.Name, "state", lowerFirst(i18n.T(r.Context(), eventWords[op][0]))), "")
 	return s.redirect(w, r, paths.VM(m.ID))
 }
 
@@ -279,12 +282,12 @@ func (s *Server) powerPage(w http.ResponseWriter, r *http.Request, form powerFor
 	case !m.CanOperate:
 		return apperr.New(apperr.ErrForbidden)
 	}
-	sh, err := s.shell(r, views.OperationLabel(op)+" "+m.Name, "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), views.OperationLabel(op))+" "+m.Name, "explorer")
 	if err != nil {
 		return err
 	}
 	return s.page(w, r, status, views.PowerPage(sh, views.PowerView{
-		ID: m.ID, Name: m.Name, Env: string(m.Environment), Op: op, Effect: effects[op],
+		ID: m.ID, Name: m.Name, Env: string(m.Environment), Op: op, Effect: i18n.T(r.Context(), effects[op]),
 		NeedsApproval: needsApproval(m, op, errs), Reason: form.Reason, Errors: errs,
 	}))
 }
@@ -327,13 +330,13 @@ func (s *Server) deleteVMPage(w http.ResponseWriter, r *http.Request, form delet
 	if !m.CanOperate {
 		return apperr.New(apperr.ErrForbidden)
 	}
-	sh, err := s.shell(r, "Delete "+m.Name, "explorer")
+	sh, err := s.shell(r, i18n.T(r.Context(), "Delete {name}", "name", m.Name), "explorer")
 	if err != nil {
 		return err
 	}
 	return s.page(w, r, status, views.DeleteVMPage(sh, views.DeleteVMView{
-		ID: m.ID, Name: m.Name, Env: string(m.Environment), Status: vmStatus(m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt),
-		Disks: vmDisks(m), NeedsName: true, NeedsApproval: needsApproval(m, domain.OpDelete, errs), Reason: form.Reason, Typed: form.Typed, Errors: errs,
+		ID: m.ID, Name: m.Name, Env: string(m.Environment), Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt),
+		Disks: vmDisks(r.Context(), m), NeedsName: true, NeedsApproval: needsApproval(m, domain.OpDelete, errs), Reason: form.Reason, Typed: form.Typed, Errors: errs,
 	}))
 }
 

@@ -3,6 +3,7 @@
 const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const within = (root, selector) => (root.matches?.(selector) ? [root] : []).concat(all(selector, root));
+const words = JSON.parse(document.body.dataset.words ?? "{}"); // in the reader's language
 const shown = (el) => el && el.getClientRects().length > 0;
 const HIDDEN = 60_000, LOST = 10_000, SLOWEST = 30_000;
 class Stream {
@@ -70,8 +71,8 @@ for (const el of all("[data-live]")) {
 const reload = document.createElement("a");
 reload.className = "link";
 reload.href = location.href;
-reload.textContent = "Reload";
-el.replaceChildren(`Paused, shown as of ${el.dataset.live} UTC · `, reload);
+reload.textContent = words.reload;
+el.replaceChildren(words.paused.replace("HH:MM", el.dataset.live) + " · ", reload);
 }
 }
 const typing = (el) => el.closest?.("input:not([type=checkbox],[type=radio],[type=button],[type=submit]), textarea, select, [contenteditable]");
@@ -273,12 +274,12 @@ async function copyText(button) {
 const from = document.getElementById(button.dataset.copy), word = one("[data-copy-word]", button);
 try {
 await navigator.clipboard.writeText(from.value ?? from.textContent);
-word.textContent = "Copied";
+word.textContent = words.copied;
 } catch {
 getSelection().selectAllChildren(from);
-word.textContent = "Selected";
+word.textContent = words.selected;
 }
-setTimeout(() => (word.textContent = "Copy"), 2000);
+setTimeout(() => (word.textContent = words.copy), 2000);
 }
 const toasts = one("#toasts");
 if (toasts) {
@@ -302,7 +303,7 @@ function toast(flash) {
 const close = document.createElement("button");
 close.type = "button";
 close.className = "text-subtle p-1 -m-1";
-close.setAttribute("aria-label", "Close");
+close.setAttribute("aria-label", words.close);
 close.dataset.close = "";
 const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), use = document.createElementNS(svg.namespaceURI, "use");
 svg.setAttribute("class", "i i-sm");

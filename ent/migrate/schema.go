@@ -817,6 +817,7 @@ var (
 		{Name: "setup_hash", Type: field.TypeString, Nullable: true},
 		{Name: "setup_expires_at", Type: field.TypeTime, Nullable: true},
 		{Name: "last_sign_in_at", Type: field.TypeTime, Nullable: true},
+		{Name: "language", Type: field.TypeString, Nullable: true, Size: 20},
 		{Name: "failed_sign_ins", Type: field.TypeInt, Default: 0},
 		{Name: "next_sign_in_at", Type: field.TypeTime, Nullable: true},
 	}

@@ -939,8 +939,12 @@ func init() {
 	userDescSessionEpoch := userFields[4].Descriptor()
 	// user.DefaultSessionEpoch holds the default value on creation for the session_epoch field.
 	user.DefaultSessionEpoch = userDescSessionEpoch.Default.(int)
+	// userDescLanguage is the schema descriptor for language field.
+	userDescLanguage := userFields[8].Descriptor()
+	// user.LanguageValidator is a validator for the "language" field. It is called by the builders before save.
+	user.LanguageValidator = userDescLanguage.Validators[0].(func(string) error)
 	// userDescFailedSignIns is the schema descriptor for failed_sign_ins field.
-	userDescFailedSignIns := userFields[8].Descriptor()
+	userDescFailedSignIns := userFields[9].Descriptor()
 	// user.DefaultFailedSignIns holds the default value on creation for the failed_sign_ins field.
 	user.DefaultFailedSignIns = userDescFailedSignIns.Default.(int)
 	// userDescID is the schema descriptor for id field.

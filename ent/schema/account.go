@@ -29,6 +29,7 @@ func (User) Fields() []ent.Field {
 		field.String("setup_hash").Optional().Sensitive().Comment("SHA-256 of the one-time link's token"),
 		field.Time("setup_expires_at").Optional().Nillable(),
 		field.Time("last_sign_in_at").Optional().Nillable(),
+		field.String("language").MaxLen(20).Optional().Nillable().Comment("BCP 47, of the pages; NULL: what the browser asks for"),
 		// Wrong passwords slow the next try down; they never lock anybody out.
 		field.Int("failed_sign_ins").Default(0),
 		field.Time("next_sign_in_at").Optional().Nillable(),

@@ -35,6 +35,8 @@ const (
 	FieldSetupExpiresAt = "setup_expires_at"
 	// FieldLastSignInAt holds the string denoting the last_sign_in_at field in the database.
 	FieldLastSignInAt = "last_sign_in_at"
+	// FieldLanguage holds the string denoting the language field in the database.
+	FieldLanguage = "language"
 	// FieldFailedSignIns holds the string denoting the failed_sign_ins field in the database.
 	FieldFailedSignIns = "failed_sign_ins"
 	// FieldNextSignInAt holds the string denoting the next_sign_in_at field in the database.
@@ -83,6 +85,7 @@ var Columns = []string{
 	FieldSetupHash,
 	FieldSetupExpiresAt,
 	FieldLastSignInAt,
+	FieldLanguage,
 	FieldFailedSignIns,
 	FieldNextSignInAt,
 }
@@ -110,6 +113,8 @@ var (
 	DefaultDisabled bool
 	// DefaultSessionEpoch holds the default value on creation for the "session_epoch" field.
 	DefaultSessionEpoch int
+	// LanguageValidator is a validator for the "language" field. It is called by the builders before save.
+	LanguageValidator func(string) error
 	// DefaultFailedSignIns holds the default value on creation for the "failed_sign_ins" field.
 	DefaultFailedSignIns int
 	// DefaultID holds the default value on creation for the "id" field.
@@ -172,6 +177,11 @@ func BySetupExpiresAt(opts ...sql.OrderTermOption) OrderOption {
 // ByLastSignInAt orders the results by the last_sign_in_at field.
 func ByLastSignInAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLastSignInAt, opts...).ToFunc()
+}
+
+// ByLanguage orders the results by the language field.
+func ByLanguage(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldLanguage, opts...).ToFunc()
 }
 
 // ByFailedSignIns orders the results by the failed_sign_ins field.

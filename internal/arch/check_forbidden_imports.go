@@ -54,7 +54,7 @@ var floors = []struct{ pkg, may string }{
 	{"handlers", "docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
 		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
-	{"internal/gallery", "views views/ui views/paths static internal/domain"},
+	{"internal/gallery", "views views/ui views/paths static internal/domain internal/i18n"},
 	{"internal/app", "*"},
 	{"internal/cast", "*"},
 	{"internal/demo", "*"},
@@ -84,7 +84,7 @@ var homes = []struct{ prefix, may string }{
 	{"github.com/go-chi/chi", "handlers"},
 	{"github.com/alexedwards/scs", "handlers internal/app internal/auth"},
 	{"github.com/go-playground/validator", "handlers"},
-	{"github.com/a-h/templ", "views views/ui handlers internal/gallery"},
+	{"github.com/a-h/templ", "views views/ui handlers internal/gallery internal/arch"},
 	{"net/http", "handlers internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
 }
 

@@ -49,6 +49,7 @@ type Actor struct {
 	Username    string
 	DisplayName string
 	Bindings    []Binding
+	Language    string // of pages, BCP 47; "" when the person chose none
 	Epoch       int    // of the sessions that are still good
 	IP          string // of the request, for the audit log
 	RequestID   string

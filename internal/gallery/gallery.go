@@ -5,6 +5,7 @@
 package gallery
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/static"
 )
 
@@ -41,7 +43,8 @@ func all() map[string]templ.Component {
 	return m
 }
 
-// Handler serves an index at /, each page at /page/NAME, and the static files.
+// Handler serves an index at /, each page at /page/NAME, with ?lang=zh-CN in
+// another language, and the static files.
 // The pages' own links lead nowhere: there is nothing behind them.
 func Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -54,7 +57,8 @@ func Handler() http.Handler {
 			return
 		}
 		w.Header().Set("Content-Security-Policy", contentPolicy)
-		templ.Handler(page).ServeHTTP(w, r)
+		lang := cmp.Or(r.URL.Query().Get("lang"), i18n.English)
+		templ.Handler(page).ServeHTTP(w, r.WithContext(i18n.With(r.Context(), lang)))
 	})
 	mux.HandleFunc("GET "+static.Prefix, func(w http.ResponseWriter, r *http.Request) {
 		data, _, contentType, ok := static.File(strings.TrimPrefix(r.URL.Path, static.Prefix))

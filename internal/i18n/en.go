@@ -17,7 +17,7 @@ const (
 
 var english = catalogue{
 	formats: formats{
-		and: " and ", yes: "yes", no: "no", thousands: ",",
+		comma: ", ", and: " and ", bytes: "bytes", yes: "yes", no: "no", thousands: ",",
 		days: "d", hours: "h", minutes: "min", seconds: "s", date: "2 Jan 2006 15:04 UTC",
 	},
 
@@ -52,7 +52,7 @@ var english = catalogue{
 		apperr.ErrNoSuchPerson:   {"[Nobody has the account name {name}.|Nobody has this account name.]", "", "Ask a platform admin to invite the person."},
 		apperr.ErrLastOwner:      {"[{name} is the last {role}.|This is the last one with this role.]", "Nobody could give the role back.", "Give it to somebody else first."},
 		apperr.ErrNameTaken:      {"[The name {name} is taken.|This name is taken.]", "[{by} made it.]", "Choose another name."},
-		apperr.ErrTooManyFilters: {"You have {max} saved filters.", "No more are kept.", "Delete one that you do not need."},
+		apperr.ErrTooManyFilters: {"[You have {max} saved filters.|You have too many saved filters.]", "No more are kept.", "Delete one that you do not need."},
 		apperr.ErrNameTooLong:    {"The names of the VMs would be too long.", "[System and service have {actual} characters together with the dash, {max} fit.|System, service and number must fit into 63 characters.]", "Choose a shorter name."},
 		apperr.ErrNameMismatch:   {"The typed name does not match.", "[The name is {expected}.]", "Type the name exactly as it is shown."},
 

@@ -17,12 +17,14 @@ const maxValue = 300
 
 // formats is how a language writes values.
 type formats struct {
-	and, yes, no string
-	thousands    string
-	days, hours  string // units of a duration
-	minutes      string
-	seconds      string
-	date         string // layout of a time, which is always UTC
+	comma, and  string // between the items of a list
+	yes, no     string
+	thousands   string
+	bytes       string
+	days, hours string // units of a duration
+	minutes     string
+	seconds     string
+	date        string // layout of a time, which is always UTC
 }
 
 // fill puts parameters into a pattern. {name} is a parameter, {name:bytes} a
@@ -133,12 +135,12 @@ func (f formats) list(items []string) string {
 		return strings.Join(items, "")
 	}
 	last := len(items) - 1
-	return strings.Join(items[:last], ", ") + f.and + items[last]
+	return strings.Join(items[:last], f.comma) + f.and + items[last]
 }
 
 func (f formats) number(n float64, unit string) string {
 	if unit == "bytes" {
-		units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+		units := []string{f.bytes, "KiB", "MiB", "GiB", "TiB"}
 		i := 0
 		for ; n >= 1024 && i < len(units)-1; i++ {
 			n /= 1024

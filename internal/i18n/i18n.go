@@ -9,6 +9,8 @@ package i18n
 import (
 	"maps"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -35,13 +37,30 @@ func (m Message) Text() string {
 		if part == "" {
 			continue
 		}
-		if !strings.HasSuffix(out, ".") { // a cluster's own words may end anyhow
-			out += "."
+		out = Sentence(out)
+		if strings.HasSuffix(out, ".") {
+			out += " "
 		}
-		out += " " + part
+		out += part
 	}
 	return out
 }
+
+// Sentence ends a text with a full stop, the Chinese one after a Chinese
+// letter; a cluster's own words may end anyhow. No text is no sentence.
+func Sentence(text string) string {
+	last, _ := utf8.DecodeLastRuneInString(text)
+	switch {
+	case text == "", last == '.', last == '。':
+		return text
+	case unicode.Is(unicode.Han, last):
+		return text + "。"
+	}
+	return text + "."
+}
+
+// Phrase is a sentence without its full stop.
+func Phrase(text string) string { return strings.TrimRight(text, ".。") }
 
 // catalogue is one language. Its texts are patterns, see fill.
 type catalogue struct {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/kubeconfig"
@@ -33,10 +34,12 @@ func TestEveryCodeHasASentence(t *testing.T) {
 			t.Errorf("%s has no sentence", code)
 		}
 	}
-	for _, table := range []map[string]bool{keys(english.errors), keys(english.fields)} {
-		for code := range table {
-			if !slices.Contains(known, code) {
-				t.Errorf("a sentence for %s, which is no code", code)
+	for _, lang := range Languages() {
+		for _, table := range []map[string]bool{keys(of(lang).errors), keys(of(lang).fields)} {
+			for code := range table {
+				if !slices.Contains(known, code) {
+					t.Errorf("a sentence for %s, which is no code", code)
+				}
 			}
 		}
 	}
@@ -55,19 +58,49 @@ func keys[V any](m map[string]V) map[string]bool {
 	return out
 }
 
-// patterns lists all patterns of the catalogue by where they stand.
-func patterns() map[string]string {
+// patterns lists all patterns of a catalogue but those of pages, by where they
+// stand.
+func patterns(c *catalogue) map[string]string {
 	all := map[string]string{}
-	for code, m := range english.errors {
+	for code, m := range c.errors {
 		all[code+" what"], all[code+" why"], all[code+" next"] = m.What, m.Why, m.Next
 	}
-	for code, p := range english.fields {
+	for code, p := range c.fields {
 		all[code+" field"] = p
 	}
-	for key, p := range english.texts {
+	for key, p := range c.texts {
 		all[key] = p
 	}
 	return all
+}
+
+// Every message is translated, with the same choices of the same parameters.
+func TestMessagesAreTranslated(t *testing.T) {
+	translated := patterns(chinese())
+	for where, p := range patterns(&english) {
+		zh := translated[where]
+		words := placeholder.ReplaceAllString(p, "")
+		if strings.ContainsFunc(words, unicode.IsLetter) && zh == p && where != "check.kubernetes" && where != "check.kubevirt" {
+			t.Errorf("%s has no translation", where)
+		}
+		if got, want := shape(zh), shape(p); got != want {
+			t.Errorf("%s has the parameters %s, in English %s", where, got, want)
+		}
+	}
+}
+
+// shape is what the choices of a pattern need, by alternative.
+func shape(p string) string {
+	var all []string
+	for _, c := range choice.FindAllString(p, -1) {
+		for alternative := range strings.SplitSeq(strings.Trim(c, "[]"), "|") {
+			names := placeholder.FindAllString(alternative, -1)
+			slices.Sort(names)
+			all = append(all, strings.Join(slices.Compact(names), ""))
+		}
+		all = append(all, ";")
+	}
+	return strings.Join(all, " ")
 }
 
 var (
@@ -77,7 +110,7 @@ var (
 
 func TestPatternsAreSound(t *testing.T) {
 	vocabulary, used := Params(), map[string]bool{}
-	for where, p := range patterns() {
+	for where, p := range patterns(&english) {
 		if plain := choice.ReplaceAllString(p, ""); strings.ContainsAny(plain, "[]{}|") {
 			t.Errorf("%s: a placeholder outside of a choice, or an open bracket: %q", where, p)
 		}
@@ -118,28 +151,30 @@ func TestEverySentenceIsWhole(t *testing.T) {
 		sets = append(sets, map[string]any{name: v})
 	}
 	for _, params := range sets {
-		for _, code := range codes() {
-			m := Error(English, code, params)
-			for part, s := range map[string]string{"what": m.What, "why": m.Why, "next": m.Next} {
-				check(t, code+" "+part, s, params)
-				// The cluster's own words may end as they like.
-				if s != "" && !strings.HasSuffix(s, ".") && (params["text"] == nil || !strings.HasSuffix(s, params["text"].(string))) {
-					t.Errorf("%s %s: no full stop: %q", code, part, s)
+		for _, lang := range Languages() {
+			for _, code := range codes() {
+				m := Error(lang, code, params)
+				for part, s := range map[string]string{"what": m.What, "why": m.Why, "next": m.Next} {
+					check(t, code+" "+part, s, params)
+					// The cluster's own words may end as they like.
+					if s != "" && s != Sentence(s) && (params["text"] == nil || !strings.HasSuffix(s, params["text"].(string))) {
+						t.Errorf("%s %s: no full stop: %q", code, part, s)
+					}
+				}
+				if m.What == "" || m.Next == "" {
+					t.Errorf("%s: says too little: %+v", code, m)
+				}
+				for _, label := range []string{"", "Reason"} {
+					line := Field(lang, code, label, params)
+					if line == "" {
+						t.Errorf("%s: no line for a field", code)
+					}
+					check(t, code+" field", line, params)
 				}
 			}
-			if m.What == "" || m.Next == "" {
-				t.Errorf("%s: says too little: %+v", code, m)
+			for key := range english.texts {
+				check(t, key, Text(lang, key, params), params)
 			}
-			for _, label := range []string{"", "Reason"} {
-				line := Field(English, code, label, params)
-				if line == "" {
-					t.Errorf("%s: no line for a field", code)
-				}
-				check(t, code+" field", line, params)
-			}
-		}
-		for key := range english.texts {
-			check(t, key, Text(English, key, params), params)
 		}
 	}
 }
@@ -179,6 +214,12 @@ func TestSentences(t *testing.T) {
 		{Field(English, apperr.ErrRequired, "Reason", nil), "Reason is needed."},
 		{Field(English, apperr.ErrOutOfRange, "Disk", map[string]any{"min": 1, "max": 2048, "unit": "GiB"}), "Choose between 1 and 2,048 GiB."},
 		{Field(English, apperr.ErrSizeInactive, "Size", map[string]any{"size": "m-4"}), "The size m-4 cannot be used any more. Choose an active size."},
+		{Error(Chinese, apperr.ErrHasChildren, map[string]any{"name": "shop", "children": []string{"web", "api", "db"}}).Text(),
+			"shop 暂时不能删除。其中仍有 web、api 和 db。请先删除其中的内容。"},
+		{Problem(Chinese, domain.Problem{Code: domain.ProblemCrashLoop, Text: "no bootable device"}).Text(),
+			"它反复停止。集群返回：no bootable device. 请查看控制台。"},
+		{Field(Chinese, apperr.ErrRequired, "理由", nil), "请填写“理由”。"},
+		{Error(Chinese, apperr.ErrTooLarge, map[string]any{"limit": 512}).What, "内容超过 512 字节。"},
 		{Text(English, "check.tls", nil), "TLS certificate"},
 		{Text(English, "no.such.key", nil), "no.such.key"},
 	} {

@@ -2,6 +2,8 @@ package i18n
 
 import (
 	"context"
+	"strings"
+	"sync"
 
 	"golang.org/x/text/language"
 )
@@ -21,15 +23,30 @@ func Lang(ctx context.Context) string {
 	return English
 }
 
-// Match finds the language for a reader who prefers these, as an
-// Accept-Language header lists them (RFC 9110, section 12.5.4).
-func Match(accept string) string {
+var matcher = sync.OnceValue(func() language.Matcher {
 	var tags []language.Tag
 	for _, lang := range Languages() {
 		tags = append(tags, language.MustParse(lang))
 	}
-	_, i := language.MatchStrings(language.NewMatcher(tags), accept)
+	return language.NewMatcher(tags)
+})
+
+// maxAccept is how long a list of languages is read, in bytes.
+const maxAccept = 500
+
+// Match finds the language for a reader who prefers these, as an
+// Accept-Language header lists them (RFC 9110, section 12.5.4).
+func Match(accept string) string {
+	_, i := language.MatchStrings(matcher(), accept[:min(len(accept), maxAccept)])
 	return Languages()[i]
+}
+
+// Name is what a language calls itself.
+func Name(lang string) string {
+	if lang == Chinese {
+		return "简体中文"
+	}
+	return "English"
 }
 
 // T is a text of a page in the reader's language. The English text itself is
@@ -40,6 +57,9 @@ func T(ctx context.Context, text string, args ...any) string {
 	c := of(Lang(ctx))
 	if words, ok := c.pages[text]; ok {
 		text = words
+	}
+	if !strings.ContainsAny(text, "{[") {
+		return text
 	}
 	params := map[string]any{}
 	for i := 0; i+1 < len(args); i += 2 {

@@ -21,7 +21,7 @@ var chinese = sync.OnceValue(func() *catalogue {
 		panic(err) // the files are part of the program
 	}
 	c.formats = formats{
-		and: "和", yes: "是", no: "否", thousands: ",",
+		comma: "、", and: " 和 ", bytes: "字节", yes: "是", no: "否", thousands: ",",
 		days: "天", hours: "小时", minutes: "分钟", seconds: "秒", date: "2006年1月2日 15:04 UTC",
 	}
 	return c

@@ -14,6 +14,7 @@ const (
 	Logout        = "/logout"
 	LogoutAll     = "/logout/everywhere"
 	Theme         = "/theme"
+	Language      = "/language"
 	Explorer      = "/explorer"
 	Search        = "/search"
 	NewSystem     = "/systems/new"

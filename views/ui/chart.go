@@ -1,7 +1,7 @@
 package ui
 
 import (
-	"fmt"
+	"context"
 	"slices"
 	"strconv"
 
@@ -143,13 +143,13 @@ func (c ChartView) place(i int) (x, width, middle string) {
 }
 
 // says is a column in words.
-func (c ChartView) says(col ColumnView) string {
+func (c ChartView) says(ctx context.Context, col ColumnView) string {
 	if col.Values == nil {
-		return col.Label + ": " + c.Nothing
+		return col.Label + tr(ctx, ": ") + c.Nothing
 	}
 	text := col.Label
 	for i, v := range col.Values {
-		text += fmt.Sprintf("\n%s: %s", c.Series[i].Label, c.text(v))
+		text += "\n" + c.Series[i].Label + tr(ctx, ": ") + c.text(v)
 	}
 	return text
 }

@@ -5,7 +5,7 @@
 package ui
 
 import (
-	"fmt"
+	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +26,8 @@ const (
 	Idle Role = "idle" // off, over or unknown
 )
 
-// StatusView is a state in words, colour and shape. Glyph is the part after
+// StatusView is a state in words, colour and shape. Label is English, marked
+// with i18n.N, or already in the reader's language. Glyph is the part after
 // "g-" of the sprite: running, stopped, paused, busy, warn, failed, unknown,
 // pending, done, none.
 type StatusView struct {
@@ -98,18 +99,9 @@ func ErrorFor(errs []FieldError, id string) string {
 	return ""
 }
 
-var small = [...]string{"", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"}
-
 // summaryTitle says how many answers to look at, and that nothing was done.
-func summaryTitle(n int) string {
-	if n == 1 {
-		return "One answer needs another look. Nothing has been sent."
-	}
-	count := strconv.Itoa(n)
-	if n < len(small) {
-		count = small[n]
-	}
-	return count + " answers need another look. Nothing has been sent."
+func summaryTitle(ctx context.Context, n int) string {
+	return trn(ctx, n, "One answer needs another look. Nothing has been sent.", "{n} answers need another look. Nothing has been sent.")
 }
 
 // EmptyView says why a place is empty and what to do next.
@@ -169,53 +161,53 @@ const clock = "2006-01-02 15:04:05 MST"
 func Exact(t time.Time) string { return t.UTC().Format(clock) }
 
 // Age is a duration in its two largest units: "12 s", "6 min", "5 h", "1 d 4 h".
-// From a week on it is whole days.
-func Age(d time.Duration) string {
+// From two weeks on it is whole days.
+func Age(ctx context.Context, d time.Duration) string {
 	d = max(d, 0)
 	days, hours := int(d/(24*time.Hour)), int(d%(24*time.Hour)/time.Hour)
 	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d/time.Second))
+		return tr(ctx, "{n} s", "n", int(d/time.Second))
 	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d/time.Minute))
+		return tr(ctx, "{n} min", "n", int(d/time.Minute))
 	case days == 0:
-		return fmt.Sprintf("%d h", hours)
+		return tr(ctx, "{n} h", "n", hours)
 	case days < 14 && hours > 0:
-		return fmt.Sprintf("%d d %d h", days, hours)
+		return tr(ctx, "{days} d {hours} h", "days", days, "hours", hours)
 	}
-	return fmt.Sprintf("%d d", days)
+	return tr(ctx, "{n} d", "n", days)
 }
 
 // Relative is how a time is said: relative up to seven days, then the date, all
 // in UTC.
-func Relative(t, now time.Time) string {
+func Relative(ctx context.Context, t, now time.Time) string {
 	t, now = t.UTC(), now.UTC()
 	switch d := now.Sub(t); {
 	case d > -5*time.Second && d < 3*time.Second:
-		return "just now"
+		return tr(ctx, "just now")
 	case d < 0 && d > -7*24*time.Hour:
-		return "in " + Age(-d)
+		return tr(ctx, "in {time}", "time", Age(ctx, -d))
 	case d >= 0 && d < 7*24*time.Hour:
-		return Age(d) + " ago"
+		return tr(ctx, "{time} ago", "time", Age(ctx, d))
 	case t.Year() == now.Year():
-		return t.Format("2 Jan, 15:04 UTC")
+		return t.Format(tr(ctx, "2 Jan, 15:04 UTC"))
 	}
-	return t.Format("2 Jan 2006")
+	return t.Format(tr(ctx, "2 Jan 2006"))
 }
 
 // Day heads a group of a list by date: "Today", "Yesterday", "20 Nov".
-func Day(t, now time.Time) string {
+func Day(ctx context.Context, t, now time.Time) string {
 	t, now = t.UTC(), now.UTC()
 	today := now.Truncate(24 * time.Hour)
 	switch {
 	case !t.Before(today):
-		return "Today"
+		return tr(ctx, "Today")
 	case !t.Before(today.Add(-24 * time.Hour)):
-		return "Yesterday"
+		return tr(ctx, "Yesterday")
 	case t.Year() == now.Year():
-		return t.Format("2 Jan")
+		return t.Format(tr(ctx, "2 Jan"))
 	}
-	return t.Format("2 Jan 2006")
+	return t.Format(tr(ctx, "2 Jan 2006"))
 }
 
 // ageLevel is the highlight of a waiting request: 7 from seven days, 4 from

@@ -17,7 +17,7 @@ func TestAge(t *testing.T) {
 		time.Hour: "1 h", 23*time.Hour + 59*time.Minute: "23 h", day: "1 d", 28 * time.Hour: "1 d 4 h", 7*day + 4*time.Hour: "7 d 4 h",
 		20*day + 4*time.Hour: "20 d",
 	} {
-		if got := Age(d); got != want {
+		if got := Age(t.Context(), d); got != want {
 			t.Errorf("Age(%v) = %q, want %q", d, got, want)
 		}
 	}
@@ -29,7 +29,7 @@ func TestRelative(t *testing.T) {
 		0: "just now", -2 * time.Second: "just now", 4 * time.Second: "4 s ago", 28 * time.Hour: "1 d 4 h ago", -3 * time.Hour: "in 3 h",
 		7*day - time.Second: "6 d 23 h ago", 7 * day: "17 Nov, 13:32 UTC", 400 * day: "20 Oct 2025",
 	} {
-		if got := Relative(now.Add(-d), now); got != want {
+		if got := Relative(t.Context(), now.Add(-d), now); got != want {
 			t.Errorf("Relative(%v before) = %q, want %q", d, got, want)
 		}
 	}
@@ -41,7 +41,7 @@ func TestRelative(t *testing.T) {
 func TestDay(t *testing.T) {
 	now := time.Date(2026, 11, 24, 0, 30, 0, 0, time.UTC)
 	for d, want := range map[time.Duration]string{0: "Today", 30 * time.Minute: "Today", 31 * time.Minute: "Yesterday", 25 * time.Hour: "22 Nov", 365 * day: "24 Nov 2025"} {
-		if got := Day(now.Add(-d), now); got != want {
+		if got := Day(t.Context(), now.Add(-d), now); got != want {
 			t.Errorf("Day(%v before) = %q, want %q", d, got, want)
 		}
 	}
@@ -70,8 +70,8 @@ func TestAgeLevel(t *testing.T) {
 }
 
 func TestSummaryTitle(t *testing.T) {
-	for n, want := range map[int]string{1: "One answer needs", 3: "Three answers need", 12: "12 answers need"} {
-		if got := summaryTitle(n); !strings.HasPrefix(got, want) {
+	for n, want := range map[int]string{1: "One answer needs", 3: "3 answers need", 12: "12 answers need"} {
+		if got := summaryTitle(t.Context(), n); !strings.HasPrefix(got, want) {
 			t.Errorf("summaryTitle(%d) = %q", n, got)
 		}
 	}

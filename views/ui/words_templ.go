@@ -18,6 +18,11 @@ import (
 // tr is a text in the reader's language, see i18n.T.
 func tr(ctx context.Context, text string, args ...any) string { return i18n.T(ctx, text, args...) }
 
+// trn is tr of a text with a count in it, see i18n.TN.
+func trn(ctx context.Context, n int, one, many string, args ...any) string {
+	return i18n.TN(ctx, n, one, many, args...)
+}
+
 // Parts are what stands in a sentence at its placeholders, by their names.
 type Parts map[string]templ.Component
 
@@ -50,7 +55,7 @@ func Sentence(text string, parts Parts) templ.Component {
 				var templ_7745c5c3_Var2 string
 				templ_7745c5c3_Var2, templ_7745c5c3_Err = templ.JoinStringErrs(piece.text)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/ui/words.templ`, Line: 22, Col: 15}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/ui/words.templ`, Line: 27, Col: 15}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var2))
 				if templ_7745c5c3_Err != nil {

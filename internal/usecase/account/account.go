@@ -77,6 +77,9 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 		return domain.Actor{}, err
 	}
 	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
+	if u.Language != nil {
+		a.Language = *u.Language
+	}
 	rows, err := c.RoleBinding.Query().Where(bindingsOf(id)).Modify(withGroupName).All(ctx)
 	if err != nil {
 		return domain.Actor{}, err

@@ -23,7 +23,7 @@ var fields = map[string][]string{
 	"namespace":    {"cluster", "environment"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
-	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch"},
+	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language"},
 	"group":        {"name", "description", "external", "roles", "member"},
 	"audit_filter": {"name", "shared", "query"},
 }
@@ -46,7 +46,7 @@ var actions = map[string]struct{ update bool }{
 	"namespace.register": {}, "namespace.unregister": {true},
 	"template.create": {}, "size.create": {},
 
-	"user.create": {}, "user.invite": {true}, "user.bind": {true}, "user.unbind": {true}, "user.disable": {true}, "user.enable": {true}, "user.set_password": {true},
+	"user.create": {}, "user.invite": {true}, "user.bind": {true}, "user.unbind": {true}, "user.disable": {true}, "user.enable": {true}, "user.set_password": {true}, "user.set_language": {true},
 	"group.create": {}, "group.update": {true}, "group.delete": {true}, "group.bind": {true}, "group.unbind": {true}, "group.add_member": {true}, "group.remove_member": {true},
 	"session.sign_in": {}, "session.sign_out": {}, "session.end_all": {true},
 
