@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"kubevirt-shepherd.io/shepherd/views"
 )
 
 // ldflags give the control plane its version: without them `kubectl version`
@@ -32,8 +34,7 @@ func build(ctx context.Context, src string, p *Progress) (bin string, err error)
 	if _, err := exec.LookPath("go"); err != nil {
 		return "", errors.New("the demo's control planes are built from source and need Go: install Go 1.26, or run with DEMO_CLUSTERS=none")
 	}
-	p.step("Building two KubeVirt control planes", "The first time this takes about 8 minutes on two cores. The portal can be used meanwhile.")
-	p.set(0, "Fetching sources")
+	p.step(views.ProgressView{Stage: views.ProgressBuild})
 	list := exec.CommandContext(ctx, "go", "list", "-deps", ".", "./virtapi")
 	list.Dir = src
 	out, err := list.Output()
@@ -56,7 +57,7 @@ func build(ctx context.Context, src string, p *Progress) (bin string, err error)
 		var last []string
 		for lines := bufio.NewScanner(pipe); lines.Scan(); {
 			done++
-			p.set(done*95/total, fmt.Sprintf("Compiled %d of %d packages", done, total))
+			p.compiled(done, total)
 			if last = append(last, lines.Text()); len(last) > 20 {
 				last = last[1:]
 			}

@@ -77,13 +77,7 @@ func Run(ctx context.Context, c app.Config, which string, out io.Writer) error {
 		return err
 	}
 	p := NewProgress(out)
-	a.Demo = func() *views.ProgressView {
-		title, text, percent := p.Show()
-		if title == "" {
-			return nil
-		}
-		return &views.ProgressView{Title: title, Text: text, Percent: percent}
-	}
+	a.Demo = p.Show
 	up := make(chan struct{})
 	a.Listening = func(net.Addr) {
 		welcome(out, c, logFile.Name())
@@ -100,7 +94,7 @@ func Run(ctx context.Context, c app.Config, which string, out io.Writer) error {
 				return
 			}
 			if err := join(work, a, c, p); err != nil && work.Err() == nil {
-				p.step("The demo's clusters did not start", err.Error())
+				p.step(views.ProgressView{Stage: views.ProgressFailed, Problem: err.Error()})
 			}
 		})
 	}
@@ -135,7 +129,7 @@ func join(ctx context.Context, a *app.App, c app.Config, p *Progress) error {
 	if err != nil {
 		return err
 	}
-	p.step("Starting two KubeVirt control planes", "About 20 seconds.")
+	p.step(views.ProgressView{Stage: views.ProgressStart})
 	port := firstPort
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -158,14 +152,14 @@ func join(ctx context.Context, a *app.App, c app.Config, p *Progress) error {
 				ready++
 				p.say("Cluster %q (%s) has joined.", cl.name, cl.environment)
 				if ready == len(clusters) {
-					p.step("", "")
+					p.end()
 				}
 			})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && ctx.Err() == nil {
 				failed = errors.Join(failed, fmt.Errorf("%s: %w", cl.name, err))
-				p.step("A cluster of the demo did not start", err.Error())
+				p.step(views.ProgressView{Stage: views.ProgressFailed, Problem: err.Error()})
 			}
 		})
 	}

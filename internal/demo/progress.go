@@ -1,9 +1,12 @@
 package demo
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
+
+	"kubevirt-shepherd.io/shepherd/views"
 )
 
 // Progress is how far the demo's control planes are. It is shown on the
@@ -12,41 +15,50 @@ type Progress struct {
 	out io.Writer
 
 	mu      sync.Mutex
-	title   string
-	text    string
-	percent int
-	printed int // last percent that the terminal showed
+	now     *views.ProgressView // nil when there is nothing to wait for
+	printed int                 // last percent that the terminal showed
 }
 
 // NewProgress shows progress on out.
 func NewProgress(out io.Writer) *Progress { return &Progress{out: out} }
 
-// Show is the state for a page: title is "" when there is nothing to wait for.
-func (p *Progress) Show() (title, text string, percent int) {
+// Show is the state for a page, nil when there is nothing to wait for.
+func (p *Progress) Show() *views.ProgressView {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.title, p.text, p.percent
+	if p.now == nil {
+		return nil
+	}
+	return new(*p.now)
 }
 
 // step begins a new part of the work.
-func (p *Progress) step(title, text string) {
+func (p *Progress) step(v views.ProgressView) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.title, p.text, p.percent, p.printed = title, text, 0, 0
-	if title != "" {
-		fmt.Fprintf(p.out, "%s. %s\n", title, text)
+	p.now, p.printed = &v, 0
+	title, text := v.Words(context.Background())
+	fmt.Fprintf(p.out, "%s. %s\n", title, text)
+}
+
+// compiled moves the bar; the terminal hears of every tenth. The last part is
+// for linking.
+func (p *Progress) compiled(done, total int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now.Done, p.now.Total, p.now.Percent = done, total, min(done*95/total, 99)
+	if p.now.Percent/10 > p.printed/10 {
+		p.printed = p.now.Percent
+		_, text := p.now.Words(context.Background())
+		fmt.Fprintf(p.out, "  %3d %%  %s\n", p.now.Percent, text)
 	}
 }
 
-// set moves the bar; the terminal hears of every tenth.
-func (p *Progress) set(percent int, text string) {
+// end says that there is nothing more to wait for.
+func (p *Progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.percent, p.text = min(percent, 99), text
-	if p.percent/10 > p.printed/10 {
-		p.printed = p.percent
-		fmt.Fprintf(p.out, "  %3d %%  %s\n", p.percent, text)
-	}
+	p.now = nil
 }
 
 // say prints a line that is no progress.

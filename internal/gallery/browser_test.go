@@ -82,18 +82,20 @@ func TestAxeFinds(t *testing.T) {
 }
 
 // TestReflow looks at every page 320 pixels wide, which is 400 % on a screen of
-// 1280 (WCAG 1.4.10): nothing but tables and code scrolls sideways. In the same
-// round: nothing moves while a page loads, and nothing comes from elsewhere.
+// 1280 (WCAG 1.4.10), in both languages: nothing but tables and code scrolls
+// sideways. In the same round: nothing moves while a page loads, and nothing comes from elsewhere.
 func TestReflow(t *testing.T) {
 	t.Parallel()
 	c := camera(t)
 	narrow := Mode{Name: "narrow", Width: 320, Height: 640, features: media()}
 	for _, p := range Pages() {
-		if err := c.Show(p.Name, narrow); err != nil {
-			t.Fatal(err)
-		}
-		if w := ask[int](t, c, `document.documentElement.scrollWidth`); w > 320 {
-			t.Errorf("%s is %d pixels wide on a screen of 320", p.Name, w)
+		for _, name := range []string{p.Name, p.Name + "?lang=zh-CN"} {
+			if err := c.Show(name, narrow); err != nil {
+				t.Fatal(err)
+			}
+			if w := ask[int](t, c, `document.documentElement.scrollWidth`); w > 320 {
+				t.Errorf("%s is %d pixels wide on a screen of 320", name, w)
+			}
 		}
 		if err := c.Show(p.Name, Light); err != nil {
 			t.Fatal(err)

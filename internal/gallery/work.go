@@ -365,7 +365,7 @@ func inbox() views.InboxView {
 // the states that matter.
 func work() map[string]templ.Component {
 	developer, approver, admin := shell("Request VM", "requests", "developer"), shell("Approvals", "approvals", "approver"), shell("Clusters", "clusters", "admin")
-	building := views.ClustersView{Self: "/clusters", CanAdd: true, DemoProgress: &views.ProgressView{Title: "The demo's control planes are being built", Text: "Step 3 of 7: compiling virt-controller. About 5 minutes left.", Percent: 40}}
+	building := views.ClustersView{Self: "/clusters", CanAdd: true, DemoProgress: &views.ProgressView{Stage: views.ProgressBuild, Done: 820, Total: 2050, Percent: 40}}
 	passing := clusterDraft()
 	passing.Preflight = views.Preflight{Checks: checks()[:5], CanAdd: true}
 	badDraft := clusterDraft()
