@@ -303,7 +303,7 @@ func TestSavedFilterOnThePage(t *testing.T) {
 	}
 	e := s.db.Ent.AuditLog.Query().Where(auditlog.Action("vm.create")).OnlyX(t.Context())
 	open := s.auditor.get(fmt.Sprintf("/audit?for=dev&open=%d", e.ID)).is(http.StatusOK).wants("for dev", "the job VM_CREATE", "TKT-7", "+ Running")
-	if rows := open.find("#log tbody td.num"); len(rows) != 1 || open.attr("#log dd a[href='/requests/7']", "href") == "" {
+	if rows := open.find("#log tbody td.num"); len(rows) != 1 || linkTo(open, "/requests/7") == "" {
 		t.Errorf("%d rows, %s", len(rows), open.html("#log"))
 	}
 }
