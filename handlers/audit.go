@@ -185,11 +185,9 @@ func (s *Server) auditPage(w http.ResponseWriter, r *http.Request, form filterFo
 	for _, known := range auditResults {
 		v.Results = append(v.Results, ui.Option{Value: known.value, Label: i18n.T(r.Context(), known.Label), Selected: known.value == f.Result})
 	}
-	year := time.Now().UTC().Year()
 	for _, e := range list.Items {
 		v.Object.Name = cmp.Or(v.Object.Name, e.ResourceName) // as it was called last
 		row := auditRow(r, e)
-		row.Year = e.At.UTC().Year() != year
 		row.Open = q.Get("open") == strconv.Itoa(e.Number)
 		row.Toggle = withQuery(r.URL, "open", strconv.Itoa(e.Number))
 		if row.Open {
@@ -244,7 +242,7 @@ func exportHref(u *url.URL, format string) string {
 func auditRow(r *http.Request, e audit.Row) views.AuditRow {
 	v := views.AuditRow{
 		Entry: e.Number, At: e.At, Who: e.Actor, Behind: e.OnBehalfOf.Username, Action: e.Action, On: e.ResourceName, OnHref: resourceHref(e), From: e.IP,
-		Kind: e.ResourceType, Result: auditResult(r, e.Result), Detail: cmp.Or(e.Reason, auditDetail(e.Details)),
+		Kind: e.ResourceType, Result: auditResult(r, e.Result), Detail: cmp.Or(e.Reason, auditDetail(r, e.Details)),
 	}
 	for _, c := range e.Changes {
 		v.Changes = append(v.Changes, views.AuditChange{Field: c.Field, Before: changeText(c.Before), After: changeText(c.After)})
@@ -307,11 +305,15 @@ var auditDetails = []struct{ key, format string }{
 	{"environment", "%s"}, {"image", "%s"}, {"version", "version %s"}, {"cpu", "%s vCPU"}, {"memory_mib", "%s MiB"},
 }
 
-func auditDetail(details map[string]any) string {
+func auditDetail(r *http.Request, details map[string]any) string {
 	var parts []string
 	for _, d := range auditDetails {
 		if v, ok := details[d.key]; ok {
-			parts = append(parts, fmt.Sprintf(d.format, detailText(v)))
+			text := detailText(v)
+			if d.key == "operation" {
+				text = i18n.T(r.Context(), views.OperationLabel(domain.Operation(text)))
+			}
+			parts = append(parts, fmt.Sprintf(d.format, text))
 		}
 	}
 	return strings.Join(parts, " · ")

@@ -376,6 +376,9 @@ func work() map[string]templ.Component {
 	empty := requestForm()
 	empty.Values, empty.Preview = views.RequestValues{Count: "1"}, views.RequestPreview{}
 
+	proved, decided := request(), ticketIn(views.TicketDecided)
+	proved.MayPack, decided.MayPack = true, true
+
 	return map[string]templ.Component{
 		"request-new":          views.RequestForm(developer, requestForm()),
 		"request-new-empty":    views.RequestForm(developer, empty),
@@ -383,6 +386,7 @@ func work() map[string]templ.Component {
 		"requests":             views.Requests(developer, requests()),
 		"requests-empty":       views.Requests(developer, views.RequestsView{Self: "/requests"}),
 		"request":              views.RequestPage(developer, request()),
+		"request-auditor":      views.RequestPage(admin, proved),
 		"request-pending":      views.RequestPage(developer, pendingRequest()),
 		"approvals":            views.Queue(approver, queue()),
 		"approvals-done":       views.Queue(approver, views.QueueView{Self: "/approvals"}),
@@ -391,7 +395,7 @@ func work() map[string]templ.Component {
 		"ticket-errors":        views.Ticket(approver, badTicket),
 		"ticket-own":           views.Ticket(approver, ticketIn(views.TicketOwn)),
 		"ticket-conflict":      views.Ticket(approver, ticketIn(views.TicketConflict)),
-		"ticket-decided":       views.Ticket(approver, ticketIn(views.TicketDecided)),
+		"ticket-decided":       views.Ticket(approver, decided),
 		"ticket-delete":        views.Ticket(approver, deleteTicket()),
 		"clusters":             views.Clusters(admin, clusters()),
 		"clusters-demo":        views.Clusters(admin, building),
