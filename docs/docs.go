@@ -22,26 +22,41 @@ const Index = "README"
 // to what a few need.
 var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide"}
 
-// Guide is one document. Title is its first heading, Line its first paragraph.
-type Guide struct{ Slug, Title, Line string }
+// English is the language of the guides, as a BCP 47 tag; some are translated.
+const English = "en"
 
-// Guides lists all guides in their order, the index first.
-func Guides() []Guide {
+// Guide is one document. Title is its first heading, Line its first paragraph.
+// Lang is its language, English where there is no translation.
+type Guide struct{ Slug, Title, Line, Lang string }
+
+// Guides lists all guides in their order, the index first, as they are for a
+// reader of a language.
+func Guides(lang string) []Guide {
 	list := make([]Guide, 0, len(order))
 	for _, slug := range order {
-		text, ok := Read(slug)
+		in := lang
+		text, ok := Read(slug, in)
+		if !ok {
+			in = English
+			text, ok = Read(slug, in)
+		}
 		if !ok {
 			panic("docs: no guide " + slug) // the files are part of the binary
 		}
 		head, rest, _ := strings.Cut(string(text), "\n\n")
 		line, _, _ := strings.Cut(rest, "\n\n")
-		list = append(list, Guide{slug, strings.TrimPrefix(head, "# "), strings.ReplaceAll(strings.TrimSpace(line), "\n", " ")})
+		list = append(list, Guide{slug, strings.TrimPrefix(head, "# "), strings.ReplaceAll(strings.TrimSpace(line), "\n", " "), in})
 	}
 	return list
 }
 
-// Read is the Markdown of a guide.
-func Read(slug string) (text []byte, ok bool) { return read(slug + ".md") }
+// Read is the Markdown of a guide in a language, if it is there.
+func Read(slug, lang string) (text []byte, ok bool) {
+	if lang == English {
+		return read(slug + ".md")
+	}
+	return read(slug + "." + lang + ".md")
+}
 
 // Image is a file of images/ by its name, such as login.webp.
 func Image(name string) (data []byte, ok bool) { return read(path.Join("images", path.Base(name))) }

@@ -11,7 +11,6 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
-	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 	"kubevirt-shepherd.io/shepherd/views/ui"
@@ -230,7 +229,7 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 	var conflict *views.ConflictView
 	if e, ok := apperr.From(err); ok && !waits && e.Kind() == apperr.Conflict {
 		m := message(r, apperr.ErrAlreadyDecided, with(e.Params, "ticket", domain.TicketName(t.Number)))
-		conflict, err = &views.ConflictView{What: i18n.Message{What: m.What, Why: m.Why}.Text(), Quote: t.DecisionReason}, nil
+		conflict, err = &views.ConflictView{What: i18n.Join(m.What, m.Why), Quote: t.DecisionReason}, nil
 	}
 	errs, status, err := rejected(r, form, err)
 	if err != nil {
@@ -263,7 +262,7 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionForm, o approval.Options) views.TicketView {
 	ctx := r.Context()
 	v := views.TicketView{
-		MayPack: audit.MayPack(actor(r), t.Own, t.Environment),
+		MayPack: mayExport(r, t.Row),
 		Number:  t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment, System: t.System, Service: t.Service,
 		Requester: t.Requester, Since: t.CreatedAt, Status: views.TicketState(t.Status), Reason: t.Reason, Answer: form.Reason,
 		Policy: policyText(ctx, t.Policy, t.Operation, t.Environment, true), Decision: decisionView(ctx, t.Row), CanWithdraw: t.MayWithdraw,

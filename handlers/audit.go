@@ -17,6 +17,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -447,4 +448,9 @@ func (s *Server) exportEvidence(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Disposition", `attachment; filename="`+pack.Name()+`"`)
 	return s.send(w, r, http.StatusOK, "application/zip", b.Bytes())
+}
+
+// mayExport says whether the actor may have the evidence of a ticket.
+func mayExport(r *http.Request, t approval.Row) bool {
+	return may(r, domain.TicketExport, t.SystemID, t.Environment)
 }

@@ -24,7 +24,7 @@ func (s *Server) showCatalog(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := views.CatalogView{CanCreate: actor(r).IsAdmin()}
+	v := views.CatalogView{CanCreate: mayOn(r, domain.CatalogCreate)}
 	for _, t := range templates {
 		v.Templates = append(v.Templates, views.TemplateRow{
 			ID: t.ID, Name: t.Name, System: t.DisplayName, Version: t.Version, Image: t.Image, State: t.Status, Note: cmp.Or(t.Note, t.Description),

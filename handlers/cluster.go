@@ -89,7 +89,7 @@ func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := views.ClustersView{
-		Self: r.URL.RequestURI(), Total: len(list.Items), DemoProgress: s.Demo(), CanAdd: actor(r).IsAdmin(), CheckEvery: s.CheckEvery,
+		Self: r.URL.RequestURI(), Total: len(list.Items), DemoProgress: s.Demo(), CanAdd: mayOn(r, domain.ClusterCreate), CheckEvery: s.CheckEvery,
 		Pager: pager(r, "", list.Next),
 	}
 	for _, c := range list.Items {
@@ -127,7 +127,7 @@ func clusterRow(r *http.Request, c cluster.Cluster, namespaces int) views.Cluste
 		row.Why = i18n.T(r.Context(), "The first check is under way")
 	}
 	if !c.Enabled {
-		row.Why = i18n.Message{What: i18n.T(r.Context(), "Takes no new VMs."), Why: row.Why}.Text()
+		row.Why = i18n.Join(i18n.T(r.Context(), "Takes no new VMs."), row.Why)
 	}
 	return row
 }
@@ -165,7 +165,7 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := views.ClusterView{
 		Self: r.URL.RequestURI(), Row: clusterRow(r, c, len(spaces[c.ID])), Problem: problemView(r, c.Reason), Facts: clusterFacts(r.Context(), s.now(), c),
-		Checks: healthChecks(r, c), Namespaces: spaces[c.ID], CanCheck: actor(r).IsAdmin(), CanRegister: actor(r).IsAdmin(),
+		Checks: healthChecks(r, c), Namespaces: spaces[c.ID], CanCheck: mayOn(r, domain.ClusterCheck), CanRegister: mayOn(r, domain.NamespaceCreate),
 	}
 	sh, err := s.shell(r, c.Name, "clusters")
 	if err != nil {
@@ -266,7 +266,7 @@ func checkView(r *http.Request, c domain.Check) views.CheckView {
 	v := views.CheckView{State: c.State, Title: i18n.Text(lang(r), "check."+c.ID, nil)}
 	if c.Code != "" {
 		m := message(r, c.Code, c.Params)
-		v.Text, v.Next = i18n.Message{What: m.What, Why: m.Why}.Text(), m.Next
+		v.Text, v.Next = i18n.Join(m.What, m.Why), m.Next
 		return v
 	}
 	if c.State == domain.CheckNotRun {
@@ -298,9 +298,6 @@ func (s *Server) checkCluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !actor(r).IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	if err := s.Clusters.Check(r.Context(), id); err != nil {
 		return err
 	}
@@ -316,9 +313,6 @@ func (s *Server) newCluster(w http.ResponseWriter, r *http.Request) error {
 // kubeconfigForm draws the first step, empty or with what was wrong. What was
 // uploaded is a secret and never comes back.
 func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err error) error {
-	if !actor(r).IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	v := views.ClusterNewView{Commands: s.recipeText()}
 	status := http.StatusOK
 	if err != nil {
@@ -500,7 +494,7 @@ func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected b
 	v := views.ContextChoice{Name: c.Name, Selected: selected}
 	if c.Refusal != nil {
 		m := message(r, c.Refusal.Code, c.Refusal.Params)
-		v.Refused, v.Text, v.WayOut = true, i18n.Message{What: m.What, Why: m.Why}.Text(), m.Next
+		v.Refused, v.Text, v.WayOut = true, i18n.Join(m.What, m.Why), m.Next
 		return v
 	}
 	v.Text = c.Server

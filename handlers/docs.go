@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/yuin/goldmark/text"
 
 	"kubevirt-shepherd.io/shepherd/docs"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -28,7 +30,7 @@ func (s *Server) showDocs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for i, v := range all {
+	for i, v := range all[lang(r)] {
 		if v.Guides[i].Href != r.URL.Path {
 			continue
 		}
@@ -67,21 +69,24 @@ func contentHash(data []byte) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// readGuides draws all guides; they are part of the binary, so once is enough.
-func readGuides() ([]views.DocsView, error) {
-	var list []views.DocsLink
-	for _, g := range docs.Guides() {
-		list = append(list, views.DocsLink{Title: g.Title, Line: g.Line, Href: guidePath(g.Slug)})
-	}
-	all := make([]views.DocsView, len(list))
-	for i, g := range docs.Guides() {
-		source, _ := docs.Read(g.Slug)
-		v, err := readGuide(source)
-		if err != nil {
-			return nil, err
+// readGuides draws all guides for the readers of each language; they are part of
+// the binary, so once is enough.
+func readGuides() (map[string][]views.DocsView, error) {
+	all := map[string][]views.DocsView{}
+	for _, lang := range i18n.Languages() {
+		var list []views.DocsLink
+		for _, g := range docs.Guides(lang) {
+			list = append(list, views.DocsLink{Title: g.Title, Line: g.Line, Href: guidePath(g.Slug)})
 		}
-		v.Guides, v.Current = list, i
-		all[i] = v
+		for i, g := range docs.Guides(lang) {
+			source, _ := docs.Read(g.Slug, g.Lang)
+			v, err := readGuide(source)
+			if err != nil {
+				return nil, err
+			}
+			v.Guides, v.Current, v.Lang = list, i, g.Lang
+			all[lang] = append(all[lang], v)
+		}
 	}
 	return all, nil
 }
@@ -119,6 +124,7 @@ func readGuide(source []byte) (views.DocsView, error) {
 		}
 		switch n := n.(type) {
 		case *ast.Heading:
+			headingID(n, source)
 			id, _ := n.AttributeString("id")
 			if name, ok := id.([]byte); ok && (n.Level == 2 || n.Level == 3) {
 				v.Headings = append(v.Headings, views.DocsHeading{ID: string(name), Title: plainText(n, source), Sub: n.Level == 3})
@@ -141,6 +147,22 @@ func readGuide(source []byte) (views.DocsView, error) {
 	return v, nil
 }
 
+// headingMark stands before a heading of a translation and says its id in the
+// English guide, so that a link leads to the same place in every language.
+var headingMark = regexp.MustCompile(`^<!-- #([a-z0-9-]+) -->\s*$`)
+
+func headingID(n *ast.Heading, source []byte) {
+	before, ok := n.PreviousSibling().(*ast.HTMLBlock)
+	if !ok {
+		return
+	}
+	lines := before.Lines()
+	if m := headingMark.FindSubmatch(lines.Value(source)); m != nil {
+		n.SetAttributeString("id", m[1])
+		n.Parent().RemoveChild(n.Parent(), before)
+	}
+}
+
 // plainText is the text of a node without its markup.
 func plainText(n ast.Node, source []byte) string {
 	var b strings.Builder
@@ -161,6 +183,7 @@ func guideLink(to string) string {
 	if !ok {
 		return to
 	}
+	slug, _, _ = strings.Cut(slug, ".") // the reader's language decides
 	if found {
 		heading = "#" + heading
 	}

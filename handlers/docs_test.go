@@ -3,32 +3,44 @@ package handlers_test
 import (
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 	"testing"
 
 	"kubevirt-shepherd.io/shepherd/docs"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
 // TestGuides reads every guide as a browser does: each link inside the guides
 // leads to a page and a heading, and each image is there with its size.
 func TestGuides(t *testing.T) {
+	for _, lang := range i18n.Languages() {
+		t.Run(lang, func(t *testing.T) { testGuides(t, lang) })
+	}
+}
+
+func testGuides(t *testing.T, lang string) {
 	p := newPortal(t)
-	dev := p.as(p.person("dev"))
+	dev := p.as(p.person("dev")).with("Accept-Language", lang)
 	pages := map[string]*page{}
-	for _, g := range docs.Guides() {
+	for _, g := range docs.Guides(lang) {
 		at := paths.Guide(g.Slug)
 		if g.Slug == docs.Index {
 			at = paths.Docs
 		}
 		pages[at] = dev.get(at).is(http.StatusOK)
+		if got := pages[at].attr("main article", "lang"); got != g.Lang {
+			t.Errorf("%s is in %s, told as %s", at, g.Lang, got)
+		}
+		testHeadings(t, g)
 	}
 	for at, page := range pages {
 		if n := len(page.find("main h1")); n != 1 {
 			t.Errorf("%s has %d headings of the first level", at, n)
 		}
-		if len(page.find("main nav[aria-label=Guides] a")) != len(pages) || len(page.find("main nav a[aria-current=page]")) != 1 {
+		if len(page.find("main .guides a")) != len(pages) || len(page.find("main nav a[aria-current=page]")) != 1 {
 			t.Errorf("%s does not lead to all guides", at)
 		}
 		seen := map[string]bool{}
@@ -83,6 +95,31 @@ func TestGuides(t *testing.T) {
 	dev.get(paths.Guide("none")).is(http.StatusNotFound)
 	dev.get(paths.Guide(docs.Index)).is(http.StatusNotFound)
 	dev.get(paths.DocsImage("docs.go")).is(http.StatusNotFound)
+}
+
+// testHeadings: a translation says of every heading which one of the English
+// guide it is, and of each only once.
+func testHeadings(t *testing.T, g docs.Guide) {
+	if g.Lang == docs.English {
+		return
+	}
+	translated, _ := docs.Read(g.Slug, g.Lang)
+	english, _ := docs.Read(g.Slug, docs.English)
+	known := map[string]bool{}
+	for _, h := range regexp.MustCompile(`(?m)^##+ (.*)$`).FindAllStringSubmatch(string(english), -1) {
+		id := strings.ToLower(strings.ReplaceAll(h[1], " ", "-"))
+		known[regexp.MustCompile(`[^a-z0-9-]`).ReplaceAllString(id, "")] = true
+	}
+	for _, m := range regexp.MustCompile(`(?m)^(.*)\n##+ (.*)$`).FindAllStringSubmatch(string(translated), -1) {
+		id := strings.TrimSuffix(strings.TrimPrefix(m[1], "<!-- #"), " -->")
+		if !known[id] {
+			t.Errorf("%s in %s: %q is for the heading %q, which is not in the English guide", g.Slug, g.Lang, m[2], id)
+		}
+		delete(known, id)
+	}
+	for id := range known {
+		t.Errorf("%s in %s lacks %s", g.Slug, g.Lang, id)
+	}
 }
 
 // TestGuideImages: an image is kept for ever under the address that guides

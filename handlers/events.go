@@ -175,11 +175,11 @@ func (s *Server) mayHear(ctx context.Context, a domain.Actor, topics []string) e
 				err = apperr.New(apperr.ErrNotFound)
 			}
 		case "approvals":
-			if !a.Approves() || id != "" {
+			if !domain.Can(a, domain.TicketQueue, domain.Object{}) || id != "" {
 				err = apperr.New(apperr.ErrNotFound)
 			}
 		case "clusters":
-			if !seesClusters(a) || id != "" {
+			if !domain.Can(a, domain.ClusterList, domain.Object{}) || id != "" {
 				err = apperr.New(apperr.ErrNotFound)
 			}
 		case "cluster":

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
@@ -45,7 +46,7 @@ func (s *Server) showExplorer(w http.ResponseWriter, r *http.Request) error {
 
 // namespaceCount is how many namespaces the actor could make a system in.
 func (s *Server) namespaceCount(r *http.Request) (int, error) {
-	if !actor(r).CreatesSystems() {
+	if !mayOn(r, domain.SystemCreate) {
 		return 0, nil
 	}
 	list, err := s.Systems.Namespaces(r.Context(), actor(r))
@@ -232,7 +233,7 @@ func attentionRow(r *http.Request, m system.TreeVM) views.Attention {
 		return a
 	}
 	e := message(r, m.Problem.Code, m.Problem.Params)
-	a.Fact, a.Next = i18n.Message{What: e.What, Why: e.Why}.Text(), e.Next
+	a.Fact, a.Next = i18n.Join(e.What, e.Why), e.Next
 	return a
 }
 

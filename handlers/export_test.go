@@ -1,22 +1,19 @@
 package handlers
 
+import "kubevirt-shepherd.io/shepherd/internal/domain"
+
 // Route is a line of the URL map, for tests.
-type Route struct{ Method, Pattern, Permission string }
+type Route struct {
+	Method, Pattern string
+	Action          domain.Action
+	Loads           bool
+}
 
 // Routes is the URL map.
 func (s *Server) Routes() []Route {
 	var all []Route
 	for _, r := range s.routes() {
-		all = append(all, Route{r.method, r.pattern, string(r.permission)})
-	}
-	return all
-}
-
-// Permissions are the known ones.
-func Permissions() map[string]bool {
-	all := map[string]bool{}
-	for p := range gates {
-		all[string(p)] = true
+		all = append(all, Route{r.method, r.pattern, r.action, r.load != nil})
 	}
 	return all
 }

@@ -23,6 +23,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
@@ -40,6 +41,7 @@ import (
 // Config is what the handlers stand on. All fields but the last group are
 // required.
 type Config struct {
+	Objects  *access.Objects
 	Accounts *account.Service
 	Systems  *system.Service
 	Services *service.Service
@@ -83,7 +85,7 @@ type Server struct {
 	streams  streams
 	metrics  *metrics
 	markdown markdown
-	guides   func() ([]views.DocsView, error)
+	guides   func() (map[string][]views.DocsView, error)
 }
 
 // New checks nothing and starts nothing: a Server is a value.

@@ -29,7 +29,7 @@ const (
 
 // showHome answers GET /: by what the person does here.
 func (s *Server) showHome(w http.ResponseWriter, r *http.Request) error {
-	if seesClusters(actor(r)) {
+	if mayOn(r, domain.ClusterList) {
 		return s.approverHome(w, r)
 	}
 	return s.developerHome(w, r)
@@ -65,7 +65,7 @@ func (s *Server) developerHome(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for _, sys := range systems.Items {
-		if a.OperatesSystem(sys.ID) {
+		if may(r, domain.ServiceCreate, sys.ID, sys.Environment) {
 			v.HasSystems, v.FirstSystem = true, sys.ID
 			break
 		}
@@ -137,7 +137,7 @@ func (s *Server) activity(r *http.Request, f audit.Filter) ([]views.HomeActivity
 func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 	ctx, a := r.Context(), actor(r)
 	var v views.ApproverHomeView
-	if a.Approves() {
+	if mayOn(r, domain.TicketQueue) {
 		ages, err := s.Approval.Ages(ctx, a)
 		if err != nil {
 			return err
@@ -188,7 +188,7 @@ func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Stats = append(v.Stats, stat(len(v.Failed), i18n.T(ctx, "failed or stuck"), ui.Bad), stat(vms, i18n.T(ctx, "VMs"), ""),
 		stat(down, i18n.T(ctx, "clusters not healthy"), ui.Bad))
-	if a.IsAdmin() {
+	if mayOn(r, domain.ClusterCreate) {
 		if v.Setup, err = s.setupSteps(r, len(clusters.Items) > 0); err != nil {
 			return err
 		}

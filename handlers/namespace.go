@@ -46,7 +46,7 @@ func (s *Server) listNamespaces(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := views.NamespacesView{CanRegister: actor(r).IsAdmin(), HasClusters: len(clusters.Items) > 0, Pager: pager(r, "", list.Next)}
+	v := views.NamespacesView{CanRegister: mayOn(r, domain.NamespaceCreate), HasClusters: len(clusters.Items) > 0, Pager: pager(r, "", list.Next)}
 	for _, n := range list.Items {
 		v.Rows = append(v.Rows, namespaceRow(n))
 	}
@@ -82,9 +82,6 @@ func (s *Server) registerNamespace(w http.ResponseWriter, r *http.Request) error
 }
 
 func (s *Server) namespaceForm(w http.ResponseWriter, r *http.Request, form namespaceForm, err error) error {
-	if !actor(r).IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	errs, status, err := rejected(r, form, err)
 	if err != nil {
 		return err
@@ -126,9 +123,6 @@ func (s *Server) unregisterNamespace(w http.ResponseWriter, r *http.Request) err
 }
 
 func (s *Server) namespaceDelete(w http.ResponseWriter, r *http.Request, err error) error {
-	if !actor(r).IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	status, refused := http.StatusOK, ""
 	if err != nil {
 		e := classify(err)

@@ -23,6 +23,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
@@ -88,7 +89,7 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 	}
 	accounts := &account.Service{DB: db, Local: &auth.Local{Client: db.Ent}}
 	cfg := handlers.Config{
-		Accounts: accounts, Systems: &system.Service{DB: db}, Services: &service.Service{DB: db}, Inbox: &inbox.Service{DB: db},
+		Objects: &access.Objects{DB: db}, Accounts: accounts, Systems: &system.Service{DB: db}, Services: &service.Service{DB: db}, Inbox: &inbox.Service{DB: db},
 		Search: &search.Service{DB: db}, Audit: &audit.Log{DB: db, Keys: keys, Logger: logger}, Trends: &trends.Service{DB: db},
 		Clusters: &cluster.Service{DB: db, Keys: keys, Prober: p.play, Provider: p.play, Logger: logger},
 		Catalog:  &catalog.Service{DB: db, Keys: keys},

@@ -13,7 +13,6 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
-	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -220,7 +219,7 @@ func policyText(ctx context.Context, name string, op domain.Operation, e domain.
 	if matrix := string(e) + "-" + strings.ToLower(string(op)); name == "" || name == matrix || name == "default" {
 		return text
 	}
-	return i18n.Message{What: text, Why: i18n.T(ctx, "Policy: {name}.", "name", name)}.Text()
+	return i18n.Join(text, i18n.T(ctx, "Policy: {name}.", "name", name))
 }
 
 func usernames(people []account.Person) []string {
@@ -339,7 +338,7 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 		Self: paths.Request(t.Number), Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment,
 		System: t.System, Service: t.Service, ServiceHref: paths.Service(t.ServiceID), Requester: t.Requester, Own: t.Own,
 		SubmittedAt: t.CreatedAt, Spec: specLines(r.Context(), t), Approved: t.ClusterID != "",
-		MayPack:     audit.MayPack(actor(r), t.Own, t.Environment),
+		MayPack:     mayExport(r, t.Row),
 		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(r.Context(), t.Waited),
 	}
 	if t.Worked > 0 {

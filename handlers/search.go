@@ -36,33 +36,32 @@ func (s *Server) showSearch(w http.ResponseWriter, r *http.Request) error {
 // that people look for it by. English words are found in every language.
 type place struct {
 	title, also, href string
-	permission        permission
-	admins            bool // only admins may do it; others may learn of it
+	action            domain.Action
 }
 
 var (
 	pages = []place{
-		{i18n.N("Home"), i18n.N("start overview"), paths.Home, "home.read", false},
-		{i18n.N("Explorer"), i18n.N("tree systems services"), paths.Explorer, "system.read", false},
-		{i18n.N("Requests"), i18n.N("tickets orders"), paths.Requests, "ticket.read", false},
-		{i18n.N("Approvals"), i18n.N("queue decide tickets"), paths.Approvals, "ticket.decide", false},
-		{i18n.N("Clusters"), i18n.N("kubeconfig health"), paths.Clusters, "cluster.read", false},
-		{i18n.N("Namespaces"), i18n.N("environments"), paths.Namespaces, "namespace.read", false},
-		{i18n.N("Templates and sizes"), i18n.N("catalog images"), paths.Catalog, "catalog.read", false},
-		{i18n.N("People"), i18n.N("users accounts roles members"), paths.People, "person.read", false},
-		{i18n.N("Trends"), i18n.N("charts history capacity waiting"), paths.Trends, "trends.read", false},
-		{i18n.N("Audit log"), i18n.N("records history"), paths.Audit, "audit.read", false},
-		{i18n.N("Notifications"), i18n.N("inbox messages"), paths.Notifications, "notification.read", false},
-		{i18n.N("Docs"), i18n.N("guides help documentation manual"), paths.Docs, "docs.read", false},
+		{i18n.N("Home"), i18n.N("start overview"), paths.Home, domain.HomeRead},
+		{i18n.N("Explorer"), i18n.N("tree systems services"), paths.Explorer, domain.SystemList},
+		{i18n.N("Requests"), i18n.N("tickets orders"), paths.Requests, domain.TicketList},
+		{i18n.N("Approvals"), i18n.N("queue decide tickets"), paths.Approvals, domain.TicketQueue},
+		{i18n.N("Clusters"), i18n.N("kubeconfig health"), paths.Clusters, domain.ClusterList},
+		{i18n.N("Namespaces"), i18n.N("environments"), paths.Namespaces, domain.NamespaceList},
+		{i18n.N("Templates and sizes"), i18n.N("catalog images"), paths.Catalog, domain.CatalogRead},
+		{i18n.N("People"), i18n.N("users accounts roles members"), paths.People, domain.PersonRead},
+		{i18n.N("Trends"), i18n.N("charts history capacity waiting"), paths.Trends, domain.TrendsRead},
+		{i18n.N("Audit log"), i18n.N("records history"), paths.Audit, domain.AuditRead},
+		{i18n.N("Notifications"), i18n.N("inbox messages"), paths.Notifications, domain.NotificationRead},
+		{i18n.N("Docs"), i18n.N("guides help documentation manual"), paths.Docs, domain.DocsRead},
 	}
 	actions = []place{
-		{i18n.N("Request VM"), i18n.N("new create machine order"), paths.NewRequest, "ticket.create", false},
-		{i18n.N("New system"), i18n.N("create make"), paths.NewSystem, "system.create", false},
-		{i18n.N("Add cluster"), i18n.N("new upload kubeconfig"), paths.NewCluster, "cluster.create", true},
-		{i18n.N("Invite somebody"), i18n.N("new user account person people"), paths.NewPerson, "person.create", false},
-		{i18n.N("New template"), i18n.N("create image catalog"), paths.NewTemplate, "catalog.create", false},
-		{i18n.N("New size"), i18n.N("create instance catalog"), paths.NewSize, "catalog.create", false},
-		{i18n.N("Register namespace"), i18n.N("new add"), paths.NewNamespace, "namespace.create", true},
+		{i18n.N("Request VM"), i18n.N("new create machine order"), paths.NewRequest, domain.TicketCreate},
+		{i18n.N("New system"), i18n.N("create make"), paths.NewSystem, domain.SystemCreate},
+		{i18n.N("Add cluster"), i18n.N("new upload kubeconfig"), paths.NewCluster, domain.ClusterCreate},
+		{i18n.N("Invite somebody"), i18n.N("new user account person people"), paths.NewPerson, domain.PersonCreate},
+		{i18n.N("New template"), i18n.N("create image catalog"), paths.NewTemplate, domain.CatalogCreate},
+		{i18n.N("New size"), i18n.N("create instance catalog"), paths.NewSize, domain.CatalogCreate},
+		{i18n.N("Register namespace"), i18n.N("new add"), paths.NewNamespace, domain.NamespaceCreate},
 	}
 )
 
@@ -76,7 +75,7 @@ func places(ctx context.Context, a domain.Actor, query string) []views.SearchGro
 	}{{"actions", i18n.T(ctx, "Actions"), actions}, {"pages", i18n.T(ctx, "Pages"), pages}} {
 		group := views.SearchGroup{ID: g.id, Title: g.title}
 		for _, p := range g.list {
-			if p.permission.enter(a) == nil && (a.IsAdmin() || !p.admins) && means(ctx, p, query) {
+			if domain.Can(a, p.action, domain.Object{}) && means(ctx, p, query) {
 				group.Items = append(group.Items, views.SearchItem{Href: p.href, Title: i18n.T(ctx, p.title)})
 			}
 		}

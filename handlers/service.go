@@ -85,7 +85,7 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	operates := actor(r).OperatesSystem(sv.SystemID)
+	operates := may(r, domain.VMCreate, sv.SystemID, sv.Environment)
 	v := views.ServiceView{
 		ID: sv.ID, Name: sv.Name, SystemID: sv.SystemID, System: sv.System, Env: string(sv.Environment),
 		Facts: i18n.T(r.Context(), "Namespace {namespace} · made by {name} {when}", "namespace", sv.Namespace, "name", sv.CreatedBy, "when", ui.Relative(r.Context(), sv.CreatedAt, s.now())),
@@ -151,9 +151,6 @@ func (s *Server) updateService(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) serviceDocs(w http.ResponseWriter, r *http.Request, sv service.View, form docsForm, conflict string, err error) error {
-	if !actor(r).OperatesSystem(sv.SystemID) {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	errs, status, err := rejected(r, form, err)
 	if err != nil {
 		return err
@@ -200,9 +197,6 @@ func (s *Server) deleteServicePage(w http.ResponseWriter, r *http.Request, form 
 	sv, err := s.Services.Get(r.Context(), actor(r), param(r, "service"))
 	if err != nil {
 		return err
-	}
-	if !actor(r).OperatesSystem(sv.SystemID) {
-		return apperr.New(apperr.ErrForbidden)
 	}
 	children, err := s.Services.VMs(r.Context(), actor(r), sv.ID, service.VMFilter{}, listing.Page{Limit: shownChildren})
 	if err != nil {

@@ -23,7 +23,7 @@ func (s *Server) shell(r *http.Request, title, nav string) (views.Shell, error) 
 	a := actor(r)
 	sh := views.Shell{
 		Title: title, Nav: nav, Theme: theme(r), Path: r.URL.RequestURI(), Now: s.now(), Version: s.Version,
-		User: views.UserView{Name: a.Username, RoleLabel: roleLabel(r.Context(), a), CanApprove: a.Approves(), IsAdmin: a.IsAdmin(), CanAudit: a.CanAudit()},
+		User: views.UserView{Name: a.Username, RoleLabel: roleLabel(r.Context(), a), CanApprove: a.Approves(), IsAdmin: a.IsAdmin(), CanAudit: mayOn(r, domain.AuditRead)},
 	}
 	if !slices.Contains(framed, fragment(r)) {
 		return sh, nil

@@ -17,6 +17,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/template"
 	entvm "kubevirt-shepherd.io/shepherd/ent/vm"
+	"kubevirt-shepherd.io/shepherd/handlers"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
@@ -44,8 +45,8 @@ func waiting(q *sql.Selector) {
 	q.Where(sql.EQ(q.C(approvalticket.FieldStatus), string(domain.TicketPending)))
 }
 
-func newShop(t *testing.T) *shop {
-	p := newPortal(t)
+func newShop(t *testing.T, change ...func(*handlers.Config)) *shop {
+	p := newPortal(t, change...)
 	ctx := t.Context()
 	s := &shop{portal: p}
 	for _, env := range domain.Environments() {

@@ -8,7 +8,6 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
-	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
@@ -79,7 +78,7 @@ func (s *Server) showSystem(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := views.SystemView{
 		ID: sys.ID, Name: sys.Name, Env: string(sys.Environment), Namespace: sys.Namespace, Owner: sys.CreatedBy, CreatedAt: sys.CreatedAt,
-		VMs: sys.VMs, CanEdit: actor(r).OperatesSystem(sys.ID),
+		VMs: sys.VMs, CanEdit: may(r, domain.ServiceCreate, sys.ID, sys.Environment),
 	}
 	if v.Tree, err = s.tree(w, r, sys.ID); err != nil {
 		return err
@@ -115,7 +114,7 @@ func (s *Server) showSystem(w http.ResponseWriter, r *http.Request) error {
 // clustersOf names the clusters that have a namespace, for those who may see
 // clusters.
 func (s *Server) clustersOf(r *http.Request, namespace string) ([]ui.Crumb, error) {
-	if !seesClusters(actor(r)) {
+	if !mayOn(r, domain.ClusterList) {
 		return nil, nil
 	}
 	list, err := s.Clusters.Namespaces(r.Context(), actor(r), cluster.Page{Limit: maxRows})
@@ -217,9 +216,6 @@ func (s *Server) saveDocs(w http.ResponseWriter, r *http.Request, stored, page s
 }
 
 func (s *Server) systemDocs(w http.ResponseWriter, r *http.Request, sys system.System, form docsForm, conflict string, err error) error {
-	if !actor(r).OwnsSystem(sys.ID) {
-		return apperr.New(apperr.ErrForbidden)
-	}
 	errs, status, err := rejected(r, form, err)
 	if err != nil {
 		return err
@@ -266,9 +262,6 @@ func (s *Server) deleteSystemPage(w http.ResponseWriter, r *http.Request, form d
 	sys, err := s.Systems.Get(r.Context(), actor(r), param(r, "system"))
 	if err != nil {
 		return err
-	}
-	if !actor(r).OwnsSystem(sys.ID) {
-		return apperr.New(apperr.ErrForbidden)
 	}
 	children, err := s.Services.List(r.Context(), actor(r), service.Filter{SystemID: sys.ID}, listing.Page{Limit: shownServices})
 	if err != nil {

@@ -32,7 +32,7 @@ func (s *Server) showTrends(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := views.TrendsView{
 		Hourly: over.Step() == time.Hour, Next: now.Truncate(time.Hour).Add(time.Hour + trends.SampleEvery),
-		VMs: vmCounts(counts), AllWaits: waitColumn(all), Capacity: seesClusters(a),
+		VMs: vmCounts(counts), AllWaits: waitColumn(all), Capacity: mayOn(r, domain.ClusterList),
 	}
 	for _, x := range trends.Ranges() {
 		v.Ranges = append(v.Ranges, ui.Segment{Label: i18n.T(ctx, rangeLabels[x]), Href: paths.TrendsOver(string(x)), Count: -1, Current: x == over})

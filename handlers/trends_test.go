@@ -49,7 +49,10 @@ func TestTrends(t *testing.T) {
 			if page.has("#waits-says") != c.decided || page.has("#capacity") != c.clusters {
 				t.Errorf("%s%s: decisions %v, clusters %v", c.who, over, page.has("#waits-says"), page.has("#capacity"))
 			}
-			if c.clusters && !strings.Contains(page.main(), "2 of 32 vCPU, 1 vCPU more if all start") {
+			if strings.Contains(page.main(), "c-test") != (c.clusters && c.b != s.prodBoss) {
+				t.Errorf("%s: the cluster of test in %s", c.who, page.main())
+			}
+			if c.clusters && c.b != s.prodBoss && !strings.Contains(page.main(), "2 of 32 vCPU, 1 vCPU more if all start") {
 				t.Errorf("%s: no capacity in %s", c.who, page.main())
 			}
 			columns := 30

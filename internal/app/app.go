@@ -26,6 +26,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
 	"kubevirt-shepherd.io/shepherd/internal/provider/kubevirt"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
@@ -114,7 +115,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		return nil, err
 	}
 	notifier := notify.All{notify.Inbox{}, notify.Log{Logger: logger}}
-	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}
+	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}, Notify: notifier}
 	a.Audit = a.auditLog(keys)
 	a.Accounts.Denials = &a.Audit.Denials
 	a.tokens = auth.JWT{Key: keys.Derive("tokens of programs")}
@@ -214,7 +215,7 @@ func (a *App) openKeys() (*crypto.Keyring, error) {
 // Handler answers the portal's requests.
 func (a *App) Handler() *handlers.Server {
 	return handlers.New(handlers.Config{
-		Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
+		Objects: &access.Objects{DB: a.DB}, Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
 		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends,
 		Tokens: a.tokens,
 		Hub:    a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,

@@ -36,8 +36,9 @@ var floors = []struct{ pkg, may string }{
 	{"internal/auth", "ent/ internal/database internal/domain internal/pkg/errors"},
 	{"internal/live", "internal/database"},
 	{"internal/usecase/listing", "ent/ internal/domain internal/pkg/errors"},
+	{"internal/usecase/access", "ent/ internal/database internal/domain internal/pkg/errors"},
 	{"internal/usecase/audit", base + " internal/crypto"},
-	{"internal/usecase/account", base + " internal/auth"},
+	{"internal/usecase/account", base + " internal/auth internal/notify"},
 	{"internal/usecase/catalog", base + " internal/crypto"},
 	{"internal/usecase/system", base},
 	{"internal/usecase/service", base + " internal/usecase/system"},
@@ -52,7 +53,7 @@ var floors = []struct{ pkg, may string }{
 	{"views/ui", "static internal/i18n"},
 	{"views", "views/ui views/paths static internal/domain internal/i18n"},
 	{"handlers", "docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
-		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
+		"internal/usecase/access internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
 		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
 	{"internal/gallery", "views views/ui views/paths static internal/domain internal/i18n"},
 	{"internal/app", "*"},
@@ -66,7 +67,7 @@ var floors = []struct{ pkg, may string }{
 }
 
 // base is what every use case may stand on.
-const base = "ent/ internal/database internal/domain internal/pkg/errors internal/usecase/audit internal/usecase/listing"
+const base = "ent/ internal/database internal/domain internal/pkg/errors internal/usecase/access internal/usecase/audit internal/usecase/listing"
 
 // composers see everything and are seen by nobody but each other and cmd.
 var composers = []string{"internal/app", "internal/cast", "internal/demo", "internal/bench"}

@@ -137,39 +137,6 @@ func ShepherdBy(job string) Actor {
 	return a
 }
 
-func (a Actor) has(match func(Binding) bool) bool { return slices.ContainsFunc(a.Bindings, match) }
-
-// IsAdmin says whether the actor runs the platform.
-func (a Actor) IsAdmin() bool {
-	return a.has(func(b Binding) bool { return b.Role == RoleAdmin })
-}
-
-// CanAudit says whether the actor may read the whole audit log.
-func (a Actor) CanAudit() bool {
-	return a.has(func(b Binding) bool { return b.Role == RoleAdmin || b.Role == RoleAuditor })
-}
-
-// ApprovesIn says whether the actor decides tickets of an environment.
-// That somebody asked for it himself is a separate rule, see MayDecide.
-func (a Actor) ApprovesIn(e Environment) bool {
-	return a.has(func(b Binding) bool {
-		return (b.Role == RoleApprover || b.Role == RoleAdmin) && (b.Environment == "" || b.Environment == e)
-	})
-}
-
-// Approves says whether the actor decides tickets of any environment.
-func (a Actor) Approves() bool { return a.ApprovesIn(Test) || a.ApprovesIn(Prod) }
-
-// SeesAll says whether the actor sees every system.
-func (a Actor) SeesAll() bool {
-	return a.has(func(b Binding) bool { return b.SystemID == "" && b.Environment == "" })
-}
-
-// SeesEnvironment says whether the actor sees every system of an environment.
-func (a Actor) SeesEnvironment(e Environment) bool {
-	return a.has(func(b Binding) bool { return b.SystemID == "" && (b.Environment == "" || b.Environment == e) })
-}
-
 // Systems lists the ids of the systems that the actor is a member of.
 func (a Actor) Systems() []string {
 	var ids []string
@@ -179,30 +146,4 @@ func (a Actor) Systems() []string {
 		}
 	}
 	return ids
-}
-
-func (a Actor) systemRole(system string, roles ...Role) bool {
-	return a.has(func(b Binding) bool { return b.SystemID == system && slices.Contains(roles, b.Role) })
-}
-
-// SeesSystem says whether the actor may know that the system exists.
-func (a Actor) SeesSystem(system string, e Environment) bool {
-	return a.SeesEnvironment(e) || a.systemRole(system, RoleOwner, RoleMaintainer, RoleViewer)
-}
-
-// OperatesSystem says whether the actor may add services, ask for VMs and
-// switch them on and off.
-func (a Actor) OperatesSystem(system string) bool {
-	return a.IsAdmin() || a.systemRole(system, RoleOwner, RoleMaintainer)
-}
-
-// OwnsSystem says whether the actor may change and delete the system.
-func (a Actor) OwnsSystem(system string) bool {
-	return a.IsAdmin() || a.systemRole(system, RoleOwner)
-}
-
-// CreatesSystems says whether the actor may create a system: everybody but
-// those who only read (product: self-service).
-func (a Actor) CreatesSystems() bool {
-	return a.UserID != "" && (len(a.Bindings) == 0 || a.has(func(b Binding) bool { return b.Role != RoleAuditor && b.Role != RoleViewer }))
 }

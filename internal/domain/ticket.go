@@ -58,12 +58,6 @@ func (s TicketStatus) Retryable() bool { return s == TicketFailed || s == Ticket
 // TicketLifetime is how long a request waits before it expires.
 const TicketLifetime = 30 * 24 * time.Hour
 
-// MayDecide says whether an actor may decide a ticket. The requester never
-// decides, admins included (product: what must never happen).
-func MayDecide(a Actor, requesterID string, e Environment) bool {
-	return a.UserID != "" && a.UserID != requesterID && a.ApprovesIn(e)
-}
-
 // RollUp computes the state of an approved ticket from the states of the
 // orders that it caused. It is computed, never counted up and down, so that
 // it cannot drift.

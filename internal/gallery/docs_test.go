@@ -15,8 +15,8 @@ import (
 func TestGuidePictures(t *testing.T) {
 	image := regexp.MustCompile(`!\[([^]]*)]\(([^)]*)\)`)
 	shown := map[string]bool{}
-	for _, g := range docs.Guides() {
-		text, _ := docs.Read(g.Slug)
+	for _, g := range docs.Guides(docs.English) {
+		text, _ := docs.Read(g.Slug, g.Lang)
 		for _, m := range image.FindAllStringSubmatch(string(text), -1) {
 			name, taken := strings.CutSuffix(path.Base(m[2]), ".webp")
 			data, there := docs.Image(path.Base(m[2]))

@@ -24,6 +24,10 @@ const (
 	TicketCompleted Kind = "ticket.completed"
 	TicketFailed    Kind = "ticket.failed"
 	TicketAttention Kind = "ticket.attention"
+
+	// SystemTransferred goes to the new owner of a system and to the former one.
+	// Params: system, system_id, from, to, by.
+	SystemTransferred Kind = "system.transferred"
 )
 
 // Message is one thing to tell to some people.

@@ -30,6 +30,7 @@ const (
 	ErrNameTaken      = "NAME_TAKEN"
 	ErrTooManyFilters = "TOO_MANY_FILTERS"
 	ErrNoSuchPerson   = "NO_SUCH_PERSON"
+	ErrNoSuchGroup    = "NO_SUCH_GROUP"
 	ErrLastOwner      = "LAST_OWNER" // nobody could give the role back
 	ErrNameTooLong    = "VM_NAME_TOO_LONG"
 	ErrNameMismatch   = "NAME_MISMATCH" // typed confirmation differs
@@ -144,7 +145,7 @@ var kinds = map[string]Kind{
 
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
-	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrTooManyFilters: Conflict, ErrNoSuchPerson: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
+	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrTooManyFilters: Conflict, ErrNoSuchPerson: Invalid, ErrNoSuchGroup: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,
 

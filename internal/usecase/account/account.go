@@ -19,14 +19,17 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
-// Service holds the rules of accounts. Both fields must be set.
+// Service holds the rules of accounts. DB and Local must be set.
 type Service struct {
-	DB    *database.DB
-	Local *auth.Local // checks and hashes passwords
+	DB     *database.DB
+	Local  *auth.Local                 // checks and hashes passwords
+	Notify notify.NotificationProvider // nil: into the inbox only
 	// Via is by what the platform itself acts: the command line, outside of the
 	// portal.
 	Via domain.Via
@@ -76,11 +79,16 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 	if err != nil {
 		return domain.Actor{}, err
 	}
+	return withBindings(ctx, c, u)
+}
+
+// withBindings is a user with the roles that he and his groups have.
+func withBindings(ctx context.Context, c *ent.Client, u *ent.User) (domain.Actor, error) {
 	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
 	if u.Language != nil {
 		a.Language = *u.Language
 	}
-	rows, err := c.RoleBinding.Query().Where(bindingsOf(id)).Modify(withGroupName).All(ctx)
+	rows, err := c.RoleBinding.Query().Where(bindingsOf(u.ID)).Modify(withGroupName).All(ctx)
 	if err != nil {
 		return domain.Actor{}, err
 	}
@@ -134,7 +142,7 @@ func (s *Service) find(ctx context.Context, q *ent.UserQuery) (Person, error) {
 }
 
 // Approvers lists who can decide tickets of an environment, by user name and
-// without one user, the requester. It says in SQL what Actor.ApprovesIn says. It
+// without one user, the requester. It says in SQL what TicketDecide asks for. It
 // reads through c, which may be a transaction's client, and is not paged: all of
 // them are told of a request.
 func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]Person, error) {
@@ -165,8 +173,8 @@ type NewUser struct {
 
 // CreateUser makes an account with its roles. Admins only.
 func (s *Service) CreateUser(ctx context.Context, actor domain.Actor, in NewUser) (id string, err error) {
-	if !actor.IsAdmin() {
-		return "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonCreate, domain.Object{}); err != nil {
+		return "", err
 	}
 	p, _, err := s.create(ctx, actor, in, false)
 	return p.ID, err
@@ -304,8 +312,9 @@ func (s *Service) give(ctx context.Context, actor domain.Actor, b domain.Binding
 	})
 }
 
-// checkBinding says whether a role can be held where it is given. An admin or
-// auditor of one environment only does not exist: both see and do everything.
+// checkBinding says whether a role can be held where it is given. Each can be
+// held in one environment; a system is in one already. What a system has is
+// given for it or for an environment, never for all.
 func checkBinding(b domain.Binding) apperr.List {
 	var wrong apperr.List
 	ofSystem := slices.Contains([]domain.Role{domain.RoleOwner, domain.RoleMaintainer, domain.RoleViewer}, b.Role)
@@ -314,34 +323,32 @@ func checkBinding(b domain.Binding) apperr.List {
 		return wrong
 	}
 	switch _, err := uuid.Parse(b.SystemID); {
-	case ofSystem && b.SystemID == "":
+	case ofSystem && b.SystemID == "" && b.Environment == "":
 		wrong.Add("system", apperr.ErrRequired)
 	case b.SystemID != "" && (!ofSystem || err != nil):
 		wrong.Add("system", apperr.ErrInvalidChoice)
 	}
-	if b.Environment != "" && (b.Role != domain.RoleApprover || !b.Environment.Valid()) {
+	if b.Environment != "" && (b.SystemID != "" || !b.Environment.Valid()) {
 		wrong.Add("environment", apperr.ErrInvalidChoice)
 	}
 	return wrong
 }
 
 func (s *Service) mayBind(ctx context.Context, actor domain.Actor, b domain.Binding) error {
-	if isShepherd(actor) || actor.IsAdmin() {
+	if isShepherd(actor) {
 		return nil
 	}
 	if b.SystemID == "" {
-		return apperr.New(apperr.ErrForbidden)
+		return access.Check(actor, domain.PersonBind, domain.Object{})
 	}
 	row, err := s.DB.Ent.System.Get(ctx, uuid.MustParse(b.SystemID)) // checkBinding has parsed it
-	switch {
-	case ent.IsNotFound(err), err == nil && !actor.SeesSystem(b.SystemID, domain.Environment(row.Environment)):
+	if ent.IsNotFound(err) {
 		return apperr.New(apperr.ErrNotFound)
-	case err != nil:
-		return database.Classify(err)
-	case !actor.OwnsSystem(b.SystemID):
-		return apperr.New(apperr.ErrForbidden)
 	}
-	return nil
+	if err != nil {
+		return database.Classify(err)
+	}
+	return access.Check(actor, domain.MemberCreate, access.System(row))
 }
 
 // bind needs the holder to be locked or new: one who binds at a time looks

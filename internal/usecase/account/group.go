@@ -20,6 +20,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
@@ -79,8 +80,8 @@ func (in GroupInput) taken(err error) error {
 
 // Groups lists the groups by name, with their roles. Admins only.
 func (s *Service) Groups(ctx context.Context, actor domain.Actor, page listing.Page) (listing.Of[Group], error) {
-	if !actor.IsAdmin() {
-		return listing.Of[Group]{}, apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.GroupRead, domain.Object{}); err != nil {
+		return listing.Of[Group]{}, err
 	}
 	after, _, err := page.Name()
 	if err != nil {
@@ -121,8 +122,8 @@ func distinctPeople(s *sql.Selector) string {
 
 // Group is one group. Admins only; NOT_FOUND.
 func (s *Service) Group(ctx context.Context, actor domain.Actor, id string) (Group, error) {
-	if !actor.IsAdmin() {
-		return Group{}, apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.GroupRead, domain.Object{}); err != nil {
+		return Group{}, err
 	}
 	key, err := listing.Key(id)
 	if err != nil {
@@ -158,8 +159,8 @@ type GroupMember struct {
 // GroupMembers lists who is in a group, by user name. Admins only; NOT_FOUND.
 func (s *Service) GroupMembers(ctx context.Context, actor domain.Actor, id string, page listing.Page) (listing.Of[GroupMember], error) {
 	var none listing.Of[GroupMember]
-	if !actor.IsAdmin() {
-		return none, apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.GroupRead, domain.Object{}); err != nil {
+		return none, err
 	}
 	key, err := listing.Key(id)
 	if err != nil {
@@ -187,8 +188,8 @@ func (s *Service) GroupMembers(ctx context.Context, actor domain.Actor, id strin
 
 // CreateGroup makes a group without members and roles. Admins only.
 func (s *Service) CreateGroup(ctx context.Context, actor domain.Actor, in GroupInput) (id string, err error) {
-	if !actor.IsAdmin() {
-		return "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.GroupChange, domain.Object{}); err != nil {
+		return "", err
 	}
 	if err := in.check(); err != nil {
 		return "", err
@@ -208,8 +209,8 @@ func (s *Service) CreateGroup(ctx context.Context, actor domain.Actor, in GroupI
 // it by another external name are out of it until they sign in again.
 // LAST_OWNER as in Unbind. Admins only; NOT_FOUND.
 func (s *Service) UpdateGroup(ctx context.Context, actor domain.Actor, id string, in GroupInput) error {
-	if !actor.IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.GroupChange, domain.Object{}); err != nil {
+		return err
 	}
 	if err := in.check(); err != nil {
 		return err
@@ -251,8 +252,8 @@ func (s *Service) UpdateGroup(ctx context.Context, actor domain.Actor, id string
 // it. LAST_OWNER when nobody else is owner of a system, or admin. Admins only;
 // NOT_FOUND.
 func (s *Service) DeleteGroup(ctx context.Context, actor domain.Actor, id string) error {
-	if !actor.IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.GroupChange, domain.Object{}); err != nil {
+		return err
 	}
 	return s.withGroup(ctx, id, func(tx *ent.Tx, g *ent.Group) error {
 		topics, err := topicsOf(ctx, tx, g.ID)
@@ -273,8 +274,8 @@ func (s *Service) DeleteGroup(ctx context.Context, actor domain.Actor, id string
 // AddToGroup puts somebody into a group by his user name; one who is in it by
 // hand already is no error. Admins only; NOT_FOUND for the group.
 func (s *Service) AddToGroup(ctx context.Context, actor domain.Actor, id, username string) error {
-	if !actor.IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.GroupChange, domain.Object{}); err != nil {
+		return err
 	}
 	return s.withGroup(ctx, id, func(tx *ent.Tx, g *ent.Group) error {
 		u, err := tx.User.Query().Where(user.Username(username)).Only(ctx)
@@ -303,8 +304,8 @@ func (s *Service) AddToGroup(ctx context.Context, actor domain.Actor, id, userna
 // one who is not is no error. What the OIDC issuer says of him stays. LAST_OWNER
 // as in Unbind. Admins only; NOT_FOUND.
 func (s *Service) RemoveFromGroup(ctx context.Context, actor domain.Actor, id, userID string) error {
-	if !actor.IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.GroupChange, domain.Object{}); err != nil {
+		return err
 	}
 	key, err := listing.Key(userID)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
@@ -15,6 +16,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 // holder is who has a role: a user or a group.
@@ -103,6 +105,19 @@ func holding(b ...predicate.RoleBinding) predicate.User {
 		user.HasBindingsWith(b...),
 		user.HasMembershipsWith(groupmember.HasGroupWith(group.HasBindingsWith(b...))),
 	)
+}
+
+// groupWith are the groups that have a member of that kind.
+func groupWith(member predicate.User) predicate.Group {
+	return group.HasMembersWith(groupmember.HasUserWith(member))
+}
+
+// hasOpenTicket are the users who asked for something that is not done yet.
+func hasOpenTicket(s *sql.Selector) {
+	t := sql.Table(approvalticket.Table)
+	asked := sql.Select(t.C(approvalticket.FieldRequesterID)).From(t)
+	listing.OpenTickets()(asked)
+	s.Where(sql.In(s.C(user.FieldID), asked))
 }
 
 // bindingsOf are the bindings of a user and of his groups. The groups are an

@@ -9,10 +9,12 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
@@ -43,14 +45,18 @@ type InGroup struct {
 
 // People lists everybody by user name. Admins only.
 func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.Page) (listing.Of[Member], error) {
-	if !actor.IsAdmin() {
-		return listing.Of[Member]{}, apperr.New(apperr.ErrForbidden)
+	return s.people(ctx, actor, page)
+}
+
+func (s *Service) people(ctx context.Context, actor domain.Actor, page listing.Page, where ...predicate.User) (listing.Of[Member], error) {
+	if err := access.Check(actor, domain.PersonRead, domain.Object{}); err != nil {
+		return listing.Of[Member]{}, err
 	}
 	after, _, err := page.Name()
 	if err != nil {
 		return listing.Of[Member]{}, err
 	}
-	rows, err := s.DB.Ent.User.Query().Where(user.UsernameGT(after)).Order(ent.Asc(user.FieldUsername)).
+	rows, err := s.DB.Ent.User.Query().Where(append(where, user.UsernameGT(after))...).Order(ent.Asc(user.FieldUsername)).
 		Limit(page.Size() + 1).WithBindings(withSystem).WithMemberships(withGroup).All(ctx)
 	if err != nil {
 		return listing.Of[Member]{}, database.Classify(err)
@@ -66,8 +72,8 @@ func withGroup(q *ent.GroupMemberQuery) {
 
 // Member is one person with all his roles. Admins only; NOT_FOUND.
 func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string) (Member, error) {
-	if !actor.IsAdmin() {
-		return Member{}, apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonRead, domain.Object{}); err != nil {
+		return Member{}, err
 	}
 	id, err := listing.Key(userID)
 	if err != nil {
@@ -131,8 +137,8 @@ func (s *Service) HasOthers(ctx context.Context, actor domain.Actor) (bool, erro
 // Invite makes an account without a password, and the token of a one-time link
 // that sets one. The token is shown once. Admins only.
 func (s *Service) Invite(ctx context.Context, actor domain.Actor, in NewUser) (Person, string, error) {
-	if !actor.IsAdmin() {
-		return Person{}, "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonCreate, domain.Object{}); err != nil {
+		return Person{}, "", err
 	}
 	in.Password = ""
 	return s.create(ctx, actor, in, true)
@@ -142,8 +148,8 @@ func (s *Service) Invite(ctx context.Context, actor domain.Actor, in NewUser) (P
 // password or the first link; links before it stop to work. Admins only.
 // NOT_FOUND, and FORBIDDEN for a disabled account.
 func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string) (p Person, token string, err error) {
-	if !actor.IsAdmin() {
-		return p, "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.PersonLink, domain.Object{}); err != nil {
+		return p, "", err
 	}
 	id, err := listing.Key(userID)
 	if err != nil {
@@ -162,4 +168,33 @@ func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string
 		return err
 	})
 	return p, token, err
+}
+
+// Rights are what a user may do now, or could if his account were not closed:
+// for admins, and with the id of a system for those who explain it to its
+// members. NOT_FOUND.
+func (s *Service) Rights(ctx context.Context, actor domain.Actor, systemID, userID string) (a domain.Actor, disabled bool, err error) {
+	if systemID == "" {
+		err = access.Check(actor, domain.PersonRead, domain.Object{})
+	} else {
+		var o domain.Object
+		if o, err = (&access.Objects{DB: s.DB}).System(ctx, systemID); err == nil {
+			err = access.Check(actor, domain.MemberExplain, o)
+		}
+	}
+	if err != nil {
+		return a, false, err
+	}
+	id, err := listing.Key(userID)
+	if err != nil {
+		return a, false, err
+	}
+	u, err := s.DB.Ent.User.Get(ctx, id)
+	if ent.IsNotFound(err) {
+		return a, false, apperr.New(apperr.ErrNotFound)
+	}
+	if err == nil {
+		a, err = withBindings(ctx, s.DB.Ent, u)
+	}
+	return a, err == nil && u.Disabled, database.Classify(err)
 }

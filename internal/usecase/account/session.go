@@ -7,6 +7,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
@@ -14,8 +15,12 @@ import (
 // EndSessions ends all sessions of a user, on every device: his own, or for
 // admins anybody's. NOT_FOUND.
 func (s *Service) EndSessions(ctx context.Context, actor domain.Actor, userID string) error {
-	if actor.UserID != userID && !actor.IsAdmin() {
-		return apperr.New(apperr.ErrForbidden)
+	action := domain.SessionEnd
+	if actor.UserID != userID {
+		action = domain.PersonDisable
+	}
+	if err := access.Check(actor, action, domain.Object{}); err != nil {
+		return err
 	}
 	return s.change(ctx, actor, userID, "session.end_all", func(*ent.Tx, *ent.User) error { return nil })
 }
@@ -25,7 +30,10 @@ func (s *Service) EndSessions(ctx context.Context, actor domain.Actor, userID st
 // not their own. LAST_OWNER for the last admin. One that is so already is no
 // error.
 func (s *Service) SetDisabled(ctx context.Context, actor domain.Actor, userID string, disabled bool) error {
-	if !actor.IsAdmin() || actor.UserID == userID {
+	if err := access.Check(actor, domain.PersonDisable, domain.Object{}); err != nil {
+		return err
+	}
+	if actor.UserID == userID {
 		return apperr.New(apperr.ErrForbidden)
 	}
 	action := map[bool]string{true: "user.disable", false: "user.enable"}[disabled]

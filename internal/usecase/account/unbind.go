@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/database"
@@ -30,6 +31,22 @@ func (s *Service) BindByName(ctx context.Context, actor domain.Actor, username s
 		return err
 	}
 	return s.Bind(ctx, actor, p.ID, b)
+}
+
+// BindGroupByName gives a group a role by its name. An unknown name is an error
+// of the field "user", which is where owners of systems name both.
+func (s *Service) BindGroupByName(ctx context.Context, actor domain.Actor, name string, b domain.Binding) error {
+	if err := s.mayBind(ctx, actor, b); err != nil {
+		return err
+	}
+	g, err := s.DB.Ent.Group.Query().Where(group.Name(name)).Only(ctx)
+	if ent.IsNotFound(err) {
+		return apperr.Field("user", apperr.ErrNoSuchGroup).With("name", domain.CleanText(name, maxDisplayName))
+	}
+	if err != nil {
+		return database.Classify(err)
+	}
+	return s.BindGroup(ctx, actor, g.ID.String(), b)
 }
 
 // Unbind takes a role away from a user; one that he does not have is no error,

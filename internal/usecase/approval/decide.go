@@ -16,6 +16,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
@@ -81,7 +82,7 @@ func (s *Service) Decide(ctx context.Context, actor domain.Actor, number int, d 
 		if err != nil {
 			return err
 		}
-		if err := mayDecide(actor, t); err != nil {
+		if err := access.Check(actor, domain.TicketDecide, access.Ticket(t)); err != nil {
 			return err
 		}
 		if err := decided(t); err != nil {
@@ -136,19 +137,6 @@ func (s *Service) Decide(ctx context.Context, actor domain.Actor, number int, d 
 		}
 		return database.Notify(ctx, tx, append(topics, vm.TicketTopic(number), "approvals", "requests", "notifications")...)
 	})
-}
-
-// mayDecide is nil for somebody who may decide the ticket while it waits.
-func mayDecide(actor domain.Actor, t *ent.ApprovalTicket) error {
-	switch {
-	case !reads(actor, t):
-		return apperr.New(apperr.ErrNotFound)
-	case owns(actor, t):
-		return apperr.New(apperr.ErrSelfApproval)
-	case !domain.MayDecide(actor, t.RequesterID.String(), domain.Environment(t.Environment)):
-		return apperr.New(apperr.ErrForbidden)
-	}
-	return nil
 }
 
 // replacement checks an approved creation, together with what is wrong already,

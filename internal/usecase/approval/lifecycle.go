@@ -15,6 +15,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 )
@@ -29,8 +30,8 @@ func (s *Service) Withdraw(ctx context.Context, actor domain.Actor, number int) 
 		if err != nil {
 			return err
 		}
-		if !owns(actor, t) {
-			return apperr.New(apperr.ErrForbidden)
+		if err := access.Check(actor, domain.TicketWithdraw, access.Ticket(t)); err != nil {
+			return err
 		}
 		if err := decided(t); err != nil {
 			return err
@@ -125,11 +126,8 @@ func (s *Service) Retry(ctx context.Context, actor domain.Actor, number int) err
 		if err != nil {
 			return err
 		}
-		if !reads(actor, seen) {
-			return apperr.New(apperr.ErrNotFound)
-		}
-		if !mayRetry(actor, seen) {
-			return apperr.New(apperr.ErrForbidden)
+		if err := access.Check(actor, domain.TicketRetry, access.Ticket(seen)); err != nil {
+			return err
 		}
 		now, err := s.DB.Now(ctx, tx)
 		if err != nil {
@@ -181,10 +179,6 @@ func (s *Service) Retry(ctx context.Context, actor domain.Actor, number int) err
 		}
 		return database.Notify(ctx, tx, append(topics, vm.TicketTopic(number), "requests")...)
 	})
-}
-
-func mayRetry(actor domain.Actor, t *ent.ApprovalTicket) bool {
-	return owns(actor, t) || actor.IsAdmin() || actor.ApprovesIn(domain.Environment(t.Environment))
 }
 
 // reopen makes the VMs of failed orders ready for another try, and leaves out

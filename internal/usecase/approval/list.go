@@ -47,7 +47,7 @@ func rowOf(actor domain.Actor, t *ent.ApprovalTicket) Row {
 	r := Row{
 		Number: t.ID, Operation: domain.Operation(t.Operation), Title: t.Title, SystemID: t.SystemID.String(), System: t.SystemName,
 		ServiceID: t.ServiceID.String(), Service: t.ServiceName, Size: t.Size, Environment: domain.Environment(t.Environment),
-		Status: domain.TicketStatus(t.Status), Requester: t.Requester, Own: owns(actor, t), CreatedAt: t.CreatedAt,
+		Status: domain.TicketStatus(t.Status), Requester: t.Requester, Own: actor.UserID == t.RequesterID.String(), CreatedAt: t.CreatedAt,
 		Approver: t.Approver, DecidedAt: t.DecidedAt, FinishedAt: t.FinishedAt, ExpiresAt: t.ExpiresAt,
 		DecisionReason: t.DecisionReason, Problem: t.Problem,
 	}
@@ -168,7 +168,7 @@ func matches(text string) predicate.ApprovalTicket {
 func environments(actor domain.Actor) []approvalticket.Environment {
 	var envs []approvalticket.Environment
 	for _, e := range domain.Environments() {
-		if actor.ApprovesIn(e) {
+		if domain.Can(actor, domain.TicketReview, domain.Object{Environment: e}) {
 			envs = append(envs, approvalticket.Environment(e))
 		}
 	}

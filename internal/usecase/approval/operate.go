@@ -13,6 +13,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 )
@@ -57,11 +58,12 @@ func (s *Service) operate(ctx context.Context, actor domain.Actor, vmID string, 
 		if err != nil {
 			return err
 		}
-		if err := operates(actor, row.SystemID.String(), domain.Environment(row.Environment)); err != nil {
-			return err
+		action := domain.VMPower
+		if op == domain.OpDelete {
+			action = domain.VMDelete
 		}
-		if row.DeletedAt != nil {
-			return apperr.New(apperr.ErrNotFound).With("name", row.Name)
+		if err := access.Check(actor, action, access.VM(row)); err != nil {
+			return err
 		}
 		v, err := s.verdict(ctx, tx, op, domain.Environment(row.Environment))
 		if err != nil {

@@ -22,6 +22,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
@@ -263,17 +264,7 @@ func operable(ctx context.Context, c *ent.Client, actor domain.Actor, id string)
 	case err != nil:
 		return nil, database.Classify(err)
 	}
-	return sv, operates(actor, sv.SystemID.String(), domain.Environment(sv.Edges.System.Environment))
-}
-
-func operates(actor domain.Actor, system string, e domain.Environment) error {
-	switch {
-	case actor.OperatesSystem(system):
-		return nil
-	case actor.SeesSystem(system, e):
-		return apperr.New(apperr.ErrForbidden)
-	}
-	return apperr.New(apperr.ErrNotFound)
+	return sv, access.Check(actor, domain.VMCreate, access.Service(sv))
 }
 
 // shape finds the active template and size that two ids name.

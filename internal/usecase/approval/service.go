@@ -27,6 +27,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
@@ -94,15 +95,13 @@ func pending() []approvalticket.Status {
 	return []approvalticket.Status{approvalticket.StatusSUBMITTED, approvalticket.StatusPENDING_APPROVAL}
 }
 
-// reads says whether an actor may know of a ticket: its requester, and
-// everybody who sees its system.
-func reads(a domain.Actor, t *ent.ApprovalTicket) bool {
-	return owns(a, t) || a.SeesSystem(t.SystemID.String(), domain.Environment(t.Environment))
+// can says whether an actor may do something to a ticket.
+func can(a domain.Actor, action domain.Action, t *ent.ApprovalTicket) bool {
+	return domain.Can(a, action, access.Ticket(t))
 }
 
-func owns(a domain.Actor, t *ent.ApprovalTicket) bool { return a.UserID == t.RequesterID.String() }
-
-// fresh is the actor with the rights that it has now.
+// fresh is the actor with the rights that it has now, no more of them than its
+// token was given.
 func (s *Service) fresh(ctx context.Context, tx *ent.Tx, actor domain.Actor) (domain.Actor, error) {
 	now, err := s.ActorTx(ctx, tx, actor.UserID)
 	now.IP, now.RequestID, now.Token, now.Via, now.OnBehalfOf = actor.IP, actor.RequestID, actor.Token, actor.Via, actor.OnBehalfOf
@@ -118,10 +117,8 @@ func get(ctx context.Context, c *ent.Client, actor domain.Actor, number int) (*e
 		return nil, apperr.New(apperr.ErrNotFound)
 	case err != nil:
 		return nil, database.Classify(err)
-	case !reads(actor, t):
-		return nil, apperr.New(apperr.ErrNotFound)
 	}
-	return t, nil
+	return t, access.Check(actor, domain.TicketRead, access.Ticket(t))
 }
 
 // lock reads a ticket again and keeps others from deciding it until tx ends.

@@ -15,6 +15,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/policy"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
@@ -102,12 +103,12 @@ func (s *Service) Ticket(ctx context.Context, actor domain.Actor, number int) (T
 		Asked: c.asked, Spec: c.now, Changes: changes(c.asked.Spec, c.now.Spec),
 	}
 	waits := decided(t) == nil
-	err = mayDecide(actor, t)
+	err = access.Check(actor, domain.TicketDecide, access.Ticket(t))
 	if err == nil {
 		err = decided(t)
 	}
 	out.Refusal, _ = apperr.From(err)
-	out.MayDecide, out.MayWithdraw = err == nil, waits && owns(actor, t)
+	out.MayDecide, out.MayWithdraw = err == nil, waits && can(actor, domain.TicketWithdraw, t)
 
 	if out.ClusterID, out.Cluster, err = s.cluster(ctx, t); err != nil {
 		return out, err
@@ -193,7 +194,7 @@ func (s *Service) facts(ctx context.Context, requester uuid.UUID) (f Facts, err 
 
 // neighbours finds a waiting ticket's place in the actor's queue.
 func (s *Service) neighbours(ctx context.Context, actor domain.Actor, t *Ticket) (err error) {
-	if !actor.ApprovesIn(t.Environment) {
+	if !domain.Can(actor, domain.TicketReview, domain.Object{Environment: t.Environment}) {
 		return nil
 	}
 	q := s.DB.Ent.ApprovalTicket.Query().
@@ -285,8 +286,8 @@ func (s *Service) Request(ctx context.Context, actor domain.Actor, number int) (
 	r := Request{
 		Row: rowOf(actor, t), Namespace: c.now.Namespace, Reason: t.Reason, Asked: c.asked, Spec: c.now,
 		Changes:     changes(c.asked.Spec, c.now.Spec),
-		CanWithdraw: waits && owns(actor, t), CanDecide: waits && mayDecide(actor, t) == nil,
-		CanRetry: domain.TicketStatus(t.Status).Retryable() && mayRetry(actor, t),
+		CanWithdraw: waits && can(actor, domain.TicketWithdraw, t), CanDecide: waits && can(actor, domain.TicketDecide, t),
+		CanRetry: domain.TicketStatus(t.Status).Retryable() && can(actor, domain.TicketRetry, t),
 	}
 	if r.ClusterID, r.Cluster, err = s.cluster(ctx, t); err != nil {
 		return r, err

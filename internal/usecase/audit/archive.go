@@ -192,8 +192,14 @@ func (l *Log) writeArchive(ctx context.Context, after int64, before []byte, unti
 	}
 	path = filepath.Join(l.Keep.Dir, archiveName(after+1, last))
 	// A link, unlike a rename, never takes the place of an archive that is there.
+	// Not all file systems have links.
 	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
+		if _, there := os.Lstat(path); there == nil {
+			return "", err
+		}
+		if err := os.Rename(file.Name(), path); err != nil {
+			return "", err
+		}
 	}
 	return path, syncDir(l.Keep.Dir)
 }

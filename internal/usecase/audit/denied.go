@@ -20,7 +20,7 @@ import (
 const (
 	deniedEvery  = time.Minute // one entry of a kind
 	deniedKinds  = 20          // of one actor; what is more is counted as one kind
-	deniedActors = 5000        // kinds of all actors; what is more is counted as one kind of nobody
+	deniedActors = 1000        // kinds of all actors; what is more is counted as one kind of nobody
 )
 
 // Denials puts refused tries on record: the first one of a kind at once, those

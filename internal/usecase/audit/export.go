@@ -20,6 +20,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 )
 
 // Formats of an export.
@@ -67,8 +68,8 @@ func (e *Export) Name() string {
 // Export begins an export of everything that the filter selects. That somebody
 // exports is on record before a byte leaves, and with what, when it has left.
 func (l *Log) Export(ctx context.Context, actor domain.Actor, f Filter, format string) (*Export, error) {
-	if !actor.CanAudit() {
-		return nil, apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.AuditExport, domain.Object{}); err != nil {
+		return nil, err
 	}
 	if format != CSV && format != JSONL {
 		return nil, apperr.Field("format", apperr.ErrInvalidChoice)

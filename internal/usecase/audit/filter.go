@@ -12,6 +12,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
@@ -49,13 +50,13 @@ func (l *Log) SavedFilters(ctx context.Context, actor domain.Actor) ([]SavedFilt
 	return all, nil
 }
 
-// auditor is the id of an actor who may read the whole log.
+// auditor is the id of an actor who may read the log.
 func auditor(actor domain.Actor) (uuid.UUID, error) {
 	id, err := uuid.Parse(actor.UserID)
-	if err != nil || !actor.CanAudit() {
-		return id, apperr.New(apperr.ErrForbidden)
+	if err != nil {
+		return id, apperr.New(apperr.ErrSignedOut)
 	}
-	return id, nil
+	return id, access.Check(actor, domain.AuditRead, domain.Object{})
 }
 
 // SaveFilter keeps a filter. NAME_TAKEN when the actor has one of the name, or

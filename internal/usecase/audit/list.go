@@ -15,7 +15,6 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
-	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
@@ -94,20 +93,18 @@ func (l *Log) List(ctx context.Context, actor domain.Actor, f Filter, page listi
 	return listing.Make(page, rows, view, func(r *ent.AuditLog) string { return strconv.Itoa(r.ID) }), nil
 }
 
-// Total is how many entries there are in the database, for those who read all
-// of them: numbers run on, but for changes that were rolled back.
+// Total is how many entries there are about, in the database and for the actor:
+// numbers run on, but for changes that were rolled back.
 func (l *Log) Total(ctx context.Context, actor domain.Actor) (int, error) {
-	if !actor.CanAudit() {
-		return 0, apperr.New(apperr.ErrForbidden)
-	}
-	newest, err := l.DB.Ent.AuditLog.Query().Order(ent.Desc(auditlog.FieldID)).FirstID(ctx)
+	seen := l.DB.Ent.AuditLog.Query().Where(listing.AuditLog(actor))
+	newest, err := seen.Clone().Order(ent.Desc(auditlog.FieldID)).FirstID(ctx)
 	if ent.IsNotFound(err) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, database.Classify(err)
 	}
-	oldest, err := l.DB.Ent.AuditLog.Query().Order(ent.Asc(auditlog.FieldID)).FirstID(ctx)
+	oldest, err := seen.Order(ent.Asc(auditlog.FieldID)).FirstID(ctx)
 	return newest - oldest + 1, database.Classify(err)
 }
 
@@ -121,7 +118,7 @@ func rowOf(actor domain.Actor, r *ent.AuditLog) Row {
 	for _, name := range order(r.ResourceType, r.Changes) {
 		v.Changes = append(v.Changes, Changed{name, r.Changes[name]})
 	}
-	if actor.CanAudit() {
+	if domain.Within(actor, domain.AuditRead).All {
 		v.IP, v.RequestID = r.IPAddress, r.RequestID
 	}
 	return v
@@ -142,7 +139,7 @@ func (f Filter) where(actor domain.Actor) (all []predicate.AuditLog, possible bo
 			auditlog.ActorContainsFold(q), auditlog.ActionContainsFold(q), auditlog.ResourceNameContainsFold(q), auditlog.ReasonContainsFold(q),
 			auditlog.ResourceID(q), contains(auditlog.FieldDetails, q), contains(auditlog.FieldChanges, q), auditlog.OnBehalfOf(q), auditlog.ViaName(q),
 		}
-		if actor.CanAudit() { // others are not shown these
+		if domain.Within(actor, domain.AuditRead).All { // others are not shown these
 			anywhere = append(anywhere, auditlog.RequestID(q), auditlog.IPAddress(q))
 		}
 		all = append(all, auditlog.Or(anywhere...))

@@ -27,6 +27,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 )
 
 // Bounds of an evidence pack.
@@ -34,12 +35,6 @@ const (
 	packEntries = 10_000
 	packVMs     = 1000
 )
-
-// MayPack says whether the actor may take the evidence of a ticket: who reads
-// the whole log, and who decides in its environment and did not ask for it.
-func MayPack(actor domain.Actor, own bool, e domain.Environment) bool {
-	return actor.CanAudit() || actor.ApprovesIn(e) && !own
-}
 
 // packTicket is ticket.json.
 type packTicket struct {
@@ -146,12 +141,8 @@ func (l *Log) Pack(ctx context.Context, actor domain.Actor, number int) (*Pack, 
 	if err != nil {
 		return nil, database.Classify(err)
 	}
-	env := domain.Environment(t.Environment)
-	if own := actor.UserID == t.RequesterID.String(); !MayPack(actor, own, env) {
-		if own || actor.SeesSystem(t.SystemID.String(), env) {
-			return nil, apperr.New(apperr.ErrForbidden)
-		}
-		return nil, apperr.New(apperr.ErrNotFound)
+	if err := access.Check(actor, domain.TicketExport, access.Ticket(t)); err != nil {
+		return nil, err
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	p := &Pack{log: l, t: t, m: Bundle{Ticket: domain.TicketName(number), By: actor.Username, At: &now}}

@@ -23,6 +23,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
@@ -58,7 +59,7 @@ const maxRows = 500
 // admins only.
 func (s *Service) Templates(ctx context.Context, actor domain.Actor) ([]Template, error) {
 	q := s.DB.Ent.Template.Query().Order(ent.Asc(template.FieldName), ent.Desc(template.FieldVersion)).Limit(maxRows)
-	if !actor.IsAdmin() {
+	if !domain.Can(actor, domain.CatalogCreate, domain.Object{}) {
 		q.Where(template.StatusNEQ(template.StatusDraft))
 	}
 	rows, err := q.All(ctx)
@@ -79,7 +80,7 @@ func (s *Service) Templates(ctx context.Context, actor domain.Actor) ([]Template
 func (s *Service) Sizes(ctx context.Context, actor domain.Actor) ([]Size, error) {
 	q := s.DB.Ent.InstanceSize.Query().
 		Order(ent.Asc(instancesize.FieldCPU, instancesize.FieldMemoryMib, instancesize.FieldName)).Limit(maxRows)
-	if !actor.IsAdmin() {
+	if !domain.Can(actor, domain.CatalogCreate, domain.Object{}) {
 		q.Where(instancesize.StatusNEQ(instancesize.StatusDraft))
 	}
 	rows, err := q.All(ctx)
@@ -123,8 +124,8 @@ const (
 // CreateTemplate adds an active version; the version before it, if any,
 // becomes deprecated. Admins only.
 func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in NewTemplate) (id string, err error) {
-	if !actor.IsAdmin() {
-		return "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.CatalogCreate, domain.Object{}); err != nil {
+		return "", err
 	}
 	var wrong apperr.List
 	if !domain.ValidName(in.Name) {
@@ -287,8 +288,8 @@ type NewSize struct {
 
 // CreateSize adds an active size. Admins only.
 func (s *Service) CreateSize(ctx context.Context, actor domain.Actor, in NewSize) (id string, err error) {
-	if !actor.IsAdmin() {
-		return "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.CatalogCreate, domain.Object{}); err != nil {
+		return "", err
 	}
 	if in.MaxDiskGiB == 0 {
 		in.MaxDiskGiB = 1024

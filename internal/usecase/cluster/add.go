@@ -14,6 +14,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
@@ -104,7 +105,7 @@ func verdict(p domain.Preflight) error {
 // NAME_TAKEN, the same cluster under another name CLUSTER_DUPLICATE with that
 // name. What the pre-flight found counts as the first check.
 func (s *Service) Add(ctx context.Context, actor domain.Actor, draftID string, in Input) (id string, err error) {
-	if err := mayChange(actor); err != nil {
+	if err := access.Check(actor, domain.ClusterCreate, domain.Object{}); err != nil {
 		return "", err
 	}
 	if err := in.check(); err != nil {
@@ -180,7 +181,7 @@ func (s *Service) AddDirect(ctx context.Context, actor domain.Actor, name string
 // pre-flight must have passed and found the very cluster that was added:
 // CLUSTER_IDENTITY_CHANGED otherwise, which is put on record.
 func (s *Service) ReplaceCredential(ctx context.Context, actor domain.Actor, id, draftID, contextName string) error {
-	if err := mayChange(actor); err != nil {
+	if err := access.Check(actor, domain.ClusterUpdate, domain.Object{}); err != nil {
 		return err
 	}
 	row, err := find(ctx, s.DB.Ent, id)

@@ -10,7 +10,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
-	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 // Capacity is what the nodes of a cluster can give, as the last check found,
@@ -29,10 +30,10 @@ const maxCapacities = 100
 
 // Capacities gives the capacity of the clusters, by name.
 func (s *Service) Capacities(ctx context.Context, actor domain.Actor) ([]Capacity, error) {
-	if !sees(actor) {
-		return nil, apperr.New(apperr.ErrNotFound)
+	if err := access.Check(actor, domain.ClusterList, domain.Object{}); err != nil {
+		return nil, err
 	}
-	rows, err := s.DB.Ent.Cluster.Query().Order(cluster.ByName()).Limit(maxCapacities).All(ctx)
+	rows, err := s.DB.Ent.Cluster.Query().Where(listing.Clusters(actor)).Order(cluster.ByName()).Limit(maxCapacities).All(ctx)
 	if err != nil {
 		return nil, database.Classify(err)
 	}

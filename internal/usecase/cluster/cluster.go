@@ -20,7 +20,9 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 // Service holds the rules about clusters. All fields must be set.
@@ -82,10 +84,10 @@ type Listing[T any] struct {
 
 // List gives the clusters by name.
 func (s *Service) List(ctx context.Context, actor domain.Actor, page Page) (Listing[Cluster], error) {
-	if !sees(actor) {
-		return Listing[Cluster]{}, apperr.New(apperr.ErrNotFound)
+	if err := access.Check(actor, domain.ClusterList, domain.Object{}); err != nil {
+		return Listing[Cluster]{}, err
 	}
-	rows, err := s.DB.Ent.Cluster.Query().Where(cluster.NameGT(page.After)).
+	rows, err := s.DB.Ent.Cluster.Query().Where(listing.Clusters(actor), cluster.NameGT(page.After)).
 		Order(cluster.ByName()).Limit(page.limit() + 1).All(ctx)
 	if err != nil {
 		return Listing[Cluster]{}, database.Classify(err)
@@ -103,11 +105,11 @@ func (s *Service) List(ctx context.Context, actor domain.Actor, page Page) (List
 
 // Get gives one cluster; NOT_FOUND when there is none, or not for this actor.
 func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (Cluster, error) {
-	if !sees(actor) {
-		return Cluster{}, apperr.New(apperr.ErrNotFound)
-	}
 	row, err := find(ctx, s.DB.Ent, id)
 	if err != nil {
+		return Cluster{}, err
+	}
+	if err := access.Check(actor, domain.ClusterRead, access.Cluster(row)); err != nil {
 		return Cluster{}, err
 	}
 	return view(row), nil
@@ -116,7 +118,7 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (Clust
 // SetEnabled says whether a cluster takes new VMs. Those that it has stay as
 // they are, and it is watched all the same.
 func (s *Service) SetEnabled(ctx context.Context, actor domain.Actor, id string, enabled bool) error {
-	if err := mayChange(actor); err != nil {
+	if err := access.Check(actor, domain.ClusterUpdate, domain.Object{}); err != nil {
 		return err
 	}
 	key, err := parseID(id)
@@ -155,21 +157,6 @@ func view(row *ent.Cluster) Cluster {
 		Failures: row.Failures, CheckedAt: row.CheckedAt, AnsweredAt: row.AnsweredAt,
 		CredentialExpiresAt: row.CredentialExpiresAt,
 	}
-}
-
-// sees says who may know that clusters exist.
-func sees(a domain.Actor) bool { return a.CanAudit() || a.Approves() }
-
-// mayChange lets admins pass. Who may not even see clusters is not told that
-// there is something to forbid.
-func mayChange(a domain.Actor) error {
-	switch {
-	case !sees(a):
-		return apperr.New(apperr.ErrNotFound)
-	case !a.IsAdmin():
-		return apperr.New(apperr.ErrForbidden)
-	}
-	return nil
 }
 
 // parseID reads an id of an address: what is no UUID names nothing.

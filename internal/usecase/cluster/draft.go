@@ -13,6 +13,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/kubeconfig"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
@@ -182,7 +183,7 @@ func (s *Service) SweepDrafts(ctx context.Context) (removed int, err error) {
 
 // drafter is the id of an admin with an account: drafts belong to people.
 func drafter(actor domain.Actor) (uuid.UUID, error) {
-	if err := mayChange(actor); err != nil {
+	if err := access.Check(actor, domain.ClusterCreate, domain.Object{}); err != nil {
 		return uuid.Nil, err
 	}
 	id, err := uuid.Parse(actor.UserID)

@@ -14,7 +14,9 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 // Namespace is a namespace of a cluster in which VMs may be made.
@@ -32,12 +34,12 @@ type System struct{ ID, Name string }
 
 // Namespaces gives the registered namespaces by name.
 func (s *Service) Namespaces(ctx context.Context, actor domain.Actor, page Page) (Listing[Namespace], error) {
-	if !sees(actor) {
-		return Listing[Namespace]{}, apperr.New(apperr.ErrNotFound)
+	if err := access.Check(actor, domain.NamespaceList, domain.Object{}); err != nil {
+		return Listing[Namespace]{}, err
 	}
 	name, id := parseCursor(page.After)
 	rows, err := s.DB.Ent.Namespace.Query().
-		Where(namespace.Or(namespace.NameGT(name), namespace.And(namespace.Name(name), namespace.IDGT(id)))).
+		Where(listing.Namespaces(actor), namespace.Or(namespace.NameGT(name), namespace.And(namespace.Name(name), namespace.IDGT(id)))).
 		Order(namespace.ByName(), namespace.ByID()).Limit(page.limit() + 1).WithCluster().All(ctx)
 	if err != nil {
 		return Listing[Namespace]{}, database.Classify(err)
@@ -73,7 +75,7 @@ func (s *Service) systems(ctx context.Context, actor domain.Actor, rows []*ent.N
 	}
 	all := map[string][]System{}
 	for _, y := range found {
-		if actor.SeesSystem(y.ID.String(), domain.Environment(y.Environment)) {
+		if domain.Can(actor, domain.SystemRead, access.System(y)) {
 			all[y.Namespace] = append(all[y.Namespace], System{y.ID.String(), y.Name})
 		}
 	}
@@ -82,9 +84,6 @@ func (s *Service) systems(ctx context.Context, actor domain.Actor, rows []*ent.N
 
 // GetNamespace gives one registered namespace.
 func (s *Service) GetNamespace(ctx context.Context, actor domain.Actor, id string) (Namespace, error) {
-	if !sees(actor) {
-		return Namespace{}, apperr.New(apperr.ErrNotFound)
-	}
 	key, err := parseID(id)
 	if err != nil {
 		return Namespace{}, err
@@ -92,6 +91,9 @@ func (s *Service) GetNamespace(ctx context.Context, actor domain.Actor, id strin
 	row, err := s.DB.Ent.Namespace.Query().Where(namespace.ID(key)).WithCluster().Only(ctx)
 	if err != nil {
 		return Namespace{}, orNotFound(err)
+	}
+	if err := access.Check(actor, domain.NamespaceRead, access.Namespace(row)); err != nil {
+		return Namespace{}, err
 	}
 	systems, err := s.systems(ctx, actor, []*ent.Namespace{row})
 	if err != nil {
@@ -115,7 +117,7 @@ func namespaceView(row *ent.Namespace) Namespace {
 // the cluster's, and a namespace of one name has one environment on all
 // clusters: ENVIRONMENT_MISMATCH. NAMESPACE_REGISTERED when it is there already.
 func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, clusterID, name string, env domain.Environment) (id string, err error) {
-	if err := mayChange(actor); err != nil {
+	if err := access.Check(actor, domain.NamespaceCreate, domain.Object{}); err != nil {
 		return "", err
 	}
 	var bad apperr.List
@@ -187,7 +189,7 @@ func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, clu
 // parameters vms and systems, while VMs live there, or while systems use the
 // name and no other cluster has it. The namespace itself is not touched.
 func (s *Service) UnregisterNamespace(ctx context.Context, actor domain.Actor, id string) error {
-	if err := mayChange(actor); err != nil {
+	if err := access.Check(actor, domain.NamespaceDelete, domain.Object{}); err != nil {
 		return err
 	}
 	key, err := parseID(id)

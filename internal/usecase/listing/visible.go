@@ -6,6 +6,8 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/service"
 	"kubevirt-shepherd.io/shepherd/ent/system"
@@ -14,52 +16,90 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
-// The conditions below say in SQL what domain.Actor.SeesSystem says of one
-// system. A test holds both against each other for every kind of actor.
+// The conditions below say in SQL what domain.Can says of one object. A test
+// holds both against each other for every kind of actor.
 
 // Systems are the systems that an actor may know of.
 func Systems(a domain.Actor) predicate.System {
-	if a.SeesAll() {
+	e := domain.Within(a, domain.SystemRead)
+	if e.All {
 		return func(*sql.Selector) {}
 	}
-	return system.Or(system.EnvironmentIn(environments[system.Environment](a)...), system.IDIn(members(a)...))
+	return system.Or(system.EnvironmentIn(environments[system.Environment](e)...), system.IDIn(members(e)...))
 }
 
 // Services are the services of those systems.
 func Services(a domain.Actor) predicate.Service {
-	if a.SeesAll() {
+	if domain.Within(a, domain.ServiceRead).All {
 		return func(*sql.Selector) {}
 	}
 	return service.HasSystemWith(Systems(a))
 }
 
-// VMs are the VMs of those systems. A VM has both columns itself: no join.
-func VMs(a domain.Actor) predicate.VM {
-	if a.SeesAll() {
+// ServicesFor are the services in which an actor may do an action.
+func ServicesFor(a domain.Actor, action domain.Action) predicate.Service {
+	e := domain.Within(a, action)
+	if e.All {
 		return func(*sql.Selector) {}
 	}
-	return vm.Or(vm.EnvironmentIn(environments[vm.Environment](a)...), vm.SystemIDIn(members(a)...))
+	in := service.SystemIDIn(members(e)...)
+	if len(e.Environments) == 0 {
+		return in
+	}
+	return service.Or(in, service.HasSystemWith(system.EnvironmentIn(environments[system.Environment](e)...)))
+}
+
+// VMs are the VMs of those systems. A VM has both columns itself: no join.
+func VMs(a domain.Actor) predicate.VM {
+	e := domain.Within(a, domain.VMRead)
+	if e.All {
+		return func(*sql.Selector) {}
+	}
+	return vm.Or(vm.EnvironmentIn(environments[vm.Environment](e)...), vm.SystemIDIn(members(e)...))
 }
 
 // Samples are the counts of the VMs of those systems.
 func Samples(a domain.Actor) predicate.VMSample {
-	if a.SeesAll() {
+	e := domain.Within(a, domain.VMRead)
+	if e.All {
 		return func(*sql.Selector) {}
 	}
-	return vmsample.Or(vmsample.EnvironmentIn(environments[vmsample.Environment](a)...), vmsample.SystemIDIn(members(a)...))
+	return vmsample.Or(vmsample.EnvironmentIn(environments[vmsample.Environment](e)...), vmsample.SystemIDIn(members(e)...))
 }
 
 // Tickets are the tickets about those systems, and the actor's own.
 func Tickets(a domain.Actor) predicate.ApprovalTicket {
-	if a.SeesAll() {
+	e := domain.Within(a, domain.TicketRead)
+	if e.All {
 		return func(*sql.Selector) {}
 	}
 	own, _ := uuid.Parse(a.UserID) // nobody's requests have the zero id
+	if !a.Within(domain.TicketRead.Needs()) {
+		own = uuid.Nil
+	}
 	return approvalticket.Or(
 		approvalticket.RequesterID(own),
-		approvalticket.EnvironmentIn(environments[approvalticket.Environment](a)...),
-		approvalticket.SystemIDIn(members(a)...),
+		approvalticket.EnvironmentIn(environments[approvalticket.Environment](e)...),
+		approvalticket.SystemIDIn(members(e)...),
 	)
+}
+
+// Clusters are the clusters that an actor may know of.
+func Clusters(a domain.Actor) predicate.Cluster {
+	e := domain.Within(a, domain.ClusterRead)
+	if e.All {
+		return func(*sql.Selector) {}
+	}
+	return cluster.EnvironmentIn(environments[cluster.Environment](e)...)
+}
+
+// Namespaces are the registered namespaces that an actor may know of.
+func Namespaces(a domain.Actor) predicate.Namespace {
+	e := domain.Within(a, domain.NamespaceRead)
+	if e.All {
+		return func(*sql.Selector) {}
+	}
+	return namespace.EnvironmentIn(environments[namespace.Environment](e)...)
 }
 
 // OpenTickets are the tickets that still wait for a person or for work.
@@ -75,7 +115,7 @@ func OpenTickets() predicate.ApprovalTicket {
 
 // AuditLog are the entries about those systems; all entries for those who audit.
 func AuditLog(a domain.Actor) predicate.AuditLog {
-	if a.CanAudit() {
+	if domain.Within(a, domain.AuditRead).All {
 		return func(*sql.Selector) {}
 	}
 	return func(s *sql.Selector) {
@@ -88,21 +128,17 @@ func AuditLog(a domain.Actor) predicate.AuditLog {
 	}
 }
 
-// environments are those of which the actor sees every system.
-func environments[E ~string](a domain.Actor) []E {
-	var list []E
-	for _, e := range domain.Environments() {
-		if a.SeesEnvironment(e) {
-			list = append(list, E(e))
-		}
+func environments[E ~string](e domain.Extent) []E {
+	list := make([]E, len(e.Environments))
+	for i, env := range e.Environments {
+		list[i] = E(env)
 	}
 	return list
 }
 
-// members are the systems that the actor has a role in.
-func members(a domain.Actor) []uuid.UUID {
+func members(e domain.Extent) []uuid.UUID {
 	var list []uuid.UUID
-	for _, s := range a.Systems() {
+	for _, s := range e.Systems {
 		if id, err := uuid.Parse(s); err == nil {
 			list = append(list, id)
 		}

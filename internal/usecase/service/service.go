@@ -17,6 +17,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	systems "kubevirt-shepherd.io/shepherd/internal/usecase/system"
@@ -182,13 +183,13 @@ func operated(actor domain.Actor, id string, read func(uuid.UUID) (*ent.System, 
 		return nil, err
 	}
 	r, err := read(key)
-	switch {
-	case ent.IsNotFound(err), err == nil && !actor.SeesSystem(r.ID.String(), domain.Environment(r.Environment)):
+	if ent.IsNotFound(err) {
 		return nil, apperr.New(apperr.ErrNotFound)
-	case err == nil && !actor.OperatesSystem(r.ID.String()):
-		return nil, apperr.New(apperr.ErrForbidden)
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return r, access.Check(actor, domain.ServiceCreate, access.System(r))
 }
 
 // Get reads one service; NOT_FOUND when there is none or the actor may not know
@@ -207,15 +208,13 @@ func (s *Service) get(ctx context.Context, actor domain.Actor, id string) (*ent.
 		return nil, err
 	}
 	r, err := s.DB.Ent.Service.Query().Where(service.ID(key)).WithSystem(lean).Only(ctx)
-	if ent.IsNotFound(err) || err == nil && !sees(actor, r) {
+	if ent.IsNotFound(err) {
 		return nil, apperr.New(apperr.ErrNotFound)
 	}
-	return r, database.Classify(err)
-}
-
-// sees needs the edge to the system.
-func sees(actor domain.Actor, r *ent.Service) bool {
-	return actor.SeesSystem(r.SystemID.String(), domain.Environment(r.Edges.System.Environment))
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	return r, access.Check(actor, domain.ServiceRead, access.Service(r))
 }
 
 // lean reads of a system what a service shows of it, not its documentation.
@@ -253,14 +252,8 @@ func (s *Service) List(ctx context.Context, actor domain.Actor, f Filter, page l
 		}
 		q.Where(service.SystemID(key))
 	}
-	if f.Operable && !actor.IsAdmin() {
-		var mine []uuid.UUID
-		for _, id := range actor.Systems() {
-			if key, err := uuid.Parse(id); err == nil && actor.OperatesSystem(id) {
-				mine = append(mine, key)
-			}
-		}
-		q.Where(service.SystemIDIn(mine...))
+	if f.Operable {
+		q.Where(listing.ServicesFor(actor, domain.VMCreate))
 	}
 	rows, err := q.WithSystem(lean).Order(service.ByName(), service.ByID()).Limit(page.Size()+1).
 		Select(service.FieldID, service.FieldSystemID, service.FieldName, service.FieldCreatedBy, service.FieldCreatedAt, service.FieldUpdatedAt,
@@ -274,7 +267,7 @@ func (s *Service) List(ctx context.Context, actor domain.Actor, f Filter, page l
 // UpdateDocumentation replaces the Markdown text. Owners and maintainers only.
 func (s *Service) UpdateDocumentation(ctx context.Context, actor domain.Actor, id, text string) error {
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		r, err := locked(ctx, tx, actor, id)
+		r, err := locked(ctx, tx, actor, domain.ServiceUpdate, id)
 		if err != nil {
 			return err
 		}
@@ -289,21 +282,21 @@ func (s *Service) UpdateDocumentation(ctx context.Context, actor domain.Actor, i
 	})
 }
 
-// locked reads a service that the actor may change and holds it: NOT_FOUND or
-// FORBIDDEN.
-func locked(ctx context.Context, tx *ent.Tx, actor domain.Actor, id string) (*ent.Service, error) {
+// locked reads a service to which the actor may do the action and holds it:
+// NOT_FOUND or FORBIDDEN.
+func locked(ctx context.Context, tx *ent.Tx, actor domain.Actor, action domain.Action, id string) (*ent.Service, error) {
 	key, err := listing.Key(id)
 	if err != nil {
 		return nil, err
 	}
 	r, err := tx.Service.Query().Where(service.ID(key)).WithSystem(lean).ForUpdate().Only(ctx)
-	switch {
-	case ent.IsNotFound(err), err == nil && !sees(actor, r):
+	if ent.IsNotFound(err) {
 		return nil, apperr.New(apperr.ErrNotFound)
-	case err == nil && !actor.OperatesSystem(r.SystemID.String()):
-		return nil, apperr.New(apperr.ErrForbidden)
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return r, access.Check(actor, action, access.Service(r))
 }
 
 // Delete removes a service that never had a VM. Its name must be typed:
@@ -314,7 +307,7 @@ func locked(ctx context.Context, tx *ent.Tx, actor domain.Actor, id string) (*en
 // maintainers only.
 func (s *Service) Delete(ctx context.Context, actor domain.Actor, id, typed string) error {
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		r, err := locked(ctx, tx, actor, id)
+		r, err := locked(ctx, tx, actor, domain.ServiceDelete, id)
 		if err != nil {
 			return err
 		}

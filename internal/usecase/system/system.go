@@ -23,6 +23,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
@@ -57,8 +58,8 @@ type Namespace struct {
 // Namespaces lists what the form of a new system offers, by name: FORBIDDEN for
 // those who make no systems. It is not paged: admins register each by hand.
 func (s *Service) Namespaces(ctx context.Context, actor domain.Actor) ([]Namespace, error) {
-	if !actor.CreatesSystems() {
-		return nil, apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.SystemCreate, domain.Object{}); err != nil {
+		return nil, err
 	}
 	var rows []struct {
 		Name        string
@@ -93,8 +94,8 @@ const ShownChildren = 10
 // Create makes a system in a registered namespace, whose environment it takes,
 // and its creator the owner. NAME_TAKEN when the namespace has one of the name.
 func (s *Service) Create(ctx context.Context, actor domain.Actor, in Input) (id string, err error) {
-	if !actor.CreatesSystems() {
-		return "", apperr.New(apperr.ErrForbidden)
+	if err := access.Check(actor, domain.SystemCreate, domain.Object{}); err != nil {
+		return "", err
 	}
 	owner, err := uuid.Parse(actor.UserID)
 	if err != nil {
@@ -199,24 +200,27 @@ func told(r *ent.System) map[string]any {
 // Get reads one system; NOT_FOUND when there is none or the actor may not know
 // of it.
 func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (System, error) {
-	r, err := get(actor, id, func(key uuid.UUID) (*ent.System, error) { return s.DB.Ent.System.Get(ctx, key) })
+	r, err := get(actor, domain.SystemRead, id, func(key uuid.UUID) (*ent.System, error) { return s.DB.Ent.System.Get(ctx, key) })
 	if err != nil {
 		return System{}, database.Classify(err)
 	}
 	return view(r), nil
 }
 
-// get reads a system that the actor sees.
-func get(actor domain.Actor, id string, read func(uuid.UUID) (*ent.System, error)) (*ent.System, error) {
+// get reads a system to which the actor may do the action.
+func get(actor domain.Actor, action domain.Action, id string, read func(uuid.UUID) (*ent.System, error)) (*ent.System, error) {
 	key, err := listing.Key(id)
 	if err != nil {
 		return nil, err
 	}
 	r, err := read(key)
-	if ent.IsNotFound(err) || err == nil && !actor.SeesSystem(r.ID.String(), domain.Environment(r.Environment)) {
+	if ent.IsNotFound(err) {
 		return nil, apperr.New(apperr.ErrNotFound)
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return r, access.Check(actor, action, access.System(r))
 }
 
 // listed are the columns of lists: documentation is long and not shown there.
@@ -290,10 +294,52 @@ func (s *Service) Members(ctx context.Context, actor domain.Actor, id string) ([
 	return list, nil
 }
 
+// GroupRole is a role that a group has in a system.
+type GroupRole struct {
+	ID, Name string
+	Role     domain.Role
+}
+
+// Groups lists which groups have a role in the system, by name.
+func (s *Service) Groups(ctx context.Context, actor domain.Actor, id string) ([]GroupRole, error) {
+	if _, err := s.Get(ctx, actor, id); err != nil {
+		return nil, err
+	}
+	rows, err := s.DB.Ent.RoleBinding.Query().Where(rolebinding.SystemID(uuid.MustParse(id)), rolebinding.GroupIDNotNil()).
+		WithGroup().Order(rolebinding.ByID()).Limit(maxMembers).All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	list := make([]GroupRole, 0, len(rows))
+	for _, b := range rows {
+		list = append(list, GroupRole{ID: b.Edges.Group.ID.String(), Name: b.Edges.Group.Name, Role: domain.Role(b.Role)})
+	}
+	slices.SortFunc(list, func(a, b GroupRole) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(string(a.Role), string(b.Role)))
+	})
+	return list, nil
+}
+
+// Named lists the systems of a name that the actor sees: one for each namespace.
+func (s *Service) Named(ctx context.Context, actor domain.Actor, name string) ([]System, error) {
+	if !domain.ValidName(name) {
+		return nil, nil
+	}
+	rows, err := s.DB.Ent.System.Query().Where(system.Name(name), listing.Systems(actor)).Order(system.ByID()).Limit(ShownChildren).Select(listed...).All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	list := make([]System, 0, len(rows))
+	for _, r := range rows {
+		list = append(list, view(r))
+	}
+	return list, nil
+}
+
 // UpdateDocumentation replaces the Markdown text. Owners only.
 func (s *Service) UpdateDocumentation(ctx context.Context, actor domain.Actor, id, text string) error {
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		r, err := owned(ctx, tx, actor, id)
+		r, err := owned(ctx, tx, actor, domain.SystemUpdate, id)
 		if err != nil {
 			return err
 		}
@@ -308,15 +354,12 @@ func (s *Service) UpdateDocumentation(ctx context.Context, actor domain.Actor, i
 	})
 }
 
-// owned locks a system that the actor may change: NOT_FOUND or FORBIDDEN.
-func owned(ctx context.Context, tx *ent.Tx, actor domain.Actor, id string) (*ent.System, error) {
-	r, err := get(actor, id, func(key uuid.UUID) (*ent.System, error) {
+// owned locks a system to which the actor may do the action: NOT_FOUND or
+// FORBIDDEN.
+func owned(ctx context.Context, tx *ent.Tx, actor domain.Actor, action domain.Action, id string) (*ent.System, error) {
+	return get(actor, action, id, func(key uuid.UUID) (*ent.System, error) {
 		return tx.System.Query().Where(system.ID(key)).ForUpdate().Only(ctx)
 	})
-	if err == nil && !actor.OwnsSystem(r.ID.String()) {
-		return nil, apperr.New(apperr.ErrForbidden)
-	}
-	return r, err
 }
 
 // Delete removes an empty system, its members' roles with it. Its name must be
@@ -324,7 +367,7 @@ func owned(ctx context.Context, tx *ent.Tx, actor domain.Actor, id string) (*ent
 // HAS_PENDING_REQUESTS the requests that are still open. Owners only.
 func (s *Service) Delete(ctx context.Context, actor domain.Actor, id, typed string) error {
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		r, err := owned(ctx, tx, actor, id)
+		r, err := owned(ctx, tx, actor, domain.SystemDelete, id)
 		if err != nil {
 			return err
 		}

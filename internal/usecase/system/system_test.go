@@ -157,7 +157,11 @@ func TestCreate(t *testing.T) {
 		"auditor": as(w.other, domain.Binding{Role: domain.RoleAuditor}), "viewer": as(w.other, domain.Binding{Role: domain.RoleViewer, SystemID: id}),
 		"nobody": {}, "shepherd": domain.Shepherd(),
 	} {
-		if _, err := w.Create(ctx, a, system.Input{Name: "new", Namespace: "shop-test"}); apperr.CodeOf(err) != apperr.ErrForbidden {
+		want := apperr.ErrForbidden
+		if a.UserID == "" {
+			want = apperr.ErrSignedOut
+		}
+		if _, err := w.Create(ctx, a, system.Input{Name: "new", Namespace: "shop-test"}); apperr.CodeOf(err) != want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 )
 
 // Service holds what the use cases of VMs need. All fields but the unexported
@@ -135,8 +136,9 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (View,
 		return View{}, apperr.New(apperr.ErrNotFound)
 	case err != nil:
 		return View{}, database.Classify(err)
-	case !actor.SeesSystem(row.SystemID.String(), domain.Environment(row.Environment)):
-		return View{}, apperr.New(apperr.ErrNotFound)
+	}
+	if err := access.Check(actor, domain.VMRead, access.VM(row)); err != nil {
+		return View{}, err
 	}
 	events, err := s.DB.Ent.DomainEvent.Query().
 		Where(domainevent.AggregateType(Aggregate), domainevent.AggregateID(id)).
@@ -163,7 +165,7 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (View,
 		CPU: row.CPU, MemoryMiB: row.MemoryMib, DiskGiB: row.DiskGib,
 		State: domain.VMState(row.State), Health: domain.Health(row.Health), Problem: row.Problem,
 		IP: row.IPAddress, Node: row.NodeName, GuestOS: row.GuestOs, UID: row.UID, StartedAt: row.StartedAt, ObservedAt: row.ObservedAt,
-		CanOperate: row.DeletedAt == nil && actor.OperatesSystem(row.SystemID.String()),
+		CanOperate: domain.Can(actor, domain.VMPower, access.VM(row)),
 	}
 	for _, r := range row.Edges.Revisions {
 		v.Revisions = append(v.Revisions, Revision{r.Revision, r.Spec, r.TicketID, r.CreatedBy, r.CreatedAt})
