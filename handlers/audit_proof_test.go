@@ -67,6 +67,8 @@ func TestEveryUpdateTellsWhatChanged(t *testing.T) {
 	svc := get(s.Services.Create(ctx, dev, service.Input{SystemID: sys, Name: "vault"}))
 	ok(s.Services.UpdateDocumentation(ctx, dev, svc, "# Vault"))
 	ok(s.Services.Delete(ctx, dev, svc, "vault"))
+	ok(s.accounts.Transfer(ctx, root, sys, "dev", "outsider", true))
+	ok(s.accounts.Transfer(ctx, root, sys, "outsider", "dev", false))
 	ok(s.Systems.Delete(ctx, dev, sys, "bank"))
 
 	// Tickets: approved with a change, rejected, withdrawn, expired, tried again.

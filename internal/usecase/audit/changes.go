@@ -15,7 +15,7 @@ import (
 // the type of the thing and in the order in which pages show them. Nothing else
 // is kept: a secret has no line here.
 var fields = map[string][]string{
-	"system":       {"name", "namespace", "environment", "documentation"},
+	"system":       {"name", "namespace", "environment", "owner", "documentation"},
 	"service":      {"name", "documentation"},
 	"vm":           {"state"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
@@ -23,7 +23,7 @@ var fields = map[string][]string{
 	"namespace":    {"cluster", "environment"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
-	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language"},
+	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language", "identity", "admin_until"},
 	"group":        {"name", "description", "external", "roles", "member"},
 	"audit_filter": {"name", "shared", "query"},
 }
@@ -32,7 +32,7 @@ var fields = map[string][]string{
 // that was there before: then it must tell before and after. A test holds the
 // use cases against this table, and the table against the use cases.
 var actions = map[string]struct{ update bool }{
-	"system.create": {}, "system.update": {true}, "system.delete": {true},
+	"system.create": {}, "system.update": {true}, "system.delete": {true}, "system.transfer": {true},
 	"service.create": {}, "service.update": {true}, "service.delete": {true},
 
 	"ticket.submit": {}, "ticket.approve": {true}, "ticket.reject": {true}, "ticket.withdraw": {true}, "ticket.expire": {true}, "ticket.retry": {true},
@@ -47,8 +47,9 @@ var actions = map[string]struct{ update bool }{
 	"template.create": {}, "size.create": {},
 
 	"user.create": {}, "user.invite": {true}, "user.bind": {true}, "user.unbind": {true}, "user.disable": {true}, "user.enable": {true}, "user.set_password": {true}, "user.set_language": {true},
+	"user.break_glass": {}, "user.link_identity": {}, "user.unlink_identity": {},
 	"group.create": {}, "group.update": {true}, "group.delete": {true}, "group.bind": {true}, "group.unbind": {true}, "group.add_member": {true}, "group.remove_member": {true},
-	"session.sign_in": {}, "session.sign_out": {}, "session.end_all": {true},
+	"session.sign_in": {}, "session.sign_out": {}, "session.end_all": {true}, "session.end": {}, "session.end_others": {}, "session.confirm": {},
 
 	"audit.export": {}, "audit.exported": {}, "audit.archive": {}, "audit.save_filter": {}, "audit.delete_filter": {true},
 }
