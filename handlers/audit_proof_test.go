@@ -177,7 +177,7 @@ func TestRefusedDeedsAreOnRecord(t *testing.T) {
 	n := s.asked(s.test)
 	ticket := fmt.Sprintf("/approvals/%d", n)
 	s.dev.post(ticket, "version", "1").is(http.StatusForbidden)      // her own
-	s.outsider.post(ticket, "version", "1").is(http.StatusForbidden) // no approver at all
+	s.outsider.post(ticket, "version", "1").is(http.StatusNotFound)  // does not even know of it
 	s.prodBoss.post(ticket, "version", "1").is(http.StatusNotFound)  // does not even know of it
 	for range 5 {
 		s.viewer.post("/systems/"+s.test.system+"/delete", "name", "shop").is(http.StatusForbidden)
@@ -197,8 +197,8 @@ func TestRefusedDeedsAreOnRecord(t *testing.T) {
 		}
 	}
 	want := []string{
-		"dev ticket.decide ticket " + domain.TicketName(n) + " FORBIDDEN", "outsider ticket.decide ticket " + domain.TicketName(n) + " FORBIDDEN",
-		"prod-boss ticket.decide ticket " + domain.TicketName(n) + " NOT_FOUND", "viewer system.delete system shop FORBIDDEN",
+		"dev ticket.review ticket " + domain.TicketName(n) + " FORBIDDEN", "outsider ticket.review ticket " + domain.TicketName(n) + " NOT_FOUND",
+		"prod-boss ticket.review ticket " + domain.TicketName(n) + " NOT_FOUND", "viewer system.delete system shop FORBIDDEN",
 		"outsider vm.power vm  NOT_FOUND", "viewer audit.export audit  FORBIDDEN",
 	}
 	if !slices.Equal(got, want) {
