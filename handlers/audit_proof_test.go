@@ -176,9 +176,9 @@ func TestRefusedDeedsAreOnRecord(t *testing.T) {
 	}
 	n := s.asked(s.test)
 	ticket := fmt.Sprintf("/approvals/%d", n)
-	s.dev.post(ticket, "version", "1").is(http.StatusForbidden)      // her own
-	s.outsider.post(ticket, "version", "1").is(http.StatusNotFound)  // does not even know of it
-	s.prodBoss.post(ticket, "version", "1").is(http.StatusNotFound)  // does not even know of it
+	s.dev.post(ticket, "version", "1").is(http.StatusForbidden)     // her own
+	s.outsider.post(ticket, "version", "1").is(http.StatusNotFound) // does not even know of it
+	s.prodBoss.post(ticket, "version", "1").is(http.StatusNotFound) // does not even know of it
 	for range 5 {
 		s.viewer.post("/systems/"+s.test.system+"/delete", "name", "shop").is(http.StatusForbidden)
 	}
