@@ -18,8 +18,6 @@ import (
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
-	"kubevirt-shepherd.io/shepherd/ent/auditanchor"
-	"kubevirt-shepherd.io/shepherd/ent/auditfilter"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
@@ -28,6 +26,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
+	"kubevirt-shepherd.io/shepherd/ent/idempotencykey"
 	"kubevirt-shepherd.io/shepherd/ent/identity"
 	"kubevirt-shepherd.io/shepherd/ent/instancesize"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
@@ -55,10 +54,6 @@ type Client struct {
 	ApprovalPolicy *ApprovalPolicyClient
 	// ApprovalTicket is the client for interacting with the ApprovalTicket builders.
 	ApprovalTicket *ApprovalTicketClient
-	// AuditAnchor is the client for interacting with the AuditAnchor builders.
-	AuditAnchor *AuditAnchorClient
-	// AuditFilter is the client for interacting with the AuditFilter builders.
-	AuditFilter *AuditFilterClient
 	// AuditLog is the client for interacting with the AuditLog builders.
 	AuditLog *AuditLogClient
 	// AuditSeal is the client for interacting with the AuditSeal builders.
@@ -75,6 +70,8 @@ type Client struct {
 	Group *GroupClient
 	// GroupMember is the client for interacting with the GroupMember builders.
 	GroupMember *GroupMemberClient
+	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
+	IdempotencyKey *IdempotencyKeyClient
 	// Identity is the client for interacting with the Identity builders.
 	Identity *IdentityClient
 	// InstanceSize is the client for interacting with the InstanceSize builders.
@@ -116,8 +113,6 @@ func (c *Client) init() {
 	c.Schema = migrate.NewSchema(c.driver)
 	c.ApprovalPolicy = NewApprovalPolicyClient(c.config)
 	c.ApprovalTicket = NewApprovalTicketClient(c.config)
-	c.AuditAnchor = NewAuditAnchorClient(c.config)
-	c.AuditFilter = NewAuditFilterClient(c.config)
 	c.AuditLog = NewAuditLogClient(c.config)
 	c.AuditSeal = NewAuditSealClient(c.config)
 	c.AuditUnsealed = NewAuditUnsealedClient(c.config)
@@ -126,6 +121,7 @@ func (c *Client) init() {
 	c.DomainEvent = NewDomainEventClient(c.config)
 	c.Group = NewGroupClient(c.config)
 	c.GroupMember = NewGroupMemberClient(c.config)
+	c.IdempotencyKey = NewIdempotencyKeyClient(c.config)
 	c.Identity = NewIdentityClient(c.config)
 	c.InstanceSize = NewInstanceSizeClient(c.config)
 	c.Namespace = NewNamespaceClient(c.config)
@@ -234,8 +230,6 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		config:          cfg,
 		ApprovalPolicy:  NewApprovalPolicyClient(cfg),
 		ApprovalTicket:  NewApprovalTicketClient(cfg),
-		AuditAnchor:     NewAuditAnchorClient(cfg),
-		AuditFilter:     NewAuditFilterClient(cfg),
 		AuditLog:        NewAuditLogClient(cfg),
 		AuditSeal:       NewAuditSealClient(cfg),
 		AuditUnsealed:   NewAuditUnsealedClient(cfg),
@@ -244,6 +238,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		DomainEvent:     NewDomainEventClient(cfg),
 		Group:           NewGroupClient(cfg),
 		GroupMember:     NewGroupMemberClient(cfg),
+		IdempotencyKey:  NewIdempotencyKeyClient(cfg),
 		Identity:        NewIdentityClient(cfg),
 		InstanceSize:    NewInstanceSizeClient(cfg),
 		Namespace:       NewNamespaceClient(cfg),
@@ -279,8 +274,6 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		config:          cfg,
 		ApprovalPolicy:  NewApprovalPolicyClient(cfg),
 		ApprovalTicket:  NewApprovalTicketClient(cfg),
-		AuditAnchor:     NewAuditAnchorClient(cfg),
-		AuditFilter:     NewAuditFilterClient(cfg),
 		AuditLog:        NewAuditLogClient(cfg),
 		AuditSeal:       NewAuditSealClient(cfg),
 		AuditUnsealed:   NewAuditUnsealedClient(cfg),
@@ -289,6 +282,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		DomainEvent:     NewDomainEventClient(cfg),
 		Group:           NewGroupClient(cfg),
 		GroupMember:     NewGroupMemberClient(cfg),
+		IdempotencyKey:  NewIdempotencyKeyClient(cfg),
 		Identity:        NewIdentityClient(cfg),
 		InstanceSize:    NewInstanceSizeClient(cfg),
 		Namespace:       NewNamespaceClient(cfg),
@@ -332,11 +326,11 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.ApprovalPolicy, c.ApprovalTicket, c.AuditAnchor, c.AuditFilter, c.AuditLog,
-		c.AuditSeal, c.AuditUnsealed, c.Cluster, c.ClusterDraft, c.DomainEvent,
-		c.Group, c.GroupMember, c.Identity, c.InstanceSize, c.Namespace,
-		c.Notification, c.PendingAdoption, c.RoleBinding, c.Service, c.Session,
-		c.System, c.Template, c.User, c.VM, c.VMRevision, c.VMSample,
+		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.AuditSeal, c.AuditUnsealed,
+		c.Cluster, c.ClusterDraft, c.DomainEvent, c.Group, c.GroupMember,
+		c.IdempotencyKey, c.Identity, c.InstanceSize, c.Namespace, c.Notification,
+		c.PendingAdoption, c.RoleBinding, c.Service, c.Session, c.System, c.Template,
+		c.User, c.VM, c.VMRevision, c.VMSample,
 	} {
 		n.Use(hooks...)
 	}
@@ -346,11 +340,11 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.ApprovalPolicy, c.ApprovalTicket, c.AuditAnchor, c.AuditFilter, c.AuditLog,
-		c.AuditSeal, c.AuditUnsealed, c.Cluster, c.ClusterDraft, c.DomainEvent,
-		c.Group, c.GroupMember, c.Identity, c.InstanceSize, c.Namespace,
-		c.Notification, c.PendingAdoption, c.RoleBinding, c.Service, c.Session,
-		c.System, c.Template, c.User, c.VM, c.VMRevision, c.VMSample,
+		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.AuditSeal, c.AuditUnsealed,
+		c.Cluster, c.ClusterDraft, c.DomainEvent, c.Group, c.GroupMember,
+		c.IdempotencyKey, c.Identity, c.InstanceSize, c.Namespace, c.Notification,
+		c.PendingAdoption, c.RoleBinding, c.Service, c.Session, c.System, c.Template,
+		c.User, c.VM, c.VMRevision, c.VMSample,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -363,10 +357,6 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.ApprovalPolicy.mutate(ctx, m)
 	case *ApprovalTicketMutation:
 		return c.ApprovalTicket.mutate(ctx, m)
-	case *AuditAnchorMutation:
-		return c.AuditAnchor.mutate(ctx, m)
-	case *AuditFilterMutation:
-		return c.AuditFilter.mutate(ctx, m)
 	case *AuditLogMutation:
 		return c.AuditLog.mutate(ctx, m)
 	case *AuditSealMutation:
@@ -383,6 +373,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Group.mutate(ctx, m)
 	case *GroupMemberMutation:
 		return c.GroupMember.mutate(ctx, m)
+	case *IdempotencyKeyMutation:
+		return c.IdempotencyKey.mutate(ctx, m)
 	case *IdentityMutation:
 		return c.Identity.mutate(ctx, m)
 	case *InstanceSizeMutation:
@@ -695,273 +687,6 @@ func (c *ApprovalTicketClient) mutate(ctx context.Context, m *ApprovalTicketMuta
 		return (&ApprovalTicketDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown ApprovalTicket mutation op: %q", m.Op())
-	}
-}
-
-// AuditAnchorClient is a client for the AuditAnchor schema.
-type AuditAnchorClient struct {
-	config
-}
-
-// NewAuditAnchorClient returns a client for the AuditAnchor from the given config.
-func NewAuditAnchorClient(c config) *AuditAnchorClient {
-	return &AuditAnchorClient{config: c}
-}
-
-// Use adds a list of mutation hooks to the hooks stack.
-// A call to `Use(f, g, h)` equals to `auditanchor.Hooks(f(g(h())))`.
-func (c *AuditAnchorClient) Use(hooks ...Hook) {
-	c.hooks.AuditAnchor = append(c.hooks.AuditAnchor, hooks...)
-}
-
-// Intercept adds a list of query interceptors to the interceptors stack.
-// A call to `Intercept(f, g, h)` equals to `auditanchor.Intercept(f(g(h())))`.
-func (c *AuditAnchorClient) Intercept(interceptors ...Interceptor) {
-	c.inters.AuditAnchor = append(c.inters.AuditAnchor, interceptors...)
-}
-
-// Create returns a builder for creating a AuditAnchor entity.
-func (c *AuditAnchorClient) Create() *AuditAnchorCreate {
-	mutation := newAuditAnchorMutation(c.config, OpCreate)
-	return &AuditAnchorCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// CreateBulk returns a builder for creating a bulk of AuditAnchor entities.
-func (c *AuditAnchorClient) CreateBulk(builders ...*AuditAnchorCreate) *AuditAnchorCreateBulk {
-	return &AuditAnchorCreateBulk{config: c.config, builders: builders}
-}
-
-// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
-// a builder and applies setFunc on it.
-func (c *AuditAnchorClient) MapCreateBulk(slice any, setFunc func(*AuditAnchorCreate, int)) *AuditAnchorCreateBulk {
-	rv := reflect.ValueOf(slice)
-	if rv.Kind() != reflect.Slice {
-		return &AuditAnchorCreateBulk{err: fmt.Errorf("calling to AuditAnchorClient.MapCreateBulk with wrong type %T, need slice", slice)}
-	}
-	builders := make([]*AuditAnchorCreate, rv.Len())
-	for i := 0; i < rv.Len(); i++ {
-		builders[i] = c.Create()
-		setFunc(builders[i], i)
-	}
-	return &AuditAnchorCreateBulk{config: c.config, builders: builders}
-}
-
-// Update returns an update builder for AuditAnchor.
-func (c *AuditAnchorClient) Update() *AuditAnchorUpdate {
-	mutation := newAuditAnchorMutation(c.config, OpUpdate)
-	return &AuditAnchorUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// UpdateOne returns an update builder for the given entity.
-func (c *AuditAnchorClient) UpdateOne(_m *AuditAnchor) *AuditAnchorUpdateOne {
-	mutation := newAuditAnchorMutation(c.config, OpUpdateOne, withAuditAnchor(_m))
-	return &AuditAnchorUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// UpdateOneID returns an update builder for the given id.
-func (c *AuditAnchorClient) UpdateOneID(id int) *AuditAnchorUpdateOne {
-	mutation := newAuditAnchorMutation(c.config, OpUpdateOne, withAuditAnchorID(id))
-	return &AuditAnchorUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// Delete returns a delete builder for AuditAnchor.
-func (c *AuditAnchorClient) Delete() *AuditAnchorDelete {
-	mutation := newAuditAnchorMutation(c.config, OpDelete)
-	return &AuditAnchorDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// DeleteOne returns a builder for deleting the given entity.
-func (c *AuditAnchorClient) DeleteOne(_m *AuditAnchor) *AuditAnchorDeleteOne {
-	return c.DeleteOneID(_m.ID)
-}
-
-// DeleteOneID returns a builder for deleting the given entity by its id.
-func (c *AuditAnchorClient) DeleteOneID(id int) *AuditAnchorDeleteOne {
-	builder := c.Delete().Where(auditanchor.ID(id))
-	builder.mutation.id = &id
-	builder.mutation.op = OpDeleteOne
-	return &AuditAnchorDeleteOne{builder}
-}
-
-// Query returns a query builder for AuditAnchor.
-func (c *AuditAnchorClient) Query() *AuditAnchorQuery {
-	return &AuditAnchorQuery{
-		config: c.config,
-		ctx:    &QueryContext{Type: TypeAuditAnchor},
-		inters: c.Interceptors(),
-	}
-}
-
-// Get returns a AuditAnchor entity by its id.
-func (c *AuditAnchorClient) Get(ctx context.Context, id int) (*AuditAnchor, error) {
-	return c.Query().Where(auditanchor.ID(id)).Only(ctx)
-}
-
-// GetX is like Get, but panics if an error occurs.
-func (c *AuditAnchorClient) GetX(ctx context.Context, id int) *AuditAnchor {
-	obj, err := c.Get(ctx, id)
-	if err != nil {
-		panic(err)
-	}
-	return obj
-}
-
-// Hooks returns the client hooks.
-func (c *AuditAnchorClient) Hooks() []Hook {
-	hooks := c.hooks.AuditAnchor
-	return append(hooks[:len(hooks):len(hooks)], auditanchor.Hooks[:]...)
-}
-
-// Interceptors returns the client interceptors.
-func (c *AuditAnchorClient) Interceptors() []Interceptor {
-	return c.inters.AuditAnchor
-}
-
-func (c *AuditAnchorClient) mutate(ctx context.Context, m *AuditAnchorMutation) (Value, error) {
-	switch m.Op() {
-	case OpCreate:
-		return (&AuditAnchorCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
-	case OpUpdate:
-		return (&AuditAnchorUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
-	case OpUpdateOne:
-		return (&AuditAnchorUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
-	case OpDelete, OpDeleteOne:
-		return (&AuditAnchorDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
-	default:
-		return nil, fmt.Errorf("ent: unknown AuditAnchor mutation op: %q", m.Op())
-	}
-}
-
-// AuditFilterClient is a client for the AuditFilter schema.
-type AuditFilterClient struct {
-	config
-}
-
-// NewAuditFilterClient returns a client for the AuditFilter from the given config.
-func NewAuditFilterClient(c config) *AuditFilterClient {
-	return &AuditFilterClient{config: c}
-}
-
-// Use adds a list of mutation hooks to the hooks stack.
-// A call to `Use(f, g, h)` equals to `auditfilter.Hooks(f(g(h())))`.
-func (c *AuditFilterClient) Use(hooks ...Hook) {
-	c.hooks.AuditFilter = append(c.hooks.AuditFilter, hooks...)
-}
-
-// Intercept adds a list of query interceptors to the interceptors stack.
-// A call to `Intercept(f, g, h)` equals to `auditfilter.Intercept(f(g(h())))`.
-func (c *AuditFilterClient) Intercept(interceptors ...Interceptor) {
-	c.inters.AuditFilter = append(c.inters.AuditFilter, interceptors...)
-}
-
-// Create returns a builder for creating a AuditFilter entity.
-func (c *AuditFilterClient) Create() *AuditFilterCreate {
-	mutation := newAuditFilterMutation(c.config, OpCreate)
-	return &AuditFilterCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// CreateBulk returns a builder for creating a bulk of AuditFilter entities.
-func (c *AuditFilterClient) CreateBulk(builders ...*AuditFilterCreate) *AuditFilterCreateBulk {
-	return &AuditFilterCreateBulk{config: c.config, builders: builders}
-}
-
-// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
-// a builder and applies setFunc on it.
-func (c *AuditFilterClient) MapCreateBulk(slice any, setFunc func(*AuditFilterCreate, int)) *AuditFilterCreateBulk {
-	rv := reflect.ValueOf(slice)
-	if rv.Kind() != reflect.Slice {
-		return &AuditFilterCreateBulk{err: fmt.Errorf("calling to AuditFilterClient.MapCreateBulk with wrong type %T, need slice", slice)}
-	}
-	builders := make([]*AuditFilterCreate, rv.Len())
-	for i := 0; i < rv.Len(); i++ {
-		builders[i] = c.Create()
-		setFunc(builders[i], i)
-	}
-	return &AuditFilterCreateBulk{config: c.config, builders: builders}
-}
-
-// Update returns an update builder for AuditFilter.
-func (c *AuditFilterClient) Update() *AuditFilterUpdate {
-	mutation := newAuditFilterMutation(c.config, OpUpdate)
-	return &AuditFilterUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// UpdateOne returns an update builder for the given entity.
-func (c *AuditFilterClient) UpdateOne(_m *AuditFilter) *AuditFilterUpdateOne {
-	mutation := newAuditFilterMutation(c.config, OpUpdateOne, withAuditFilter(_m))
-	return &AuditFilterUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// UpdateOneID returns an update builder for the given id.
-func (c *AuditFilterClient) UpdateOneID(id uuid.UUID) *AuditFilterUpdateOne {
-	mutation := newAuditFilterMutation(c.config, OpUpdateOne, withAuditFilterID(id))
-	return &AuditFilterUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// Delete returns a delete builder for AuditFilter.
-func (c *AuditFilterClient) Delete() *AuditFilterDelete {
-	mutation := newAuditFilterMutation(c.config, OpDelete)
-	return &AuditFilterDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
-}
-
-// DeleteOne returns a builder for deleting the given entity.
-func (c *AuditFilterClient) DeleteOne(_m *AuditFilter) *AuditFilterDeleteOne {
-	return c.DeleteOneID(_m.ID)
-}
-
-// DeleteOneID returns a builder for deleting the given entity by its id.
-func (c *AuditFilterClient) DeleteOneID(id uuid.UUID) *AuditFilterDeleteOne {
-	builder := c.Delete().Where(auditfilter.ID(id))
-	builder.mutation.id = &id
-	builder.mutation.op = OpDeleteOne
-	return &AuditFilterDeleteOne{builder}
-}
-
-// Query returns a query builder for AuditFilter.
-func (c *AuditFilterClient) Query() *AuditFilterQuery {
-	return &AuditFilterQuery{
-		config: c.config,
-		ctx:    &QueryContext{Type: TypeAuditFilter},
-		inters: c.Interceptors(),
-	}
-}
-
-// Get returns a AuditFilter entity by its id.
-func (c *AuditFilterClient) Get(ctx context.Context, id uuid.UUID) (*AuditFilter, error) {
-	return c.Query().Where(auditfilter.ID(id)).Only(ctx)
-}
-
-// GetX is like Get, but panics if an error occurs.
-func (c *AuditFilterClient) GetX(ctx context.Context, id uuid.UUID) *AuditFilter {
-	obj, err := c.Get(ctx, id)
-	if err != nil {
-		panic(err)
-	}
-	return obj
-}
-
-// Hooks returns the client hooks.
-func (c *AuditFilterClient) Hooks() []Hook {
-	return c.hooks.AuditFilter
-}
-
-// Interceptors returns the client interceptors.
-func (c *AuditFilterClient) Interceptors() []Interceptor {
-	return c.inters.AuditFilter
-}
-
-func (c *AuditFilterClient) mutate(ctx context.Context, m *AuditFilterMutation) (Value, error) {
-	switch m.Op() {
-	case OpCreate:
-		return (&AuditFilterCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
-	case OpUpdate:
-		return (&AuditFilterUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
-	case OpUpdateOne:
-		return (&AuditFilterUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
-	case OpDelete, OpDeleteOne:
-		return (&AuditFilterDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
-	default:
-		return nil, fmt.Errorf("ent: unknown AuditFilter mutation op: %q", m.Op())
 	}
 }
 
@@ -2141,6 +1866,139 @@ func (c *GroupMemberClient) mutate(ctx context.Context, m *GroupMemberMutation) 
 		return (&GroupMemberDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown GroupMember mutation op: %q", m.Op())
+	}
+}
+
+// IdempotencyKeyClient is a client for the IdempotencyKey schema.
+type IdempotencyKeyClient struct {
+	config
+}
+
+// NewIdempotencyKeyClient returns a client for the IdempotencyKey from the given config.
+func NewIdempotencyKeyClient(c config) *IdempotencyKeyClient {
+	return &IdempotencyKeyClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `idempotencykey.Hooks(f(g(h())))`.
+func (c *IdempotencyKeyClient) Use(hooks ...Hook) {
+	c.hooks.IdempotencyKey = append(c.hooks.IdempotencyKey, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `idempotencykey.Intercept(f(g(h())))`.
+func (c *IdempotencyKeyClient) Intercept(interceptors ...Interceptor) {
+	c.inters.IdempotencyKey = append(c.inters.IdempotencyKey, interceptors...)
+}
+
+// Create returns a builder for creating a IdempotencyKey entity.
+func (c *IdempotencyKeyClient) Create() *IdempotencyKeyCreate {
+	mutation := newIdempotencyKeyMutation(c.config, OpCreate)
+	return &IdempotencyKeyCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of IdempotencyKey entities.
+func (c *IdempotencyKeyClient) CreateBulk(builders ...*IdempotencyKeyCreate) *IdempotencyKeyCreateBulk {
+	return &IdempotencyKeyCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *IdempotencyKeyClient) MapCreateBulk(slice any, setFunc func(*IdempotencyKeyCreate, int)) *IdempotencyKeyCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &IdempotencyKeyCreateBulk{err: fmt.Errorf("calling to IdempotencyKeyClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*IdempotencyKeyCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &IdempotencyKeyCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for IdempotencyKey.
+func (c *IdempotencyKeyClient) Update() *IdempotencyKeyUpdate {
+	mutation := newIdempotencyKeyMutation(c.config, OpUpdate)
+	return &IdempotencyKeyUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *IdempotencyKeyClient) UpdateOne(_m *IdempotencyKey) *IdempotencyKeyUpdateOne {
+	mutation := newIdempotencyKeyMutation(c.config, OpUpdateOne, withIdempotencyKey(_m))
+	return &IdempotencyKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *IdempotencyKeyClient) UpdateOneID(id uuid.UUID) *IdempotencyKeyUpdateOne {
+	mutation := newIdempotencyKeyMutation(c.config, OpUpdateOne, withIdempotencyKeyID(id))
+	return &IdempotencyKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for IdempotencyKey.
+func (c *IdempotencyKeyClient) Delete() *IdempotencyKeyDelete {
+	mutation := newIdempotencyKeyMutation(c.config, OpDelete)
+	return &IdempotencyKeyDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *IdempotencyKeyClient) DeleteOne(_m *IdempotencyKey) *IdempotencyKeyDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *IdempotencyKeyClient) DeleteOneID(id uuid.UUID) *IdempotencyKeyDeleteOne {
+	builder := c.Delete().Where(idempotencykey.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &IdempotencyKeyDeleteOne{builder}
+}
+
+// Query returns a query builder for IdempotencyKey.
+func (c *IdempotencyKeyClient) Query() *IdempotencyKeyQuery {
+	return &IdempotencyKeyQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeIdempotencyKey},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a IdempotencyKey entity by its id.
+func (c *IdempotencyKeyClient) Get(ctx context.Context, id uuid.UUID) (*IdempotencyKey, error) {
+	return c.Query().Where(idempotencykey.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *IdempotencyKeyClient) GetX(ctx context.Context, id uuid.UUID) *IdempotencyKey {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *IdempotencyKeyClient) Hooks() []Hook {
+	return c.hooks.IdempotencyKey
+}
+
+// Interceptors returns the client interceptors.
+func (c *IdempotencyKeyClient) Interceptors() []Interceptor {
+	return c.inters.IdempotencyKey
+}
+
+func (c *IdempotencyKeyClient) mutate(ctx context.Context, m *IdempotencyKeyMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&IdempotencyKeyCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&IdempotencyKeyUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&IdempotencyKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&IdempotencyKeyDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown IdempotencyKey mutation op: %q", m.Op())
 	}
 }
 
@@ -4314,17 +4172,16 @@ func (c *VMSampleClient) mutate(ctx context.Context, m *VMSampleMutation) (Value
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		ApprovalPolicy, ApprovalTicket, AuditAnchor, AuditFilter, AuditLog, AuditSeal,
-		AuditUnsealed, Cluster, ClusterDraft, DomainEvent, Group, GroupMember,
-		Identity, InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding,
-		Service, Session, System, Template, User, VM, VMRevision, VMSample []ent.Hook
+		ApprovalPolicy, ApprovalTicket, AuditLog, AuditSeal, AuditUnsealed, Cluster,
+		ClusterDraft, DomainEvent, Group, GroupMember, IdempotencyKey, Identity,
+		InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding, Service,
+		Session, System, Template, User, VM, VMRevision, VMSample []ent.Hook
 	}
 	inters struct {
-		ApprovalPolicy, ApprovalTicket, AuditAnchor, AuditFilter, AuditLog, AuditSeal,
-		AuditUnsealed, Cluster, ClusterDraft, DomainEvent, Group, GroupMember,
-		Identity, InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding,
-		Service, Session, System, Template, User, VM, VMRevision,
-		VMSample []ent.Interceptor
+		ApprovalPolicy, ApprovalTicket, AuditLog, AuditSeal, AuditUnsealed, Cluster,
+		ClusterDraft, DomainEvent, Group, GroupMember, IdempotencyKey, Identity,
+		InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding, Service,
+		Session, System, Template, User, VM, VMRevision, VMSample []ent.Interceptor
 	}
 )
 

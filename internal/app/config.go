@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -26,7 +27,7 @@ import (
 // Config is how one process of the portal runs. FromEnvironment says which
 // variable sets which field.
 type Config struct {
-	DatabaseURL string // empty: a private server in DataDir
+	DatabaseURL domain.Secret // it may have a password; empty: a private server in DataDir
 	DataDir     string
 	Addr        string // of the portal
 	AdminAddr   string // of /metrics and pprof; empty: off
@@ -34,7 +35,7 @@ type Config struct {
 	TLSCert     string // files; empty: plain HTTP, for a proxy in front
 	TLSKey      string
 	KEKFile     string // key encryption keys
-	KEK         string
+	KEK         domain.Secret
 
 	OIDC      *oidc.Config // company accounts; nil: none
 	NewPeople bool         // make accounts for company accounts that have none
@@ -49,7 +50,12 @@ type Config struct {
 
 	AuditRetention time.Duration // how long entries stay in the database; 0: for ever
 	AuditArchive   string        // directory of what has left it
+
+	// RateLimits multiplies handlers.DefaultLimits; 0: no limits.
+	RateLimits float64
 }
+
+const maxRateFactor = 1000
 
 // maxRetentionDays is a hundred years.
 const maxRetentionDays = 36525
@@ -69,6 +75,7 @@ var variables = [][2]string{
 	{"SHEPHERD_TRUSTED_PROXIES", "CIDRs whose X-Forwarded-For is believed"},
 	{"SHEPHERD_AUDIT_RETENTION", "how long entries of the audit log stay in the database, in days such as 730d, at least 90d; without it for ever"},
 	{"SHEPHERD_AUDIT_ARCHIVE", "directory for the archives of older entries; one that all replicas share"},
+	{"SHEPHERD_RATE_LIMITS", "multiplies how often a caller may come (1); \"off\" lifts the limits"},
 	{"SHEPHERD_OIDC_ISSUER", "address of an OpenID Connect issuer, as its tokens name it; switches company accounts on"},
 	{"SHEPHERD_OIDC_CLIENT_ID", "what the issuer calls the portal"},
 	{"SHEPHERD_OIDC_CLIENT_SECRET_FILE", "file with the client's secret; without it the portal is a public client with PKCE"},
@@ -94,7 +101,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		return fallback
 	}
 	c := Config{
-		DatabaseURL: getenv("DATABASE_URL"),
+		DatabaseURL: domain.Secret(getenv("DATABASE_URL")),
 		DataDir:     or("SHEPHERD_DATA_DIR", "data"),
 		Addr:        or("SHEPHERD_ADDR", ":8080"),
 		AdminAddr:   or("SHEPHERD_ADMIN_ADDR", "127.0.0.1:9090"),
@@ -102,12 +109,18 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		TLSCert:     getenv("SHEPHERD_TLS_CERT"),
 		TLSKey:      getenv("SHEPHERD_TLS_KEY"),
 		KEKFile:     getenv("SHEPHERD_KEK_FILE"),
-		KEK:         getenv("SHEPHERD_KEK"),
+		KEK:         domain.Secret(getenv("SHEPHERD_KEK")),
 		Workers:     16,
 	}
 	var wrong []error
 	if c.AdminAddr == "off" {
 		c.AdminAddr = ""
+	}
+	if text := or("SHEPHERD_RATE_LIMITS", "1"); text != "off" {
+		var err error
+		if c.RateLimits, err = strconv.ParseFloat(text, 64); err != nil || !(c.RateLimits > 0 && c.RateLimits <= maxRateFactor) {
+			wrong = append(wrong, errors.New("SHEPHERD_RATE_LIMITS: want a number from 0 to 1000, or off"))
+		}
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		wrong = append(wrong, errors.New("SHEPHERD_TLS_CERT and SHEPHERD_TLS_KEY belong together"))
