@@ -188,6 +188,7 @@ func TestConfirm(t *testing.T) {
 	if yes.Location != "/people/"+bob || b.cookie("sid").Value == old.Value {
 		t.Errorf("leads to %s, same token %v", yes.Location, b.cookie("sid").Value == old.Value)
 	}
+	b.follow(yes).wants("Nothing has been sent")
 	b.follow(give(b)).wants("The role is given")
 	b.get("/account/confirm?then=/people").is(http.StatusSeeOther) // nothing to ask
 	pass(11 * time.Minute)
