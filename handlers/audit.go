@@ -25,7 +25,7 @@ import (
 // auditNouns are the choices of the filter: all actions of a noun.
 var auditNouns = []struct{ value, label string }{
 	{"", "Every action"}, {"ticket.", "Requests and decisions"}, {"vm.", "VMs"}, {"service.", "Services"}, {"system.", "Systems"},
-	{"cluster.", "Clusters"}, {"namespace.", "Namespaces"}, {"template.", "Templates"}, {"size.", "Sizes"}, {"user.", "People"}, {"session.", "Sign-ins"}, {"audit.", "Exports of this log"},
+	{"cluster.", "Clusters"}, {"namespace.", "Namespaces"}, {"template.", "Templates"}, {"size.", "Sizes"}, {"user.", "People"}, {"group.", "Groups"}, {"session.", "Sign-ins"}, {"audit.", "Exports of this log"},
 }
 
 // auditResults say how an action went.
@@ -224,6 +224,8 @@ var auditVerbs = map[string]string{
 	"cluster.create": "added the cluster", "cluster.status": "checked", "cluster.preflight": "looked at", "namespace.register": "registered the namespace",
 	"namespace.unregister": "unregistered the namespace", "session.sign_in": "signed in", "session.sign_out": "signed out",
 	"user.create": "made the account", "user.bind": "gave a role to", "user.unbind": "took a role from", "user.disable": "disabled", "user.enable": "enabled", "session.end_all": "signed out everywhere", "user.set_password": "set the password of", "user.set_language": "chose the language of", "user.invite": "invited",
+	"group.create": "made the group", "group.update": "changed the group", "group.delete": "deleted the group", "group.add_member": "put somebody into the group",
+	"group.remove_member": "took somebody out of the group", "group.bind": "gave a role to the group", "group.unbind": "took a role from the group", "system.transfer": "handed over",
 	"audit.export": "began the export", "audit.exported": "exported",
 }
 
@@ -267,12 +269,17 @@ func (s *Server) exportAudit(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead { // nothing leaves, so nothing is on record
 		return s.send(w, r, http.StatusOK, "application/zip", nil)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), exportAge)
-	defer cancel()
-	export, err := s.Audit.Export(ctx, actor(r), f, r.URL.Query().Get("format"))
+	export, err := s.Audit.Export(r.Context(), actor(r), f, r.URL.Query().Get("format"))
 	if err != nil {
 		return err
 	}
+	return s.streamExport(w, r, export)
+}
+
+// streamExport writes an export while it is read.
+func (s *Server) streamExport(w http.ResponseWriter, r *http.Request, export *audit.Export) error {
+	ctx, cancel := context.WithTimeout(r.Context(), exportAge)
+	defer cancel()
 	w.Header().Set("Content-Disposition", `attachment; filename="`+export.Name()+`"`)
 	w.Header().Set("X-Accel-Buffering", "no")
 	if err := s.send(w, r, http.StatusOK, "application/zip", nil); err != nil {

@@ -20,7 +20,6 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
@@ -30,10 +29,12 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/idempotency"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -54,6 +55,9 @@ type Config struct {
 	Search   *search.Service
 	Audit    *audit.Log
 	Trends   *trends.Service
+	// Idempotency keeps the keys of programs.
+	Idempotency *idempotency.Service
+	Tokens      *token.Service // signs programs in, by a bearer token
 
 	Hub      *live.Hub
 	Sessions *scs.SessionManager
@@ -66,8 +70,6 @@ type Config struct {
 	// that Shepherd needs when there are none.
 	ClusterRole func(missing []domain.ResourceRule) string
 
-	// Tokens signs programs in by a bearer token; nil: none comes in.
-	Tokens auth.AuthProvider
 	// OIDC signs people in with their company account; nil: there is none.
 	OIDC *oidc.Provider
 

@@ -214,7 +214,6 @@ func maxBytes(r *http.Request) int64 {
 func (s *Server) arrive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "HX-Request, HX-Target, Accept-Language")
-		w.Header().Set("Content-Language", lang(r))
 		ctx, a, err := s.who(r.Context(), r)
 		if err != nil {
 			s.fail(w, r, err)
@@ -223,7 +222,6 @@ func (s *Server) arrive(next http.Handler) http.Handler {
 		visitOf(r).actor = a
 		if slices.Contains(i18n.Languages(), a.Language) {
 			ctx = i18n.With(ctx, a.Language)
-			w.Header().Set("Content-Language", a.Language)
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

@@ -30,10 +30,12 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/idempotency"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 )
@@ -91,15 +93,16 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 	accounts := &account.Service{DB: db, Local: &auth.Local{Client: db.Ent}}
 	cfg := handlers.Config{
 		Objects: &access.Objects{DB: db}, Accounts: accounts, Systems: &system.Service{DB: db}, Services: &service.Service{DB: db}, Inbox: &inbox.Service{DB: db},
-		Search: &search.Service{DB: db}, Audit: &audit.Log{DB: db, Keys: keys, Logger: logger}, Trends: &trends.Service{DB: db},
+		Search: &search.Service{DB: db}, Audit: &audit.Log{DB: db, Keys: keys, Logger: logger}, Trends: &trends.Service{DB: db}, Idempotency: &idempotency.Service{DB: db},
 		Clusters: &cluster.Service{DB: db, Keys: keys, Prober: p.play, Provider: p.play, Logger: logger},
 		Catalog:  &catalog.Service{DB: db, Keys: keys},
 		Approval: &approval.Service{
 			DB: db, Policy: policy.Internal{}, Notify: notify.Inbox{}, Enqueue: func(context.Context, *ent.Tx, uuid.UUID) error { return nil },
 			ActorTx: accounts.ActorTx, Approvers: accounts.Approvers,
 		},
-		VMs: &vm.Service{DB: db, Provider: p.play, Logger: logger},
-		Hub: p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",
+		VMs:    &vm.Service{DB: db, Provider: p.play, Logger: logger},
+		Tokens: &token.Service{DB: db, Keys: keys, Notify: notify.Inbox{}, Logger: logger},
+		Hub:    p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",
 		ClusterRole: func([]domain.ResourceRule) string { return "kind: ClusterRole\n" },
 	}
 	for _, c := range change {
@@ -116,6 +119,7 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 		cancel()
 		<-done // ends the streams
 		s.Close()
+		cfg.Tokens.Flush()
 	})
 	return p
 }

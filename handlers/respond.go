@@ -15,6 +15,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
+const htmlType = "text/html; charset=utf-8"
+
 // elementID is what a fragment can be called; anything else in HX-Target is
 // not one of our pages.
 var elementID = regexp.MustCompile(`^[A-Za-z][-\w]{0,79}$`)
@@ -47,7 +49,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, status int, page t
 			return err
 		}
 	}
-	return s.send(w, r, status, "text/html; charset=utf-8", visible(b.Bytes()))
+	return s.send(w, r, status, htmlType, visible(b.Bytes()))
 }
 
 // suspects are the bytes with which a hidden character can begin in UTF-8.
@@ -98,6 +100,9 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, status int, conten
 	}
 	if contentType != "" {
 		w.Header().Set("Content-Type", contentType)
+	}
+	if contentType == htmlType {
+		w.Header().Set("Content-Language", lang(r))
 	}
 	w.WriteHeader(status)
 	// A client that is gone cannot be told.

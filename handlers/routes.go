@@ -1,11 +1,14 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
+	"sync"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"kubevirt-shepherd.io/shepherd/handlers/api"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/static"
@@ -113,9 +116,9 @@ func (s *Server) routes() []route {
 		{get, paths.People + "/{person}", domain.PersonRead, s.thePerson(), s.showPerson},
 		{post, paths.People + "/{person}", domain.PersonBind, s.thePerson(), s.giveRole},
 		{post, paths.People + "/{person}/remove", domain.PersonBind, s.thePerson(), s.removeRole},
-		{post, paths.People + "/{person}/sign-out", domain.PersonDisable, s.thePerson(), s.endSessions},
+		{post, paths.People + "/{person}/sign-out", domain.PersonSessions, s.thePerson(), s.endSessions},
 		{get, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.askDisable},
-		{post, paths.People + "/{person}/sessions/{session}/end", domain.PersonDisable, s.thePerson(), s.endPersonSession},
+		{post, paths.People + "/{person}/sessions/{session}/end", domain.PersonSessions, s.thePerson(), s.endPersonSession},
 		{post, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.disablePerson},
 		{post, paths.People + "/{person}/hand-over", domain.PersonDisable, s.thePerson(), s.handOver},
 		{get, paths.People + "/{person}/access", domain.PersonRead, s.thePerson(), s.explainPerson},
@@ -134,6 +137,27 @@ func (s *Server) routes() []route {
 		{post, paths.Groups + "/{group}/members/{person}/remove", domain.GroupChange, s.theGroup(), s.removeFromGroup},
 		{post, paths.Groups + "/{group}/roles", domain.GroupChange, s.theGroup(), s.giveGroupRole},
 		{post, paths.Groups + "/{group}/roles/remove", domain.GroupChange, s.theGroup(), s.removeGroupRole},
+
+		{get, paths.People + "/{person}/tokens", domain.TokenOversee, s.thePerson(), s.personTokens},
+
+		{get, paths.Tokens, domain.TokenRead, nil, s.ownTokens},
+		{get, paths.NewToken, domain.TokenCreate, nil, s.newToken},
+		{post, paths.Tokens, domain.TokenCreate, nil, s.createToken},
+		{get, "/tokens/{access}/revoke", domain.TokenRevoke, s.theToken(), s.askRevokeToken},
+		{post, "/tokens/{access}/revoke", domain.TokenRevoke, s.theToken(), s.revokeToken},
+
+		{get, paths.ServiceAccounts, domain.ServiceAccountRead, nil, s.listServiceAccounts},
+		{get, paths.NewServiceAccount, domain.ServiceAccountCreate, nil, s.newServiceAccount},
+		{post, paths.ServiceAccounts, domain.ServiceAccountCreate, nil, s.createServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}", domain.ServiceAccountRead, s.theServiceAccount(), s.showServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}/edit", domain.ServiceAccountUpdate, s.theServiceAccount(), s.editServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/edit", domain.ServiceAccountUpdate, s.theServiceAccount(), s.updateServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/roles", domain.ServiceAccountUpdate, s.theServiceAccount(), s.giveServiceRole},
+		{post, paths.ServiceAccounts + "/{account}/roles/remove", domain.ServiceAccountUpdate, s.theServiceAccount(), s.removeServiceRole},
+		{post, paths.ServiceAccounts + "/{account}/disable", domain.ServiceAccountUpdate, s.theServiceAccount(), s.disableServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/enable", domain.ServiceAccountUpdate, s.theServiceAccount(), s.enableServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}/tokens/new", domain.ServiceAccountToken, s.theServiceAccount(), s.newServiceToken},
+		{post, paths.ServiceAccounts + "/{account}/tokens", domain.ServiceAccountToken, s.theServiceAccount(), s.createServiceToken},
 
 		{get, paths.Docs, domain.DocsRead, nil, s.showDocs},
 		{get, paths.Docs + "/{guide}", domain.DocsRead, nil, s.showDocs},
@@ -170,6 +194,9 @@ var dangerous = map[methodAndPattern]bool{
 	{get, paths.NewCluster}: true, {post, paths.NewCluster}: true, {post, paths.NewCluster + "/{draft}"}: true,
 	{post, paths.People}: true, {post, paths.People + "/{person}"}: true, {post, paths.People + "/{person}/remove"}: true,
 	{post, paths.People + "/{person}/link"}: true, {post, paths.People + "/{person}/disable"}: true, {post, paths.People + "/{person}/enable"}: true,
+	{post, paths.Groups}: true, {post, paths.Groups + "/{group}/edit"}: true, {post, paths.Groups + "/{group}/delete"}: true,
+	{post, paths.Groups + "/{group}/members"}: true, {post, paths.Groups + "/{group}/members/{person}/remove"}: true,
+	{post, paths.Groups + "/{group}/roles"}: true, {post, paths.Groups + "/{group}/roles/remove"}: true,
 	{post, "/systems/{system}/delete"}: true,
 	{get, paths.AuditExport}:           true,
 	{post, paths.Identities}:           true, {post, paths.Identities + "/{identity}/remove"}: true,
@@ -184,6 +211,7 @@ type methodAndPattern struct{ method, pattern string }
 var dryRuns = map[string]bool{
 	paths.Systems: true, "/systems/{system}/services": true, paths.Requests: true, paths.Namespaces: true,
 	paths.Templates: true, paths.Sizes: true, paths.People: true, "/systems/{system}/members": true, paths.Groups: true,
+	paths.ServiceAccounts: true,
 }
 
 // isUpload says whether the request is the form that takes a kubeconfig.
@@ -217,11 +245,25 @@ func (s *Server) Router() http.Handler {
 			r.Method(http.MethodHead, rt.pattern, h)
 		}
 	}
+	a := s.newAPI()
+	for _, o := range a.Operations() {
+		chain := portal
+		if o.Streams {
+			chain = stream
+		}
+		h := chain.HandlerFunc(s.serveAPI(a, o))
+		r.Method(o.Method, o.Pattern(), h)
+		if o.Method == get {
+			r.Method(http.MethodHead, o.Pattern(), h)
+		}
+	}
+	r.Method(get, api.Prefix+"/openapi.json", portal.HandlerFunc(s.document("application/json", sync.OnceValues(a.JSON))))
+	r.Method(get, api.Prefix+"/openapi.yaml", portal.HandlerFunc(s.document("application/yaml", sync.OnceValues(a.YAML))))
 	r.NotFound(portal.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, apperr.New(apperr.ErrNotFound))
 	}).ServeHTTP)
 	r.MethodNotAllowed(portal.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		for _, m := range []string{get, http.MethodHead, post} {
+		for _, m := range []string{get, http.MethodHead, post, http.MethodPatch, http.MethodDelete} {
 			if r.Match(chi.NewRouteContext(), m, req.URL.Path) {
 				w.Header().Add("Allow", m)
 			}
@@ -235,6 +277,9 @@ func (s *Server) Router() http.Handler {
 func (s *Server) adapt(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := rt.enter(r)
+		if code := apperr.CodeOf(err); actor(r).Token != nil && (code == apperr.ErrTokenScope || code == apperr.ErrTokenNotAllowed) {
+			err = errors.Join(err, s.Tokens.Refused(r.Context(), actor(r), code, rt.action.Needs()))
+		}
 		if err == nil && r.Header.Get("Dry-Run") != "" {
 			if rt.method != post || !dryRuns[rt.pattern] {
 				err = apperr.New(apperr.ErrMethod)

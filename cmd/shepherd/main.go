@@ -40,7 +40,9 @@ var commands = []command{
 	{"migrate", "[-app ROLE]", "bring the database up to date and stop; ROLE may then run the portal, and not change records", migrate},
 	{"admin create", "NAME", "make an administrator and print the one-time link to set a password", adminCreate},
 	{"admin break-glass", "-reason TEXT [-for 1h] [-user NAME]", "make an administrator for a while, for an emergency, and print the one-time link; all administrators are told", adminBreakGlass},
-	{"token", "[-ttl 1h] NAME", "print a bearer token for the account of a program", token},
+	{"token create", "[-scopes read] [-ttl 2160h] [-name cli] ACCOUNT", "print a bearer token of an account", tokenCreate},
+	{"token list", "ACCOUNT", "list the tokens of an account", tokenList},
+	{"token revoke", "ID", "end a token at once", tokenRevoke},
 	{"audit verify", "[-heads FILE]", "walk through the whole audit log and name the first entry that was tampered with", auditVerify},
 	{"audit head", "", "print the signed head of the audit log, to be kept elsewhere", auditHead},
 	{"keys new", "FILE", "write a new key encryption key", keysNew},
@@ -58,21 +60,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
-	for _, c := range slices.Concat(developer, commands) {
+	for _, c := range slices.Concat(developer, programs(), commands) {
 		if rest, ok := match(c.name, args); ok {
 			err := c.run(ctx, rest)
-			switch {
-			case err == nil:
-				return 0
-			case errors.Is(err, flag.ErrHelp):
-				return 2
-			default:
+			if code := exitCode(err); code != 0 {
 				fmt.Fprintln(os.Stderr, "shepherd:", err)
-				return 1
+				return code
 			}
+			return 0
 		}
 	}
-	usage()
+	usage(args)
 	if len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
 		return 0
 	}
@@ -93,17 +91,31 @@ func match(name string, args []string) (rest []string, ok bool) {
 	return args[len(words):], true
 }
 
-func usage() {
+// usage lists the commands, or, of a noun that was typed alone, only its own.
+func usage(args []string) {
 	w := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KubeVirt Shepherd\n\nCommands:")
-	for _, c := range slices.Concat(developer, commands) {
-		fmt.Fprintf(w, "  shepherd %s %s\t%s\n", c.name, c.args, c.help)
+	defer func() { _ = w.Flush() }()
+	list := func(commands []command) {
+		for _, c := range commands {
+			fmt.Fprintf(w, "  shepherd %s %s\t%s\n", c.name, c.args, c.help)
+		}
 	}
-	fmt.Fprintln(w, "\nEnvironment:")
+	if len(args) > 0 {
+		own := slices.Concat(programs(), commands)
+		own = slices.DeleteFunc(own, func(c command) bool { return !strings.HasPrefix(c.name, args[0]+" ") })
+		if len(own) > 0 {
+			list(own)
+			return
+		}
+	}
+	fmt.Fprintln(w, "KubeVirt Shepherd\n\nFor people and scripts, over the API of a portal (-h behind a command tells its flags):")
+	list(programs())
+	fmt.Fprintln(w, "\nTo run the portal:")
+	list(slices.Concat(developer, commands))
+	fmt.Fprintln(w, "\nEnvironment:\n  SHEPHERD_URL, SHEPHERD_TOKEN\tthe portal and the token of the commands for people and scripts, instead of `shepherd login`")
 	for _, v := range app.Variables() {
 		fmt.Fprintf(w, "  %s\t%s\n", v[0], v[1])
 	}
-	_ = w.Flush()
 }
 
 func config() (app.Config, *slog.Logger, error) {
@@ -192,27 +204,6 @@ func adminBreakGlass(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("Open this link to set a password of %s and sign in. It works once, within %s.\nThe role ends at %s.\n\n    %s\n\n",
 		*user, min(*life, time.Hour), until.UTC().Format(time.RFC3339), link)
-	return nil
-}
-
-func token(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("token", flag.ContinueOnError)
-	ttl := flags.Duration("ttl", time.Hour, "how long it lives, at most 24h")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() != 1 {
-		return errors.New("usage: shepherd token [-ttl 1h] NAME")
-	}
-	c, log, err := config()
-	if err != nil {
-		return err
-	}
-	t, err := app.IssueToken(ctx, c, log, flags.Arg(0), *ttl)
-	if err != nil {
-		return err
-	}
-	fmt.Println(t)
 	return nil
 }
 

@@ -6,6 +6,9 @@ import (
 	"entgo.io/ent/dialect/sql"
 )
 
+// AccessToken is the predicate function for accesstoken builders.
+type AccessToken func(*sql.Selector)
+
 // ApprovalPolicy is the predicate function for approvalpolicy builders.
 type ApprovalPolicy func(*sql.Selector)
 
@@ -35,6 +38,9 @@ type Group func(*sql.Selector)
 
 // GroupMember is the predicate function for groupmember builders.
 type GroupMember func(*sql.Selector)
+
+// IdempotencyKey is the predicate function for idempotencykey builders.
+type IdempotencyKey func(*sql.Selector)
 
 // Identity is the predicate function for identity builders.
 type Identity func(*sql.Selector)

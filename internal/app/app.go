@@ -33,10 +33,12 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/idempotency"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -48,7 +50,8 @@ const (
 	checkEvery   = 15 * time.Second // health of every cluster
 	sweepEvery   = 30 * time.Second // orders that lost their job
 	expireEvery  = 5 * time.Minute  // requests that nobody decided
-	cleanupEvery = time.Hour        // ended sessions, drafts of clusters
+	remindEvery  = 10 * time.Minute // tokens that end soon
+	cleanupEvery = time.Hour        // ended sessions, drafts of clusters, old tokens
 )
 
 // Deadlines of a connection. Pages are small and uploads 64 KiB; the stream of
@@ -75,6 +78,7 @@ type App struct {
 	Approval *approval.Service
 	VMs      *vm.Service
 	Trends   *trends.Service
+	Tokens   *token.Service
 	Audit    *audit.Log
 
 	// Demo is set by the demo before Run, to show how far its clusters are.
@@ -82,14 +86,14 @@ type App struct {
 	// Listening, when set, is told the address that the portal listens on.
 	Listening func(net.Addr)
 
-	private  *database.Private
-	provider *kubevirt.Provider
-	hub      *live.Hub
-	runner   *jobs.Runner
-	sessions *scs.SessionManager
-	store    auth.Sessions
-	tokens   auth.JWT
-	metrics  *prometheus.Registry
+	private     *database.Private
+	provider    *kubevirt.Provider
+	hub         *live.Hub
+	runner      *jobs.Runner
+	sessions    *scs.SessionManager
+	store       auth.Sessions
+	idempotency *idempotency.Service
+	metrics     *prometheus.Registry
 }
 
 // New builds the portal and brings the database up to date. Close takes it down.
@@ -121,7 +125,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		NewPeople: c.NewPeople, FollowGroups: c.OIDC != nil && c.OIDC.GroupsClaim != "",
 	}
 	a.Audit = &audit.Log{DB: a.DB, Keys: keys, Logger: logger}
-	a.tokens = auth.JWT{Key: keys.Derive("tokens of programs")}
+	a.Tokens = &token.Service{DB: a.DB, Keys: keys, Notify: notifier, Logger: logger}
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
 	a.Systems = &system.Service{DB: a.DB}
 	a.Services = &service.Service{DB: a.DB}
@@ -139,6 +143,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.Approval = &approval.Service{
 		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.Accounts.Approvers,
 	}
+	a.idempotency = &idempotency.Service{DB: a.DB}
 	a.hub = live.New(a.DB, logger)
 	a.store = auth.Sessions{Client: a.DB.Ent}
 	a.sessions = handlers.NewSessions(a.store, c.Secure())
@@ -152,11 +157,17 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 			_, err := a.Approval.Expire(ctx)
 			return err
 		}},
+		{Name: "remind-of-tokens", Every: remindEvery, Run: func(ctx context.Context) error {
+			_, err := a.Tokens.Remind(ctx)
+			return err
+		}},
 		{Name: "sample-vms", Every: trends.SampleEvery, Run: a.Trends.Sample},
 		{Name: "clean-up", Every: cleanupEvery, Run: func(ctx context.Context) error {
 			_, err1 := a.store.DeleteExpired(ctx)
 			_, err2 := a.Clusters.SweepDrafts(ctx)
-			return errors.Join(err1, err2)
+			_, err3 := a.idempotency.Sweep(ctx)
+			_, err4 := a.Tokens.Clean(ctx)
+			return errors.Join(err1, err2, err3, err4)
 		}},
 	})
 	if err != nil {
@@ -222,8 +233,8 @@ func (a *App) Handler() *handlers.Server {
 	}
 	return handlers.New(handlers.Config{
 		Objects: &access.Objects{DB: a.DB}, Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
-		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends,
-		Tokens: a.tokens, OIDC: company,
+		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends, Idempotency: a.idempotency,
+		Tokens: a.Tokens, OIDC: company,
 		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
 		Limits: handlers.DefaultLimits().Times(a.Config.RateLimits),
@@ -323,6 +334,9 @@ func (a *App) Close() {
 	if a.provider != nil {
 		a.provider.Close()
 	}
+	if a.Tokens != nil {
+		a.Tokens.Flush()
+	}
 	if a.DB != nil {
 		a.DB.Close()
 	}
@@ -347,18 +361,21 @@ func OpenAudit(ctx context.Context, c Config, logger *slog.Logger) (_ *audit.Log
 	return &audit.Log{DB: a.DB, Keys: keys, Logger: logger}, a.Close, nil
 }
 
-// IssueToken makes a bearer token for the account of a program.
-func IssueToken(ctx context.Context, c Config, logger *slog.Logger, username string, ttl time.Duration) (string, error) {
-	a, err := New(ctx, c, logger)
-	if err != nil {
-		return "", err
+// OpenTokens opens the accounts and their tokens alone, for the command line: no
+// part of the portal runs. done gives back what it took.
+func OpenTokens(ctx context.Context, c Config, logger *slog.Logger) (_ *token.Service, _ *account.Service, done func(), err error) {
+	a := &App{Config: c, Logger: logger}
+	if err := a.openDatabase(ctx); err != nil {
+		a.Close()
+		return nil, nil, nil, err
 	}
-	defer a.Close()
-	p, err := a.Accounts.PersonByUsername(ctx, username)
+	keys, err := a.openKeys()
 	if err != nil {
-		return "", err
+		a.Close()
+		return nil, nil, nil, err
 	}
-	return a.tokens.Issue(p.ID, ttl)
+	return &token.Service{DB: a.DB, Keys: keys, Notify: notify.Inbox{}, Logger: logger},
+		&account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}, a.Close, nil
 }
 
 // CreateAdmin makes an administrator without a password and answers with the

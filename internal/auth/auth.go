@@ -1,6 +1,7 @@
 // Package auth finds out who somebody is: the extension interface AuthProvider
-// with its first two implementations, local accounts for people and signed
-// tokens for programs, and the store of browser sessions. What a person may do
+// with its first implementation, local accounts for people (package token has
+// the second one, tokens for programs), the JWT of those tokens, and the store of
+// browser sessions. What a person may do
 // is no part of it: rights are read from the database at every request.
 package auth
 

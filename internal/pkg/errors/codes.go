@@ -10,7 +10,7 @@ const (
 	ErrSignedOut   = "SIGNED_OUT"
 	ErrCrossOrigin = "CROSS_ORIGIN"
 	ErrMethod      = "METHOD_NOT_ALLOWED"
-	ErrMediaType   = "UNSUPPORTED_MEDIA_TYPE"
+	ErrMediaType   = "UNSUPPORTED_MEDIA_TYPE" // params type, expected
 	ErrTooLarge    = "TOO_LARGE"
 	ErrTooMany     = "TOO_MANY_REQUESTS"
 	ErrAppendOnly  = "APPEND_ONLY" // somebody tries to change a record
@@ -34,6 +34,16 @@ const (
 	ErrLastOwner      = "LAST_OWNER" // nobody could give the role back
 	ErrNameTooLong    = "VM_NAME_TOO_LONG"
 	ErrNameMismatch   = "NAME_MISMATCH" // typed confirmation differs
+
+	// What programs send. A person's form cannot be wrong in these ways.
+	ErrMalformedJSON     = "MALFORMED_JSON"
+	ErrDuplicateField    = "DUPLICATE_FIELD"     // one name twice in an object
+	ErrWrongType         = "WRONG_TYPE"          // param expected, a JSON type
+	ErrPrecondition      = "PRECONDITION_FAILED" // If-Match
+	ErrIdempotencyKey    = "IDEMPOTENCY_KEY_INVALID"
+	ErrIdempotencyReused = "IDEMPOTENCY_KEY_REUSED"  // for another request
+	ErrIdempotencyBusy   = "IDEMPOTENCY_KEY_IN_USE"  // the first request is not answered yet
+	ErrIdempotencyGone   = "IDEMPOTENCY_ANSWER_GONE" // done before; its answer is not kept
 
 	// Accounts.
 	ErrBadCredentials  = "BAD_CREDENTIALS"
@@ -68,6 +78,11 @@ const (
 	ErrOIDCOld       = "OIDC_NOT_ASKED_AGAIN" // the issuer did not ask for the password
 	ErrLastWayIn     = "LAST_WAY_IN"
 	ErrHasRole       = "HAS_ROLE" // for good, so that none can be given for a time
+
+	// Tokens of programs.
+	ErrTokenScope      = "TOKEN_SCOPE"       // params scope: what is missing, has: what there is
+	ErrTokenNotAllowed = "TOKEN_NOT_ALLOWED" // for people who are signed in, never for a token
+	ErrTokenLimit      = "TOKEN_LIMIT"       // param max
 
 	// Systems and services.
 	ErrHasChildren  = "HAS_CHILDREN"
@@ -181,6 +196,10 @@ var kinds = map[string]Kind{
 	ErrOIDCOff: NotFound, ErrOIDCDown: Unavailable, ErrOIDCSetup: Unavailable, ErrOIDCDenied: Forbidden, ErrOIDCState: Invalid, ErrOIDCCode: Invalid,
 	ErrOIDCToken: Forbidden, ErrOIDCAudience: Forbidden, ErrOIDCClock: Forbidden, ErrOIDCUnproved: Forbidden, ErrOIDCName: Forbidden,
 	ErrOIDCGroups: Forbidden, ErrOIDCNoAccount: Forbidden, ErrOIDCNameTaken: Conflict, ErrOIDCLinked: Conflict, ErrOIDCOther: Forbidden, ErrOIDCOld: Forbidden,
+	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrPrecondition: Conflict,
+	ErrIdempotencyKey: Invalid, ErrIdempotencyReused: Invalid, ErrIdempotencyBusy: Conflict, ErrIdempotencyGone: Conflict,
+
+	ErrTokenScope: Forbidden, ErrTokenNotAllowed: Forbidden, ErrTokenLimit: Conflict,
 
 	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrHasHistory: Conflict, ErrNameCollides: Invalid,
 
