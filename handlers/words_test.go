@@ -18,7 +18,7 @@ import (
 var (
 	latinWord = regexp.MustCompile(`[A-Za-z]{2,}`)
 	// given are names that the tests give, and what is the same in Chinese.
-	given = regexp.MustCompile(`\b(c-|shop-)?(test|prod)\b|\b(shop(-redis)?|redis|dev|boss|prod-boss|admin|viewer|outsider|auditor|root|lea|debian|small|large|uid|TKT|fast|` +
+	given = regexp.MustCompile(`SHEPHERD_TOKEN|\b(c-|shop-)?(test|prod)\b|\b(shop(-redis)?|redis|dev|boss|prod-boss|admin|viewer|outsider|auditor|root|lea|debian|small|large|uid|TKT|fast|` +
 		`Shepherd|KubeVirt|Kubernetes|English|IP|VM|CPU|vCPU|UTC|SSH|YAML|CA|TLS|ID|API|CSV|JSONL|JSON|OS|UID|[GMTK]iB|general-small|kubeconfig|Kubeconfig|Markdown|Ctrl|Enter|Esc|Home|` +
 		`cloud-init|cloud-config|kubectl|docker|https?|pub|exec|TKT|Debian|containerdisks|group|quay|io)\b|\bv[0-9.]+`)
 	// machine is text that a program reads, or that people wrote.

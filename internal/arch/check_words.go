@@ -51,7 +51,7 @@ var (
 	// one, or a piece that something is joined to.
 	sentence = regexp.MustCompile(`[\p{L}’']{2,},? [\p{L}’']{2,}|^[A-Z][a-z’]+([ ,.:?…].*)?$|^[ ,:]+[\p{L}]{2,}|[\p{L}]{2,}[,:]? +$`)
 	// symbol is a header, a policy, a setting, markup, a class, or what a program reads.
-	symbol      = regexp.MustCompile(`^[A-Z][\w]*(-[\w]+)+(, [A-Z][\w]*(-[\w]+)+)*$|^\{"|'self'|[a-z-]+=\(\)|max-age|^<[a-z!/]|delay:|^btn( btn-[a-z]+)*$|^event: $|^sse:|^kubectl |^apiVersion:`)
+	symbol      = regexp.MustCompile(`^[A-Z][\w]*(-[\w]+)+(, [A-Z][\w]*(-[\w]+)+)*$|^\{"|'self'|[a-z-]+=\(\)|max-age|^<[a-z!/]|delay:|^btn( btn-[a-z]+)*$|^(GET|POST) |^; report-to |^event: $|^sse:|^kubectl |^apiVersion:`)
 	placeholder = regexp.MustCompile(`\{([a-z_]+)(?::bytes)?\}|<([a-z_]+)>`)
 )
 

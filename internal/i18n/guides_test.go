@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -27,7 +28,8 @@ func TestChineseGuidesNameWhatIsShown(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range regexp.MustCompile(`\*\*([^*]+)\*\*`).FindAllStringSubmatch(string(text), -1) {
-			if !slices.Contains(shown, m[1]) {
+			part := func(text string) bool { return strings.Contains(text, m[1]) } // a button may name a thing as well
+			if !slices.ContainsFunc(shown, part) {
 				t.Errorf("%s: no page says %q", filepath.Base(name), m[1])
 			}
 		}
