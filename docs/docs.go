@@ -1,5 +1,6 @@
 // Package docs holds the guides for people: Markdown and images, embedded, as
 // they can also be read in the repository. It draws nothing; the portal does.
+// The folder zh-CN has the Chinese of those that are translated, see Sections.
 package docs
 
 import (
@@ -7,12 +8,12 @@ import (
 	"embed"
 	"encoding/binary"
 	"path"
-	"strings"
+	"slices"
 )
 
 // The pattern leaves out images/dark and images/phone, which no guide shows.
 //
-//go:embed *.md images/*.*
+//go:embed *.md zh-CN/*.md images/*.*
 var files embed.FS
 
 // Index is the slug of the guide that lists the others.
@@ -22,25 +23,10 @@ const Index = "README"
 // to what a few need.
 var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide"}
 
-// Guide is one document. Title is its first heading, Line its first paragraph.
-type Guide struct{ Slug, Title, Line string }
+// Slugs lists all guides in their order, the index first.
+func Slugs() []string { return slices.Clone(order) }
 
-// Guides lists all guides in their order, the index first.
-func Guides() []Guide {
-	list := make([]Guide, 0, len(order))
-	for _, slug := range order {
-		text, ok := Read(slug)
-		if !ok {
-			panic("docs: no guide " + slug) // the files are part of the binary
-		}
-		head, rest, _ := strings.Cut(string(text), "\n\n")
-		line, _, _ := strings.Cut(rest, "\n\n")
-		list = append(list, Guide{slug, strings.TrimPrefix(head, "# "), strings.ReplaceAll(strings.TrimSpace(line), "\n", " ")})
-	}
-	return list
-}
-
-// Read is the Markdown of a guide.
+// Read is the Markdown of a guide, in English.
 func Read(slug string) (text []byte, ok bool) { return read(slug + ".md") }
 
 // Image is a file of images/ by its name, such as login.webp.

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/yuin/goldmark/text"
 
 	"kubevirt-shepherd.io/shepherd/docs"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -28,7 +30,7 @@ func (s *Server) showDocs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for i, v := range all {
+	for i, v := range all[lang(r)] {
 		if v.Guides[i].Href != r.URL.Path {
 			continue
 		}
@@ -67,21 +69,26 @@ func contentHash(data []byte) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// readGuides draws all guides; they are part of the binary, so once is enough.
-func readGuides() ([]views.DocsView, error) {
-	var list []views.DocsLink
-	for _, g := range docs.Guides() {
-		list = append(list, views.DocsLink{Title: g.Title, Line: g.Line, Href: guidePath(g.Slug)})
-	}
-	all := make([]views.DocsView, len(list))
-	for i, g := range docs.Guides() {
-		source, _ := docs.Read(g.Slug)
-		v, err := readGuide(source)
-		if err != nil {
-			return nil, err
+// readGuides draws all guides for the readers of each language; they are part of
+// the binary, so once is enough.
+func readGuides() (map[string][]views.DocsView, error) {
+	all := map[string][]views.DocsView{}
+	for _, lang := range i18n.Languages() {
+		var list []views.DocsLink
+		for _, slug := range docs.Slugs() {
+			v, err := readGuide(i18n.With(context.Background(), lang), slug)
+			if err != nil {
+				return nil, err
+			}
+			link := views.DocsLink{Title: v.Title, Href: guidePath(slug)}
+			if v.Untranslated {
+				link.Lang = docs.English
+			}
+			list, all[lang] = append(list, link), append(all[lang], v)
 		}
-		v.Guides, v.Current = list, i
-		all[i] = v
+		for i := range all[lang] {
+			all[lang][i].Guides, all[lang][i].Current = list, i
+		}
 	}
 	return all, nil
 }
@@ -101,44 +108,84 @@ var guideReader = goldmark.New(
 	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
 )
 
+// readGuide draws one guide: links lead to pages of the portal, images have
+// their size, headings are listed. A heading has the id of the English one, so
+// that a link leads to the same place in every language.
+func readGuide(ctx context.Context, slug string) (views.DocsView, error) {
+	v := views.DocsView{Untranslated: true}
+	lang := i18n.Lang(ctx)
+	source, _ := docs.Read(slug)
+	ids := headingIDs(source)
+	sections, _ := docs.Sections(slug, lang)
+	for _, s := range sections {
+		v.Untranslated = v.Untranslated && s.Lang != lang
+	}
+	var b bytes.Buffer
+	for i, s := range sections {
+		doc := guideReader.Parser().Parse(text.NewReader(s.Text))
+		if s.Lang != lang {
+			for n := doc.FirstChild(); n != nil; n = n.NextSibling() {
+				n.SetAttributeString("lang", []byte(s.Lang))
+			}
+		}
+		err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+			if !entering {
+				return ast.WalkContinue, nil
+			}
+			switch n := n.(type) {
+			case *ast.Heading:
+				n.SetAttributeString("id", []byte(ids[i]))
+				title := plainText(n, s.Text)
+				switch n.Level {
+				case 1:
+					v.Title = title
+				case 2, 3:
+					v.Headings = append(v.Headings, views.DocsHeading{ID: ids[i], Title: title, Sub: n.Level == 3})
+				}
+				if s.Lang != lang && !v.Untranslated {
+					note := ast.NewString([]byte(`<p class="text-muted">` + templ.EscapeString(i18n.T(ctx, "This section is not translated yet.")) + "</p>\n"))
+					note.SetCode(true) // written as it is
+					doc.InsertAfter(doc, n, note)
+				}
+			case *ast.Link:
+				n.Destination = []byte(guideLink(string(n.Destination)))
+			case *ast.Image:
+				return ast.WalkSkipChildren, guideImage(n, s.Text)
+			}
+			return ast.WalkContinue, nil
+		})
+		if err != nil {
+			return v, err
+		}
+		if err := guideReader.Renderer().Render(&b, s.Text, doc); err != nil {
+			return v, err
+		}
+	}
+	v.Body = templ.Raw(guideBoxes(ctx).Replace(b.String()))
+	return v, nil
+}
+
 // guideBoxes lets wide tables and code scroll in a box of their own, which the
 // keyboard reaches.
-var guideBoxes = strings.NewReplacer(
-	"<table>", `<div class="overflow-x-auto" tabindex="0" role="group" aria-label="Table"><table>`, "</table>", "</table></div>",
-	"<pre>", `<pre tabindex="0">`,
-)
+func guideBoxes(ctx context.Context) *strings.Replacer {
+	return strings.NewReplacer(
+		"<table", `<div class="overflow-x-auto" tabindex="0" role="group" aria-label="`+templ.EscapeString(i18n.T(ctx, "Table"))+`"><table`, "</table>", "</table></div>",
+		"<pre>", `<pre tabindex="0">`,
+	)
+}
 
-// readGuide draws one guide: links lead to pages of the portal, images have
-// their size, headings are listed.
-func readGuide(source []byte) (views.DocsView, error) {
-	var v views.DocsView
-	doc := guideReader.Parser().Parse(text.NewReader(source))
-	err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if !entering {
-			return ast.WalkContinue, nil
-		}
-		switch n := n.(type) {
-		case *ast.Heading:
-			id, _ := n.AttributeString("id")
-			if name, ok := id.([]byte); ok && (n.Level == 2 || n.Level == 3) {
-				v.Headings = append(v.Headings, views.DocsHeading{ID: string(name), Title: plainText(n, source), Sub: n.Level == 3})
-			}
-		case *ast.Link:
-			n.Destination = []byte(guideLink(string(n.Destination)))
-		case *ast.Image:
-			return ast.WalkSkipChildren, guideImage(n, source)
+// headingIDs are the ids of the headings of a guide, in their order.
+func headingIDs(source []byte) []string {
+	var list []string
+	// The walk only reads, so it has no error to tell.
+	_ = ast.Walk(guideReader.Parser().Parse(text.NewReader(source)), func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if h, ok := n.(*ast.Heading); ok && entering {
+			id, _ := h.AttributeString("id")
+			list = append(list, string(id.([]byte)))
 		}
 		return ast.WalkContinue, nil
 	})
-	if err != nil {
-		return v, err
-	}
-	var b bytes.Buffer
-	if err := guideReader.Renderer().Render(&b, source, doc); err != nil {
-		return v, err
-	}
-	v.Body = templ.Raw(guideBoxes.Replace(b.String()))
-	return v, nil
+	return list
 }
 
 // plainText is the text of a node without its markup.
@@ -154,10 +201,11 @@ func plainText(n ast.Node, source []byte) string {
 	return b.String()
 }
 
-// guideLink leads from user-guide.md#x, as the repository has it, to the page.
+// guideLink leads from user-guide.md#x, as the repository has it, to the page;
+// from the folder of a translation, too.
 func guideLink(to string) string {
 	file, heading, found := strings.Cut(to, "#")
-	slug, ok := strings.CutSuffix(file, ".md")
+	slug, ok := strings.CutSuffix(strings.TrimPrefix(file, "../"), ".md")
 	if !ok {
 		return to
 	}

@@ -17,9 +17,9 @@ func TestGuides(t *testing.T) {
 	p := newPortal(t)
 	dev := p.as(p.person("dev"))
 	pages := map[string]*page{}
-	for _, g := range docs.Guides() {
-		at := paths.Guide(g.Slug)
-		if g.Slug == docs.Index {
+	for _, slug := range docs.Slugs() {
+		at := paths.Guide(slug)
+		if slug == docs.Index {
 			at = paths.Docs
 		}
 		pages[at] = dev.get(at).is(http.StatusOK)

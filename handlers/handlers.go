@@ -85,7 +85,7 @@ type Server struct {
 	streams  streams
 	metrics  *metrics
 	markdown markdown
-	guides   func() ([]views.DocsView, error)
+	guides   func() (map[string][]views.DocsView, error) // by language
 }
 
 // New checks nothing and starts nothing: a Server is a value.

@@ -11,10 +11,10 @@ import (
 // Markdown can hold.
 func documentation() map[string]templ.Component {
 	guides := []views.DocsLink{
-		{Title: "Documentation", Line: "Where to begin.", Href: paths.Docs},
-		{Title: "How it works", Line: "The ideas.", Href: paths.Guide("concepts")},
-		{Title: "User guide", Line: "Ask for VMs and operate them.", Href: paths.Guide("user-guide")},
-		{Title: "Operator guide", Line: "Install it and keep it running.", Href: paths.Guide("operator-guide")},
+		{Title: "Documentation", Href: paths.Docs},
+		{Title: "How it works", Href: paths.Guide("concepts")},
+		{Title: "User guide", Href: paths.Guide("user-guide")},
+		{Title: "Operator guide", Href: paths.Guide("operator-guide")},
 	}
 	index := templ.Raw(`<h1 id="documentation">Documentation</h1><p>Where to begin.</p><ul>
 <li><a href="/docs/concepts">How it works</a>: the ideas.</li><li><a href="/docs/user-guide">User guide</a>: ask for VMs.</li></ul>`)
