@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -16,7 +17,7 @@ const English = "en"
 // Section is a heading of a guide with what stands under it up to the next
 // heading, of whatever level.
 type Section struct {
-	Heading string // in English and without markup of the level: its name in every language
+	Heading string // in English: its name in every language
 	Lang    string // of Text, BCP 47
 	Text    []byte // Markdown that begins with the heading
 }
@@ -36,54 +37,59 @@ func Sections(slug, lang string) (list []Section, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	translated := translations(slug, lang)
-	for _, s := range split(string(source)) {
-		if t, ok := translated[s.Heading]; ok && t.of == fingerprint(s.Text) {
-			s.Lang, s.Text = lang, t.text
-		}
-		list = append(list, s)
-	}
-	return list, true
+	return translate(source, inLanguage(slug, lang), lang), true
 }
 
-// Stale says what is to be done in the translation of each guide that has one:
-// which sections are missing or older than the English, and which mark a section
-// gets that was translated again.
+func translate(source, translated []byte, lang string) []Section {
+	list, known := split(source), translations(translated)
+	for i, s := range list {
+		if t, ok := known[s.Heading]; ok && t.of == fingerprint(s.Text) {
+			list[i].Lang, list[i].Text = lang, t.text
+		}
+	}
+	return list
+}
+
+// Stale says what is to be done in the guides that are translated: which sections
+// are missing or older than the English, and how each is marked afterwards.
 func Stale(lang string) []string {
 	var list []string
 	for _, slug := range order {
-		translated := translations(slug, lang)
-		if len(translated) == 0 {
-			continue
-		}
 		source, _ := Read(slug)
-		file := "docs/" + path.Join(lang, slug+".md")
-		var there []string
-		for _, s := range split(string(source)) {
-			there = append(there, s.Heading)
-			mark := fmt.Sprintf("<!-- of: %s %s -->", s.Heading, fingerprint(s.Text))
-			switch t, ok := translated[s.Heading]; {
-			case !ok:
-				list = append(list, fmt.Sprintf("%s lacks the section %q. Translate it under %s", file, s.Heading, mark))
-			case t.of != fingerprint(s.Text):
-				list = append(list, fmt.Sprintf("%s: the English of %q has changed. Translate what is new, then mark it %s", file, s.Heading, mark))
-			}
-		}
-		for heading := range translated {
-			if !slices.Contains(there, heading) {
-				list = append(list, fmt.Sprintf("%s: the English guide has no section %q any more", file, heading))
-			}
+		for _, line := range stale(source, inLanguage(slug, lang)) {
+			list = append(list, path.Join("docs", lang, slug+".md")+": "+line)
 		}
 	}
-	slices.Sort(list)
+	return list
+}
+
+func stale(source, translated []byte) []string {
+	known := translations(translated)
+	if len(known) == 0 {
+		return nil
+	}
+	var list []string
+	for _, s := range split(source) {
+		want := fingerprint(s.Text)
+		switch t, ok := known[s.Heading]; {
+		case !ok:
+			list = append(list, fmt.Sprintf("no section %q. Translate it under <!-- of: %s %s -->", s.Heading, s.Heading, want))
+		case t.of != want:
+			list = append(list, fmt.Sprintf("the English of %q has changed. Follow it, then write <!-- of: %s %s -->", s.Heading, s.Heading, want))
+		}
+		delete(known, s.Heading)
+	}
+	for _, heading := range slices.Sorted(maps.Keys(known)) {
+		list = append(list, fmt.Sprintf("the English guide has no section %q any more", heading))
+	}
 	return list
 }
 
 // split cuts a guide at its headings.
-func split(text string) []Section {
+func split(guide []byte) []Section {
 	var list []Section
 	inCode := false
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(string(guide)) {
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {
 			inCode = !inCode
 		}
@@ -107,14 +113,16 @@ type translation struct {
 
 var mark = regexp.MustCompile(`(?m)^<!-- of: (.+) ([0-9a-f]{8}) -->\n`)
 
-// translations are the sections that a guide has in another language, by their
-// English headings; none where it is not translated.
-func translations(slug, lang string) map[string]translation {
+// inLanguage is the Markdown of a guide in another language than English, nil
+// when it has none.
+func inLanguage(slug, lang string) []byte {
+	text, _ := read(path.Join(lang, slug+".md"))
+	return text
+}
+
+// translations are the sections of a translated guide by their English headings.
+func translations(text []byte) map[string]translation {
 	all := map[string]translation{}
-	text, ok := read(path.Join(lang, slug+".md"))
-	if !ok {
-		return all
-	}
 	marks := mark.FindAllSubmatchIndex(text, -1)
 	for i, m := range marks {
 		end := len(text)
