@@ -354,9 +354,13 @@ func (w *matrixWorld) effects() map[string]func(b somebody, path string) {
 		paths.Logout: again, paths.LogoutAll: again,
 		paths.Requests + "/{ticket}/withdraw": ticket(domain.TicketPending),
 		paths.People + "/{person}/sign-out":   account, paths.People + "/{person}/disable": account, paths.People + "/{person}/enable": account,
-		paths.People + "/{person}/link":     nothing,
-		paths.Notifications:                 nothing,
-		paths.Clusters + "/{cluster}/check": nothing,
+		paths.People + "/{person}/link": nothing,
+		paths.Notifications:             nothing,
+		paths.Groups + "/{group}/delete": func(_ somebody, path string) {
+			c.Group.Create().SetID(uuid.MustParse(last(path))).SetName("some-group").ExecX(ctx)
+		},
+		paths.Groups + "/{group}/members/{person}/remove": nothing,
+		paths.Clusters + "/{cluster}/check":               nothing,
 	}
 }
 

@@ -229,7 +229,7 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 	var conflict *views.ConflictView
 	if e, ok := apperr.From(err); ok && !waits && e.Kind() == apperr.Conflict {
 		m := message(r, apperr.ErrAlreadyDecided, with(e.Params, "ticket", domain.TicketName(t.Number)))
-		conflict, err = &views.ConflictView{What: i18n.Message{What: m.What, Why: m.Why}.Text(), Quote: t.DecisionReason}, nil
+		conflict, err = &views.ConflictView{What: i18n.Join(m.What, m.Why), Quote: t.DecisionReason}, nil
 	}
 	errs, status, err := rejected(r, form, err)
 	if err != nil {

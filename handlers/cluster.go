@@ -127,7 +127,7 @@ func clusterRow(r *http.Request, c cluster.Cluster, namespaces int) views.Cluste
 		row.Why = i18n.T(r.Context(), "The first check is under way")
 	}
 	if !c.Enabled {
-		row.Why = i18n.Message{What: i18n.T(r.Context(), "Takes no new VMs."), Why: row.Why}.Text()
+		row.Why = i18n.Join(i18n.T(r.Context(), "Takes no new VMs."), row.Why)
 	}
 	return row
 }
@@ -266,7 +266,7 @@ func checkView(r *http.Request, c domain.Check) views.CheckView {
 	v := views.CheckView{State: c.State, Title: i18n.Text(lang(r), "check."+c.ID, nil)}
 	if c.Code != "" {
 		m := message(r, c.Code, c.Params)
-		v.Text, v.Next = i18n.Message{What: m.What, Why: m.Why}.Text(), m.Next
+		v.Text, v.Next = i18n.Join(m.What, m.Why), m.Next
 		return v
 	}
 	if c.State == domain.CheckNotRun {
@@ -494,7 +494,7 @@ func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected b
 	v := views.ContextChoice{Name: c.Name, Selected: selected}
 	if c.Refusal != nil {
 		m := message(r, c.Refusal.Code, c.Refusal.Params)
-		v.Refused, v.Text, v.WayOut = true, i18n.Message{What: m.What, Why: m.Why}.Text(), m.Next
+		v.Refused, v.Text, v.WayOut = true, i18n.Join(m.What, m.Why), m.Next
 		return v
 	}
 	v.Text = c.Server

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -80,11 +81,8 @@ func readGuides() (map[string][]views.DocsView, error) {
 			if err != nil {
 				return nil, err
 			}
-			link := views.DocsLink{Title: v.Title, Href: guidePath(slug)}
-			if v.Untranslated {
-				link.Lang = docs.English
-			}
-			list, all[lang] = append(list, link), append(all[lang], v)
+			list = append(list, views.DocsLink{Title: v.Title, Href: guidePath(slug), Lang: v.Lang})
+			all[lang] = append(all[lang], v)
 		}
 		for i := range all[lang] {
 			all[lang][i].Guides, all[lang][i].Current = list, i
@@ -112,18 +110,17 @@ var guideReader = goldmark.New(
 // their size, headings are listed. A heading has the id of the English one, so
 // that a link leads to the same place in every language.
 func readGuide(ctx context.Context, slug string) (views.DocsView, error) {
-	v := views.DocsView{Untranslated: true}
-	lang := i18n.Lang(ctx)
+	v := views.DocsView{Lang: docs.English}
 	source, _ := docs.Read(slug)
 	ids := headingIDs(source)
-	sections, _ := docs.Sections(slug, lang)
-	for _, s := range sections {
-		v.Untranslated = v.Untranslated && s.Lang != lang
+	sections, _ := docs.Sections(slug, i18n.Lang(ctx))
+	if slices.ContainsFunc(sections, func(s docs.Section) bool { return s.Lang == i18n.Lang(ctx) }) {
+		v.Lang = i18n.Lang(ctx)
 	}
 	var b bytes.Buffer
 	for i, s := range sections {
 		doc := guideReader.Parser().Parse(text.NewReader(s.Text))
-		if s.Lang != lang {
+		if s.Lang != v.Lang {
 			for n := doc.FirstChild(); n != nil; n = n.NextSibling() {
 				n.SetAttributeString("lang", []byte(s.Lang))
 			}
@@ -142,7 +139,7 @@ func readGuide(ctx context.Context, slug string) (views.DocsView, error) {
 				case 2, 3:
 					v.Headings = append(v.Headings, views.DocsHeading{ID: ids[i], Title: title, Sub: n.Level == 3})
 				}
-				if s.Lang != lang && !v.Untranslated {
+				if s.Lang != v.Lang {
 					note := ast.NewString([]byte(`<p class="text-muted">` + templ.EscapeString(i18n.T(ctx, "This section is not translated yet.")) + "</p>\n"))
 					note.SetCode(true) // written as it is
 					doc.InsertAfter(doc, n, note)

@@ -233,7 +233,7 @@ func attentionRow(r *http.Request, m system.TreeVM) views.Attention {
 		return a
 	}
 	e := message(r, m.Problem.Code, m.Problem.Params)
-	a.Fact, a.Next = i18n.Message{What: e.What, Why: e.Why}.Text(), e.Next
+	a.Fact, a.Next = i18n.Join(e.What, e.Why), e.Next
 	return a
 }
 

@@ -68,6 +68,9 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 		n.Title, status = i18n.T(ctx, "{what} failed", "what", title), domain.TicketFailed
 	case "ticket.attention":
 		n.Title, status = i18n.T(ctx, "{what} needs attention", "what", title), domain.TicketNeedsAttention
+	case "system.transferred":
+		n.Title = i18n.T(ctx, "{to} is owner of {system} in place of {from}", "to", text("to"), "from", text("from"), "system", text("system"))
+		n.Href, status = paths.System(text("system_id")), domain.TicketCompleted
 	default:
 		n.Title = title
 	}

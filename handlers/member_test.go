@@ -32,7 +32,7 @@ func TestMembers(t *testing.T) {
 	s.dev.post(members, "user", "newcomer", "role", "admin").is(http.StatusUnprocessableEntity)
 	s.viewer.post(members, "user", "newcomer", "role", "owner").is(http.StatusForbidden)
 	s.dev.post(members, "user", "newcomer", "role", "maintainer").is(http.StatusSeeOther)
-	s.dev.get(members).is(http.StatusOK).wants("newcomer", "maintainer")
+	s.dev.get(members).is(http.StatusOK).wants("newcomer", "Maintainer")
 	newcomer.get(paths.NewRequestFor(s.test.service)).is(http.StatusOK)
 	newcomer.post(members, "user", "newcomer", "role", "owner").is(http.StatusForbidden)
 

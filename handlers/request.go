@@ -219,7 +219,7 @@ func policyText(ctx context.Context, name string, op domain.Operation, e domain.
 	if matrix := string(e) + "-" + strings.ToLower(string(op)); name == "" || name == matrix || name == "default" {
 		return text
 	}
-	return i18n.Message{What: text, Why: i18n.T(ctx, "Policy: {name}.", "name", name)}.Text()
+	return i18n.Join(text, i18n.T(ctx, "Policy: {name}.", "name", name))
 }
 
 func usernames(people []account.Person) []string {

@@ -53,6 +53,10 @@ func (s *Server) routes() []route {
 		{get, "/systems/{system}/members", domain.SystemRead, s.theSystem(), s.listMembers},
 		{post, "/systems/{system}/members", domain.MemberCreate, s.theSystem(), s.addMember},
 		{post, "/systems/{system}/members/{person}/remove", domain.MemberDelete, s.theSystem(), s.removeMember},
+		{post, "/systems/{system}/members/groups/{group}/remove", domain.MemberDelete, s.theSystem(), s.removeMemberGroup},
+		{get, "/systems/{system}/members/{person}/access", domain.MemberExplain, s.theSystem(), s.explainMember},
+		{get, "/systems/{system}/transfer", domain.SystemTransfer, s.theSystem(), s.askTransfer},
+		{post, "/systems/{system}/transfer", domain.SystemTransfer, s.theSystem(), s.transfer},
 
 		{get, "/systems/{system}/services/new", domain.ServiceCreate, s.theSystem(), s.newService},
 		{post, "/systems/{system}/services", domain.ServiceCreate, s.theSystem(), s.createService},
@@ -94,9 +98,25 @@ func (s *Server) routes() []route {
 		{post, paths.People + "/{person}", domain.PersonBind, s.thePerson(), s.giveRole},
 		{post, paths.People + "/{person}/remove", domain.PersonBind, s.thePerson(), s.removeRole},
 		{post, paths.People + "/{person}/sign-out", domain.PersonDisable, s.thePerson(), s.endSessions},
+		{get, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.askDisable},
 		{post, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.disablePerson},
+		{post, paths.People + "/{person}/hand-over", domain.PersonDisable, s.thePerson(), s.handOver},
+		{get, paths.People + "/{person}/access", domain.PersonRead, s.thePerson(), s.explainPerson},
 		{post, paths.People + "/{person}/enable", domain.PersonDisable, s.thePerson(), s.enablePerson},
 		{post, paths.People + "/{person}/link", domain.PersonLink, s.thePerson(), s.newPersonLink},
+
+		{get, paths.Groups, domain.GroupRead, nil, s.listGroups},
+		{get, paths.NewGroup, domain.GroupChange, nil, s.newGroup},
+		{post, paths.Groups, domain.GroupChange, nil, s.createGroup},
+		{get, paths.Groups + "/{group}", domain.GroupRead, s.theGroup(), s.showGroup},
+		{get, paths.Groups + "/{group}/edit", domain.GroupChange, s.theGroup(), s.editGroup},
+		{post, paths.Groups + "/{group}/edit", domain.GroupChange, s.theGroup(), s.updateGroup},
+		{get, paths.Groups + "/{group}/delete", domain.GroupChange, s.theGroup(), s.askDeleteGroup},
+		{post, paths.Groups + "/{group}/delete", domain.GroupChange, s.theGroup(), s.deleteGroup},
+		{post, paths.Groups + "/{group}/members", domain.GroupChange, s.theGroup(), s.addToGroup},
+		{post, paths.Groups + "/{group}/members/{person}/remove", domain.GroupChange, s.theGroup(), s.removeFromGroup},
+		{post, paths.Groups + "/{group}/roles", domain.GroupChange, s.theGroup(), s.giveGroupRole},
+		{post, paths.Groups + "/{group}/roles/remove", domain.GroupChange, s.theGroup(), s.removeGroupRole},
 
 		{get, paths.Docs, domain.DocsRead, nil, s.showDocs},
 		{get, paths.Docs + "/{guide}", domain.DocsRead, nil, s.showDocs},
@@ -130,7 +150,7 @@ func (s *Server) routes() []route {
 // do nothing outside the transaction.
 var dryRuns = map[string]bool{
 	paths.Systems: true, "/systems/{system}/services": true, paths.Requests: true, paths.Namespaces: true,
-	paths.Templates: true, paths.Sizes: true, paths.People: true, "/systems/{system}/members": true,
+	paths.Templates: true, paths.Sizes: true, paths.People: true, "/systems/{system}/members": true, paths.Groups: true,
 }
 
 // isUpload says whether the request is the form that takes a kubeconfig.

@@ -122,7 +122,7 @@ func vmNotice(r *http.Request, m vm.View) *views.VMNotice {
 		if m.ClusterAnsweredAt != nil {
 			text = i18n.T(ctx, "This is the state of {time}.", "time", ui.Exact(*m.ClusterAnsweredAt))
 		}
-		return &views.VMNotice{Kind: "warn", Icon: "unplug", Title: e.What, Text: i18n.Message{What: text, Next: e.Next}.Text()}
+		return &views.VMNotice{Kind: "warn", Icon: "unplug", Title: e.What, Text: i18n.Join(text, e.Next)}
 	case !m.Problem.IsZero():
 		e := message(r, m.Problem.Code, m.Problem.Params)
 		n := &views.VMNotice{Kind: "warn", Icon: "triangle-alert", Title: e.What, Text: i18n.Message{Why: e.Why, Next: e.Next}.Text()}

@@ -12,8 +12,8 @@ import templruntime "github.com/a-h/templ/runtime"
 import (
 	"context"
 	"strconv"
-	"strings"
 
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
@@ -408,11 +408,11 @@ func ErrorPart(v ErrorView) templ.Component {
 }
 
 func (v ErrorView) partText(ctx context.Context) string {
-	parts := []string{v.Text, v.Next}
+	number := ""
 	if v.RequestID != "" {
-		parts = append(parts, tr(ctx, "Number: {number}", "number", v.RequestID))
+		number = tr(ctx, "Number: {number}", "number", v.RequestID)
 	}
-	return strings.TrimSpace(strings.Join(parts, " "))
+	return i18n.Join(v.Text, v.Next, number)
 }
 
 var _ = templruntime.GeneratedTemplate

@@ -113,7 +113,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		return nil, err
 	}
 	notifier := notify.All{notify.Inbox{}, notify.Log{Logger: logger}}
-	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}
+	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}, Notify: notifier}
 	a.Audit = &audit.Log{DB: a.DB, Keys: keys, Logger: logger}
 	a.tokens = auth.JWT{Key: keys.Derive("tokens of programs")}
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}

@@ -31,17 +31,21 @@ func Languages() []string { return []string{English, Chinese} }
 type Message struct{ What, Why, Next string }
 
 // Text is the whole message in one line.
-func (m Message) Text() string {
-	out := m.What
-	for _, part := range []string{m.Why, m.Next} {
-		if part == "" {
+func (m Message) Text() string { return Join(m.What, m.Why, m.Next) }
+
+// Join puts sentences behind one another; empty ones are left out. Chinese has
+// no spaces between them.
+func Join(sentences ...string) string {
+	out := ""
+	for _, s := range sentences {
+		if s == "" {
 			continue
 		}
 		out = Sentence(out)
 		if strings.HasSuffix(out, ".") {
 			out += " "
 		}
-		out += part
+		out += s
 	}
 	return out
 }

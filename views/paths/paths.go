@@ -34,6 +34,9 @@ const (
 	NewSize       = "/catalog/sizes/new"
 	People        = "/people"
 	NewPerson     = "/people/new"
+	Leavers       = "/people?show=leavers"
+	Groups        = "/groups"
+	NewGroup      = "/groups/new"
 	Audit         = "/audit"
 	AuditExport   = "/audit/export"
 	Trends        = "/trends"
@@ -167,3 +170,45 @@ func Guide(slug string) string { return Docs + "/" + url.PathEscape(slug) }
 
 // DocsImage is an image of the guides, by its name.
 func DocsImage(name string) string { return Docs + "/images/" + url.PathEscape(name) }
+
+// Group is a group with its members and roles.
+func Group(id string) string { return Groups + "/" + url.PathEscape(id) }
+
+// EditGroup changes what is said of a group.
+func EditGroup(id string) string { return Group(id) + "/edit" }
+
+// DeleteGroup asks before a group goes.
+func DeleteGroup(id string) string { return Group(id) + "/delete" }
+
+// GroupMembers is where somebody is put into a group.
+func GroupMembers(id string) string { return Group(id) + "/members" }
+
+// RemoveFromGroup takes a person out of a group.
+func RemoveFromGroup(id, person string) string {
+	return GroupMembers(id) + "/" + url.PathEscape(person) + "/remove"
+}
+
+// GroupRoles is where a group is given a role.
+func GroupRoles(id string) string { return Group(id) + "/roles" }
+
+// RemoveGroupRole takes a role from a group.
+func RemoveGroupRole(id string) string { return GroupRoles(id) + "/remove" }
+
+// PersonAccess explains what a person may do.
+func PersonAccess(person string) string { return Person(person) + "/access" }
+
+// HandOver gives the systems that only this person owns to somebody else.
+func HandOver(person string) string { return Person(person) + "/hand-over" }
+
+// MemberAccess explains what a member of a system may do in it.
+func MemberAccess(system, person string) string {
+	return Members(system) + "/" + url.PathEscape(person) + "/access"
+}
+
+// RemoveMemberGroup takes a role in a system from a group.
+func RemoveMemberGroup(system, group string) string {
+	return Members(system) + "/groups/" + url.PathEscape(group) + "/remove"
+}
+
+// Transfer hands a system over to another owner.
+func Transfer(system string) string { return System(system) + "/transfer" }

@@ -74,11 +74,16 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 	if err != nil {
 		return domain.Actor{}, err
 	}
+	return withBindings(ctx, c, u)
+}
+
+// withBindings is a user with the roles that he and his groups have.
+func withBindings(ctx context.Context, c *ent.Client, u *ent.User) (domain.Actor, error) {
 	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
 	if u.Language != nil {
 		a.Language = *u.Language
 	}
-	rows, err := c.RoleBinding.Query().Where(bindingsOf(id)).Modify(withGroupName).All(ctx)
+	rows, err := c.RoleBinding.Query().Where(bindingsOf(u.ID)).Modify(withGroupName).All(ctx)
 	if err != nil {
 		return domain.Actor{}, err
 	}

@@ -169,3 +169,32 @@ func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string
 	})
 	return p, token, err
 }
+
+// Rights are what a user may do now, or could if his account were not closed:
+// for admins, and with the id of a system for those who explain it to its
+// members. NOT_FOUND.
+func (s *Service) Rights(ctx context.Context, actor domain.Actor, systemID, userID string) (a domain.Actor, disabled bool, err error) {
+	if systemID == "" {
+		err = access.Check(actor, domain.PersonRead, domain.Object{})
+	} else {
+		var o domain.Object
+		if o, err = (&access.Objects{DB: s.DB}).System(ctx, systemID); err == nil {
+			err = access.Check(actor, domain.MemberExplain, o)
+		}
+	}
+	if err != nil {
+		return a, false, err
+	}
+	id, err := listing.Key(userID)
+	if err != nil {
+		return a, false, err
+	}
+	u, err := s.DB.Ent.User.Get(ctx, id)
+	if ent.IsNotFound(err) {
+		return a, false, apperr.New(apperr.ErrNotFound)
+	}
+	if err == nil {
+		a, err = withBindings(ctx, s.DB.Ent, u)
+	}
+	return a, err == nil && u.Disabled, database.Classify(err)
+}
