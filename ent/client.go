@@ -26,6 +26,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
+	"kubevirt-shepherd.io/shepherd/ent/identity"
 	"kubevirt-shepherd.io/shepherd/ent/instancesize"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
@@ -68,6 +69,8 @@ type Client struct {
 	Group *GroupClient
 	// GroupMember is the client for interacting with the GroupMember builders.
 	GroupMember *GroupMemberClient
+	// Identity is the client for interacting with the Identity builders.
+	Identity *IdentityClient
 	// InstanceSize is the client for interacting with the InstanceSize builders.
 	InstanceSize *InstanceSizeClient
 	// Namespace is the client for interacting with the Namespace builders.
@@ -115,6 +118,7 @@ func (c *Client) init() {
 	c.DomainEvent = NewDomainEventClient(c.config)
 	c.Group = NewGroupClient(c.config)
 	c.GroupMember = NewGroupMemberClient(c.config)
+	c.Identity = NewIdentityClient(c.config)
 	c.InstanceSize = NewInstanceSizeClient(c.config)
 	c.Namespace = NewNamespaceClient(c.config)
 	c.Notification = NewNotificationClient(c.config)
@@ -230,6 +234,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		DomainEvent:     NewDomainEventClient(cfg),
 		Group:           NewGroupClient(cfg),
 		GroupMember:     NewGroupMemberClient(cfg),
+		Identity:        NewIdentityClient(cfg),
 		InstanceSize:    NewInstanceSizeClient(cfg),
 		Namespace:       NewNamespaceClient(cfg),
 		Notification:    NewNotificationClient(cfg),
@@ -272,6 +277,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		DomainEvent:     NewDomainEventClient(cfg),
 		Group:           NewGroupClient(cfg),
 		GroupMember:     NewGroupMemberClient(cfg),
+		Identity:        NewIdentityClient(cfg),
 		InstanceSize:    NewInstanceSizeClient(cfg),
 		Namespace:       NewNamespaceClient(cfg),
 		Notification:    NewNotificationClient(cfg),
@@ -315,7 +321,7 @@ func (c *Client) Close() error {
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
 		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.AuditSeal, c.AuditUnsealed,
-		c.Cluster, c.ClusterDraft, c.DomainEvent, c.Group, c.GroupMember,
+		c.Cluster, c.ClusterDraft, c.DomainEvent, c.Group, c.GroupMember, c.Identity,
 		c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption, c.RoleBinding,
 		c.Service, c.Session, c.System, c.Template, c.User, c.VM, c.VMRevision,
 		c.VMSample,
@@ -329,7 +335,7 @@ func (c *Client) Use(hooks ...Hook) {
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
 		c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.AuditSeal, c.AuditUnsealed,
-		c.Cluster, c.ClusterDraft, c.DomainEvent, c.Group, c.GroupMember,
+		c.Cluster, c.ClusterDraft, c.DomainEvent, c.Group, c.GroupMember, c.Identity,
 		c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption, c.RoleBinding,
 		c.Service, c.Session, c.System, c.Template, c.User, c.VM, c.VMRevision,
 		c.VMSample,
@@ -361,6 +367,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Group.mutate(ctx, m)
 	case *GroupMemberMutation:
 		return c.GroupMember.mutate(ctx, m)
+	case *IdentityMutation:
+		return c.Identity.mutate(ctx, m)
 	case *InstanceSizeMutation:
 		return c.InstanceSize.mutate(ctx, m)
 	case *NamespaceMutation:
@@ -1853,6 +1861,155 @@ func (c *GroupMemberClient) mutate(ctx context.Context, m *GroupMemberMutation) 
 	}
 }
 
+// IdentityClient is a client for the Identity schema.
+type IdentityClient struct {
+	config
+}
+
+// NewIdentityClient returns a client for the Identity from the given config.
+func NewIdentityClient(c config) *IdentityClient {
+	return &IdentityClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `identity.Hooks(f(g(h())))`.
+func (c *IdentityClient) Use(hooks ...Hook) {
+	c.hooks.Identity = append(c.hooks.Identity, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `identity.Intercept(f(g(h())))`.
+func (c *IdentityClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Identity = append(c.inters.Identity, interceptors...)
+}
+
+// Create returns a builder for creating a Identity entity.
+func (c *IdentityClient) Create() *IdentityCreate {
+	mutation := newIdentityMutation(c.config, OpCreate)
+	return &IdentityCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Identity entities.
+func (c *IdentityClient) CreateBulk(builders ...*IdentityCreate) *IdentityCreateBulk {
+	return &IdentityCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *IdentityClient) MapCreateBulk(slice any, setFunc func(*IdentityCreate, int)) *IdentityCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &IdentityCreateBulk{err: fmt.Errorf("calling to IdentityClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*IdentityCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &IdentityCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Identity.
+func (c *IdentityClient) Update() *IdentityUpdate {
+	mutation := newIdentityMutation(c.config, OpUpdate)
+	return &IdentityUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *IdentityClient) UpdateOne(_m *Identity) *IdentityUpdateOne {
+	mutation := newIdentityMutation(c.config, OpUpdateOne, withIdentity(_m))
+	return &IdentityUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *IdentityClient) UpdateOneID(id uuid.UUID) *IdentityUpdateOne {
+	mutation := newIdentityMutation(c.config, OpUpdateOne, withIdentityID(id))
+	return &IdentityUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Identity.
+func (c *IdentityClient) Delete() *IdentityDelete {
+	mutation := newIdentityMutation(c.config, OpDelete)
+	return &IdentityDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *IdentityClient) DeleteOne(_m *Identity) *IdentityDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *IdentityClient) DeleteOneID(id uuid.UUID) *IdentityDeleteOne {
+	builder := c.Delete().Where(identity.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &IdentityDeleteOne{builder}
+}
+
+// Query returns a query builder for Identity.
+func (c *IdentityClient) Query() *IdentityQuery {
+	return &IdentityQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeIdentity},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Identity entity by its id.
+func (c *IdentityClient) Get(ctx context.Context, id uuid.UUID) (*Identity, error) {
+	return c.Query().Where(identity.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *IdentityClient) GetX(ctx context.Context, id uuid.UUID) *Identity {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryUser queries the user edge of a Identity.
+func (c *IdentityClient) QueryUser(_m *Identity) *UserQuery {
+	query := (&UserClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(identity.Table, identity.FieldID, id),
+			sqlgraph.To(user.Table, user.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, identity.UserTable, identity.UserColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *IdentityClient) Hooks() []Hook {
+	return c.hooks.Identity
+}
+
+// Interceptors returns the client interceptors.
+func (c *IdentityClient) Interceptors() []Interceptor {
+	return c.inters.Identity
+}
+
+func (c *IdentityClient) mutate(ctx context.Context, m *IdentityMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&IdentityCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&IdentityUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&IdentityUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&IdentityDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Identity mutation op: %q", m.Op())
+	}
+}
+
 // InstanceSizeClient is a client for the InstanceSize schema.
 type InstanceSizeClient struct {
 	config
@@ -3334,6 +3491,22 @@ func (c *UserClient) QueryBindings(_m *User) *RoleBindingQuery {
 	return query
 }
 
+// QueryIdentities queries the identities edge of a User.
+func (c *UserClient) QueryIdentities(_m *User) *IdentityQuery {
+	query := (&IdentityClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(user.Table, user.FieldID, id),
+			sqlgraph.To(identity.Table, identity.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, user.IdentitiesTable, user.IdentitiesColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryMemberships queries the memberships edge of a User.
 func (c *UserClient) QueryMemberships(_m *User) *GroupMemberQuery {
 	query := (&GroupMemberClient{config: c.config}).Query()
@@ -3859,15 +4032,15 @@ func (c *VMSampleClient) mutate(ctx context.Context, m *VMSampleMutation) (Value
 type (
 	hooks struct {
 		ApprovalPolicy, ApprovalTicket, AuditLog, AuditSeal, AuditUnsealed, Cluster,
-		ClusterDraft, DomainEvent, Group, GroupMember, InstanceSize, Namespace,
-		Notification, PendingAdoption, RoleBinding, Service, Session, System, Template,
-		User, VM, VMRevision, VMSample []ent.Hook
+		ClusterDraft, DomainEvent, Group, GroupMember, Identity, InstanceSize,
+		Namespace, Notification, PendingAdoption, RoleBinding, Service, Session,
+		System, Template, User, VM, VMRevision, VMSample []ent.Hook
 	}
 	inters struct {
 		ApprovalPolicy, ApprovalTicket, AuditLog, AuditSeal, AuditUnsealed, Cluster,
-		ClusterDraft, DomainEvent, Group, GroupMember, InstanceSize, Namespace,
-		Notification, PendingAdoption, RoleBinding, Service, Session, System, Template,
-		User, VM, VMRevision, VMSample []ent.Interceptor
+		ClusterDraft, DomainEvent, Group, GroupMember, Identity, InstanceSize,
+		Namespace, Notification, PendingAdoption, RoleBinding, Service, Session,
+		System, Template, User, VM, VMRevision, VMSample []ent.Interceptor
 	}
 )
 

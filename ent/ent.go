@@ -22,6 +22,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
+	"kubevirt-shepherd.io/shepherd/ent/identity"
 	"kubevirt-shepherd.io/shepherd/ent/instancesize"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
@@ -105,6 +106,7 @@ func checkColumn(t, c string) error {
 			domainevent.Table:     domainevent.ValidColumn,
 			group.Table:           group.ValidColumn,
 			groupmember.Table:     groupmember.ValidColumn,
+			identity.Table:        identity.ValidColumn,
 			instancesize.Table:    instancesize.ValidColumn,
 			namespace.Table:       namespace.ValidColumn,
 			notification.Table:    notification.ValidColumn,

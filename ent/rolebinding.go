@@ -35,6 +35,10 @@ type RoleBinding struct {
 	Environment *rolebinding.Environment `json:"environment,omitempty"`
 	// CreatedBy holds the value of the "created_by" field.
 	CreatedBy string `json:"created_by,omitempty"`
+	// of a break-glass role; from then on it counts for nothing
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	// why there is a break-glass role
+	Reason string `json:"reason,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the RoleBindingQuery when eager-loading is set.
 	Edges        RoleBindingEdges `json:"edges"`
@@ -94,9 +98,9 @@ func (*RoleBinding) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case rolebinding.FieldUserID, rolebinding.FieldGroupID, rolebinding.FieldSystemID:
 			values[i] = &sql.NullScanner{S: new(uuid.UUID)}
-		case rolebinding.FieldRole, rolebinding.FieldEnvironment, rolebinding.FieldCreatedBy:
+		case rolebinding.FieldRole, rolebinding.FieldEnvironment, rolebinding.FieldCreatedBy, rolebinding.FieldReason:
 			values[i] = new(sql.NullString)
-		case rolebinding.FieldCreatedAt:
+		case rolebinding.FieldCreatedAt, rolebinding.FieldExpiresAt:
 			values[i] = new(sql.NullTime)
 		case rolebinding.FieldID:
 			values[i] = new(uuid.UUID)
@@ -166,6 +170,19 @@ func (_m *RoleBinding) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field created_by", values[i])
 			} else if value.Valid {
 				_m.CreatedBy = value.String
+			}
+		case rolebinding.FieldExpiresAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field expires_at", values[i])
+			} else if value.Valid {
+				_m.ExpiresAt = new(time.Time)
+				*_m.ExpiresAt = value.Time
+			}
+		case rolebinding.FieldReason:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field reason", values[i])
+			} else if value.Valid {
+				_m.Reason = value.String
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -246,6 +263,14 @@ func (_m *RoleBinding) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("created_by=")
 	builder.WriteString(_m.CreatedBy)
+	builder.WriteString(", ")
+	if v := _m.ExpiresAt; v != nil {
+		builder.WriteString("expires_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("reason=")
+	builder.WriteString(_m.Reason)
 	builder.WriteByte(')')
 	return builder.String()
 }

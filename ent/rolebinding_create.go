@@ -109,6 +109,34 @@ func (_c *RoleBindingCreate) SetCreatedBy(v string) *RoleBindingCreate {
 	return _c
 }
 
+// SetExpiresAt sets the "expires_at" field.
+func (_c *RoleBindingCreate) SetExpiresAt(v time.Time) *RoleBindingCreate {
+	_c.mutation.SetExpiresAt(v)
+	return _c
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_c *RoleBindingCreate) SetNillableExpiresAt(v *time.Time) *RoleBindingCreate {
+	if v != nil {
+		_c.SetExpiresAt(*v)
+	}
+	return _c
+}
+
+// SetReason sets the "reason" field.
+func (_c *RoleBindingCreate) SetReason(v string) *RoleBindingCreate {
+	_c.mutation.SetReason(v)
+	return _c
+}
+
+// SetNillableReason sets the "reason" field if the given value is not nil.
+func (_c *RoleBindingCreate) SetNillableReason(v *string) *RoleBindingCreate {
+	if v != nil {
+		_c.SetReason(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *RoleBindingCreate) SetID(v uuid.UUID) *RoleBindingCreate {
 	_c.mutation.SetID(v)
@@ -261,6 +289,14 @@ func (_c *RoleBindingCreate) createSpec() (*RoleBinding, *sqlgraph.CreateSpec) {
 		_spec.SetField(rolebinding.FieldCreatedBy, field.TypeString, value)
 		_node.CreatedBy = value
 	}
+	if value, ok := _c.mutation.ExpiresAt(); ok {
+		_spec.SetField(rolebinding.FieldExpiresAt, field.TypeTime, value)
+		_node.ExpiresAt = &value
+	}
+	if value, ok := _c.mutation.Reason(); ok {
+		_spec.SetField(rolebinding.FieldReason, field.TypeString, value)
+		_node.Reason = value
+	}
 	if nodes := _c.mutation.UserIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.M2O,
@@ -364,6 +400,42 @@ type (
 	}
 )
 
+// SetExpiresAt sets the "expires_at" field.
+func (u *RoleBindingUpsert) SetExpiresAt(v time.Time) *RoleBindingUpsert {
+	u.Set(rolebinding.FieldExpiresAt, v)
+	return u
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *RoleBindingUpsert) UpdateExpiresAt() *RoleBindingUpsert {
+	u.SetExcluded(rolebinding.FieldExpiresAt)
+	return u
+}
+
+// ClearExpiresAt clears the value of the "expires_at" field.
+func (u *RoleBindingUpsert) ClearExpiresAt() *RoleBindingUpsert {
+	u.SetNull(rolebinding.FieldExpiresAt)
+	return u
+}
+
+// SetReason sets the "reason" field.
+func (u *RoleBindingUpsert) SetReason(v string) *RoleBindingUpsert {
+	u.Set(rolebinding.FieldReason, v)
+	return u
+}
+
+// UpdateReason sets the "reason" field to the value that was provided on create.
+func (u *RoleBindingUpsert) UpdateReason() *RoleBindingUpsert {
+	u.SetExcluded(rolebinding.FieldReason)
+	return u
+}
+
+// ClearReason clears the value of the "reason" field.
+func (u *RoleBindingUpsert) ClearReason() *RoleBindingUpsert {
+	u.SetNull(rolebinding.FieldReason)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -431,6 +503,48 @@ func (u *RoleBindingUpsertOne) Update(set func(*RoleBindingUpsert)) *RoleBinding
 		set(&RoleBindingUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *RoleBindingUpsertOne) SetExpiresAt(v time.Time) *RoleBindingUpsertOne {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.SetExpiresAt(v)
+	})
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *RoleBindingUpsertOne) UpdateExpiresAt() *RoleBindingUpsertOne {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.UpdateExpiresAt()
+	})
+}
+
+// ClearExpiresAt clears the value of the "expires_at" field.
+func (u *RoleBindingUpsertOne) ClearExpiresAt() *RoleBindingUpsertOne {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.ClearExpiresAt()
+	})
+}
+
+// SetReason sets the "reason" field.
+func (u *RoleBindingUpsertOne) SetReason(v string) *RoleBindingUpsertOne {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.SetReason(v)
+	})
+}
+
+// UpdateReason sets the "reason" field to the value that was provided on create.
+func (u *RoleBindingUpsertOne) UpdateReason() *RoleBindingUpsertOne {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.UpdateReason()
+	})
+}
+
+// ClearReason clears the value of the "reason" field.
+func (u *RoleBindingUpsertOne) ClearReason() *RoleBindingUpsertOne {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.ClearReason()
+	})
 }
 
 // Exec executes the query.
@@ -667,6 +781,48 @@ func (u *RoleBindingUpsertBulk) Update(set func(*RoleBindingUpsert)) *RoleBindin
 		set(&RoleBindingUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (u *RoleBindingUpsertBulk) SetExpiresAt(v time.Time) *RoleBindingUpsertBulk {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.SetExpiresAt(v)
+	})
+}
+
+// UpdateExpiresAt sets the "expires_at" field to the value that was provided on create.
+func (u *RoleBindingUpsertBulk) UpdateExpiresAt() *RoleBindingUpsertBulk {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.UpdateExpiresAt()
+	})
+}
+
+// ClearExpiresAt clears the value of the "expires_at" field.
+func (u *RoleBindingUpsertBulk) ClearExpiresAt() *RoleBindingUpsertBulk {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.ClearExpiresAt()
+	})
+}
+
+// SetReason sets the "reason" field.
+func (u *RoleBindingUpsertBulk) SetReason(v string) *RoleBindingUpsertBulk {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.SetReason(v)
+	})
+}
+
+// UpdateReason sets the "reason" field to the value that was provided on create.
+func (u *RoleBindingUpsertBulk) UpdateReason() *RoleBindingUpsertBulk {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.UpdateReason()
+	})
+}
+
+// ClearReason clears the value of the "reason" field.
+func (u *RoleBindingUpsertBulk) ClearReason() *RoleBindingUpsertBulk {
+	return u.Update(func(s *RoleBindingUpsert) {
+		s.ClearReason()
+	})
 }
 
 // Exec executes the query.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
@@ -25,6 +26,46 @@ type RoleBindingUpdate struct {
 // Where appends a list predicates to the RoleBindingUpdate builder.
 func (_u *RoleBindingUpdate) Where(ps ...predicate.RoleBinding) *RoleBindingUpdate {
 	_u.mutation.Where(ps...)
+	return _u
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_u *RoleBindingUpdate) SetExpiresAt(v time.Time) *RoleBindingUpdate {
+	_u.mutation.SetExpiresAt(v)
+	return _u
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_u *RoleBindingUpdate) SetNillableExpiresAt(v *time.Time) *RoleBindingUpdate {
+	if v != nil {
+		_u.SetExpiresAt(*v)
+	}
+	return _u
+}
+
+// ClearExpiresAt clears the value of the "expires_at" field.
+func (_u *RoleBindingUpdate) ClearExpiresAt() *RoleBindingUpdate {
+	_u.mutation.ClearExpiresAt()
+	return _u
+}
+
+// SetReason sets the "reason" field.
+func (_u *RoleBindingUpdate) SetReason(v string) *RoleBindingUpdate {
+	_u.mutation.SetReason(v)
+	return _u
+}
+
+// SetNillableReason sets the "reason" field if the given value is not nil.
+func (_u *RoleBindingUpdate) SetNillableReason(v *string) *RoleBindingUpdate {
+	if v != nil {
+		_u.SetReason(*v)
+	}
+	return _u
+}
+
+// ClearReason clears the value of the "reason" field.
+func (_u *RoleBindingUpdate) ClearReason() *RoleBindingUpdate {
+	_u.mutation.ClearReason()
 	return _u
 }
 
@@ -78,6 +119,18 @@ func (_u *RoleBindingUpdate) sqlSave(ctx context.Context) (_node int, err error)
 	if _u.mutation.EnvironmentCleared() {
 		_spec.ClearField(rolebinding.FieldEnvironment, field.TypeEnum)
 	}
+	if value, ok := _u.mutation.ExpiresAt(); ok {
+		_spec.SetField(rolebinding.FieldExpiresAt, field.TypeTime, value)
+	}
+	if _u.mutation.ExpiresAtCleared() {
+		_spec.ClearField(rolebinding.FieldExpiresAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.Reason(); ok {
+		_spec.SetField(rolebinding.FieldReason, field.TypeString, value)
+	}
+	if _u.mutation.ReasonCleared() {
+		_spec.ClearField(rolebinding.FieldReason, field.TypeString)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -98,6 +151,46 @@ type RoleBindingUpdateOne struct {
 	hooks     []Hook
 	mutation  *RoleBindingMutation
 	modifiers []func(*sql.UpdateBuilder)
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (_u *RoleBindingUpdateOne) SetExpiresAt(v time.Time) *RoleBindingUpdateOne {
+	_u.mutation.SetExpiresAt(v)
+	return _u
+}
+
+// SetNillableExpiresAt sets the "expires_at" field if the given value is not nil.
+func (_u *RoleBindingUpdateOne) SetNillableExpiresAt(v *time.Time) *RoleBindingUpdateOne {
+	if v != nil {
+		_u.SetExpiresAt(*v)
+	}
+	return _u
+}
+
+// ClearExpiresAt clears the value of the "expires_at" field.
+func (_u *RoleBindingUpdateOne) ClearExpiresAt() *RoleBindingUpdateOne {
+	_u.mutation.ClearExpiresAt()
+	return _u
+}
+
+// SetReason sets the "reason" field.
+func (_u *RoleBindingUpdateOne) SetReason(v string) *RoleBindingUpdateOne {
+	_u.mutation.SetReason(v)
+	return _u
+}
+
+// SetNillableReason sets the "reason" field if the given value is not nil.
+func (_u *RoleBindingUpdateOne) SetNillableReason(v *string) *RoleBindingUpdateOne {
+	if v != nil {
+		_u.SetReason(*v)
+	}
+	return _u
+}
+
+// ClearReason clears the value of the "reason" field.
+func (_u *RoleBindingUpdateOne) ClearReason() *RoleBindingUpdateOne {
+	_u.mutation.ClearReason()
+	return _u
 }
 
 // Mutation returns the RoleBindingMutation object of the builder.
@@ -179,6 +272,18 @@ func (_u *RoleBindingUpdateOne) sqlSave(ctx context.Context) (_node *RoleBinding
 	}
 	if _u.mutation.EnvironmentCleared() {
 		_spec.ClearField(rolebinding.FieldEnvironment, field.TypeEnum)
+	}
+	if value, ok := _u.mutation.ExpiresAt(); ok {
+		_spec.SetField(rolebinding.FieldExpiresAt, field.TypeTime, value)
+	}
+	if _u.mutation.ExpiresAtCleared() {
+		_spec.ClearField(rolebinding.FieldExpiresAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.Reason(); ok {
+		_spec.SetField(rolebinding.FieldReason, field.TypeString, value)
+	}
+	if _u.mutation.ReasonCleared() {
+		_spec.ClearField(rolebinding.FieldReason, field.TypeString)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &RoleBinding{config: _u.config}

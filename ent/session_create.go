@@ -12,6 +12,7 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/schema/field"
+	"github.com/google/uuid"
 	"kubevirt-shepherd.io/shepherd/ent/session"
 )
 
@@ -32,6 +33,104 @@ func (_c *SessionCreate) SetData(v []byte) *SessionCreate {
 // SetExpiresAt sets the "expires_at" field.
 func (_c *SessionCreate) SetExpiresAt(v time.Time) *SessionCreate {
 	_c.mutation.SetExpiresAt(v)
+	return _c
+}
+
+// SetUserID sets the "user_id" field.
+func (_c *SessionCreate) SetUserID(v uuid.UUID) *SessionCreate {
+	_c.mutation.SetUserID(v)
+	return _c
+}
+
+// SetNillableUserID sets the "user_id" field if the given value is not nil.
+func (_c *SessionCreate) SetNillableUserID(v *uuid.UUID) *SessionCreate {
+	if v != nil {
+		_c.SetUserID(*v)
+	}
+	return _c
+}
+
+// SetBeganAt sets the "began_at" field.
+func (_c *SessionCreate) SetBeganAt(v time.Time) *SessionCreate {
+	_c.mutation.SetBeganAt(v)
+	return _c
+}
+
+// SetNillableBeganAt sets the "began_at" field if the given value is not nil.
+func (_c *SessionCreate) SetNillableBeganAt(v *time.Time) *SessionCreate {
+	if v != nil {
+		_c.SetBeganAt(*v)
+	}
+	return _c
+}
+
+// SetSeenAt sets the "seen_at" field.
+func (_c *SessionCreate) SetSeenAt(v time.Time) *SessionCreate {
+	_c.mutation.SetSeenAt(v)
+	return _c
+}
+
+// SetNillableSeenAt sets the "seen_at" field if the given value is not nil.
+func (_c *SessionCreate) SetNillableSeenAt(v *time.Time) *SessionCreate {
+	if v != nil {
+		_c.SetSeenAt(*v)
+	}
+	return _c
+}
+
+// SetMethod sets the "method" field.
+func (_c *SessionCreate) SetMethod(v string) *SessionCreate {
+	_c.mutation.SetMethod(v)
+	return _c
+}
+
+// SetNillableMethod sets the "method" field if the given value is not nil.
+func (_c *SessionCreate) SetNillableMethod(v *string) *SessionCreate {
+	if v != nil {
+		_c.SetMethod(*v)
+	}
+	return _c
+}
+
+// SetIPAddress sets the "ip_address" field.
+func (_c *SessionCreate) SetIPAddress(v string) *SessionCreate {
+	_c.mutation.SetIPAddress(v)
+	return _c
+}
+
+// SetNillableIPAddress sets the "ip_address" field if the given value is not nil.
+func (_c *SessionCreate) SetNillableIPAddress(v *string) *SessionCreate {
+	if v != nil {
+		_c.SetIPAddress(*v)
+	}
+	return _c
+}
+
+// SetUserAgent sets the "user_agent" field.
+func (_c *SessionCreate) SetUserAgent(v string) *SessionCreate {
+	_c.mutation.SetUserAgent(v)
+	return _c
+}
+
+// SetNillableUserAgent sets the "user_agent" field if the given value is not nil.
+func (_c *SessionCreate) SetNillableUserAgent(v *string) *SessionCreate {
+	if v != nil {
+		_c.SetUserAgent(*v)
+	}
+	return _c
+}
+
+// SetEndedAt sets the "ended_at" field.
+func (_c *SessionCreate) SetEndedAt(v time.Time) *SessionCreate {
+	_c.mutation.SetEndedAt(v)
+	return _c
+}
+
+// SetNillableEndedAt sets the "ended_at" field if the given value is not nil.
+func (_c *SessionCreate) SetNillableEndedAt(v *time.Time) *SessionCreate {
+	if v != nil {
+		_c.SetEndedAt(*v)
+	}
 	return _c
 }
 
@@ -130,6 +229,34 @@ func (_c *SessionCreate) createSpec() (*Session, *sqlgraph.CreateSpec) {
 		_spec.SetField(session.FieldExpiresAt, field.TypeTime, value)
 		_node.ExpiresAt = value
 	}
+	if value, ok := _c.mutation.UserID(); ok {
+		_spec.SetField(session.FieldUserID, field.TypeUUID, value)
+		_node.UserID = &value
+	}
+	if value, ok := _c.mutation.BeganAt(); ok {
+		_spec.SetField(session.FieldBeganAt, field.TypeTime, value)
+		_node.BeganAt = &value
+	}
+	if value, ok := _c.mutation.SeenAt(); ok {
+		_spec.SetField(session.FieldSeenAt, field.TypeTime, value)
+		_node.SeenAt = &value
+	}
+	if value, ok := _c.mutation.Method(); ok {
+		_spec.SetField(session.FieldMethod, field.TypeString, value)
+		_node.Method = value
+	}
+	if value, ok := _c.mutation.IPAddress(); ok {
+		_spec.SetField(session.FieldIPAddress, field.TypeString, value)
+		_node.IPAddress = value
+	}
+	if value, ok := _c.mutation.UserAgent(); ok {
+		_spec.SetField(session.FieldUserAgent, field.TypeString, value)
+		_node.UserAgent = value
+	}
+	if value, ok := _c.mutation.EndedAt(); ok {
+		_spec.SetField(session.FieldEndedAt, field.TypeTime, value)
+		_node.EndedAt = &value
+	}
 	return _node, _spec
 }
 
@@ -206,6 +333,132 @@ func (u *SessionUpsert) UpdateExpiresAt() *SessionUpsert {
 	return u
 }
 
+// SetUserID sets the "user_id" field.
+func (u *SessionUpsert) SetUserID(v uuid.UUID) *SessionUpsert {
+	u.Set(session.FieldUserID, v)
+	return u
+}
+
+// UpdateUserID sets the "user_id" field to the value that was provided on create.
+func (u *SessionUpsert) UpdateUserID() *SessionUpsert {
+	u.SetExcluded(session.FieldUserID)
+	return u
+}
+
+// ClearUserID clears the value of the "user_id" field.
+func (u *SessionUpsert) ClearUserID() *SessionUpsert {
+	u.SetNull(session.FieldUserID)
+	return u
+}
+
+// SetBeganAt sets the "began_at" field.
+func (u *SessionUpsert) SetBeganAt(v time.Time) *SessionUpsert {
+	u.Set(session.FieldBeganAt, v)
+	return u
+}
+
+// UpdateBeganAt sets the "began_at" field to the value that was provided on create.
+func (u *SessionUpsert) UpdateBeganAt() *SessionUpsert {
+	u.SetExcluded(session.FieldBeganAt)
+	return u
+}
+
+// ClearBeganAt clears the value of the "began_at" field.
+func (u *SessionUpsert) ClearBeganAt() *SessionUpsert {
+	u.SetNull(session.FieldBeganAt)
+	return u
+}
+
+// SetSeenAt sets the "seen_at" field.
+func (u *SessionUpsert) SetSeenAt(v time.Time) *SessionUpsert {
+	u.Set(session.FieldSeenAt, v)
+	return u
+}
+
+// UpdateSeenAt sets the "seen_at" field to the value that was provided on create.
+func (u *SessionUpsert) UpdateSeenAt() *SessionUpsert {
+	u.SetExcluded(session.FieldSeenAt)
+	return u
+}
+
+// ClearSeenAt clears the value of the "seen_at" field.
+func (u *SessionUpsert) ClearSeenAt() *SessionUpsert {
+	u.SetNull(session.FieldSeenAt)
+	return u
+}
+
+// SetMethod sets the "method" field.
+func (u *SessionUpsert) SetMethod(v string) *SessionUpsert {
+	u.Set(session.FieldMethod, v)
+	return u
+}
+
+// UpdateMethod sets the "method" field to the value that was provided on create.
+func (u *SessionUpsert) UpdateMethod() *SessionUpsert {
+	u.SetExcluded(session.FieldMethod)
+	return u
+}
+
+// ClearMethod clears the value of the "method" field.
+func (u *SessionUpsert) ClearMethod() *SessionUpsert {
+	u.SetNull(session.FieldMethod)
+	return u
+}
+
+// SetIPAddress sets the "ip_address" field.
+func (u *SessionUpsert) SetIPAddress(v string) *SessionUpsert {
+	u.Set(session.FieldIPAddress, v)
+	return u
+}
+
+// UpdateIPAddress sets the "ip_address" field to the value that was provided on create.
+func (u *SessionUpsert) UpdateIPAddress() *SessionUpsert {
+	u.SetExcluded(session.FieldIPAddress)
+	return u
+}
+
+// ClearIPAddress clears the value of the "ip_address" field.
+func (u *SessionUpsert) ClearIPAddress() *SessionUpsert {
+	u.SetNull(session.FieldIPAddress)
+	return u
+}
+
+// SetUserAgent sets the "user_agent" field.
+func (u *SessionUpsert) SetUserAgent(v string) *SessionUpsert {
+	u.Set(session.FieldUserAgent, v)
+	return u
+}
+
+// UpdateUserAgent sets the "user_agent" field to the value that was provided on create.
+func (u *SessionUpsert) UpdateUserAgent() *SessionUpsert {
+	u.SetExcluded(session.FieldUserAgent)
+	return u
+}
+
+// ClearUserAgent clears the value of the "user_agent" field.
+func (u *SessionUpsert) ClearUserAgent() *SessionUpsert {
+	u.SetNull(session.FieldUserAgent)
+	return u
+}
+
+// SetEndedAt sets the "ended_at" field.
+func (u *SessionUpsert) SetEndedAt(v time.Time) *SessionUpsert {
+	u.Set(session.FieldEndedAt, v)
+	return u
+}
+
+// UpdateEndedAt sets the "ended_at" field to the value that was provided on create.
+func (u *SessionUpsert) UpdateEndedAt() *SessionUpsert {
+	u.SetExcluded(session.FieldEndedAt)
+	return u
+}
+
+// ClearEndedAt clears the value of the "ended_at" field.
+func (u *SessionUpsert) ClearEndedAt() *SessionUpsert {
+	u.SetNull(session.FieldEndedAt)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -279,6 +532,153 @@ func (u *SessionUpsertOne) SetExpiresAt(v time.Time) *SessionUpsertOne {
 func (u *SessionUpsertOne) UpdateExpiresAt() *SessionUpsertOne {
 	return u.Update(func(s *SessionUpsert) {
 		s.UpdateExpiresAt()
+	})
+}
+
+// SetUserID sets the "user_id" field.
+func (u *SessionUpsertOne) SetUserID(v uuid.UUID) *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetUserID(v)
+	})
+}
+
+// UpdateUserID sets the "user_id" field to the value that was provided on create.
+func (u *SessionUpsertOne) UpdateUserID() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateUserID()
+	})
+}
+
+// ClearUserID clears the value of the "user_id" field.
+func (u *SessionUpsertOne) ClearUserID() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearUserID()
+	})
+}
+
+// SetBeganAt sets the "began_at" field.
+func (u *SessionUpsertOne) SetBeganAt(v time.Time) *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetBeganAt(v)
+	})
+}
+
+// UpdateBeganAt sets the "began_at" field to the value that was provided on create.
+func (u *SessionUpsertOne) UpdateBeganAt() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateBeganAt()
+	})
+}
+
+// ClearBeganAt clears the value of the "began_at" field.
+func (u *SessionUpsertOne) ClearBeganAt() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearBeganAt()
+	})
+}
+
+// SetSeenAt sets the "seen_at" field.
+func (u *SessionUpsertOne) SetSeenAt(v time.Time) *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetSeenAt(v)
+	})
+}
+
+// UpdateSeenAt sets the "seen_at" field to the value that was provided on create.
+func (u *SessionUpsertOne) UpdateSeenAt() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateSeenAt()
+	})
+}
+
+// ClearSeenAt clears the value of the "seen_at" field.
+func (u *SessionUpsertOne) ClearSeenAt() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearSeenAt()
+	})
+}
+
+// SetMethod sets the "method" field.
+func (u *SessionUpsertOne) SetMethod(v string) *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetMethod(v)
+	})
+}
+
+// UpdateMethod sets the "method" field to the value that was provided on create.
+func (u *SessionUpsertOne) UpdateMethod() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateMethod()
+	})
+}
+
+// ClearMethod clears the value of the "method" field.
+func (u *SessionUpsertOne) ClearMethod() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearMethod()
+	})
+}
+
+// SetIPAddress sets the "ip_address" field.
+func (u *SessionUpsertOne) SetIPAddress(v string) *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetIPAddress(v)
+	})
+}
+
+// UpdateIPAddress sets the "ip_address" field to the value that was provided on create.
+func (u *SessionUpsertOne) UpdateIPAddress() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateIPAddress()
+	})
+}
+
+// ClearIPAddress clears the value of the "ip_address" field.
+func (u *SessionUpsertOne) ClearIPAddress() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearIPAddress()
+	})
+}
+
+// SetUserAgent sets the "user_agent" field.
+func (u *SessionUpsertOne) SetUserAgent(v string) *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetUserAgent(v)
+	})
+}
+
+// UpdateUserAgent sets the "user_agent" field to the value that was provided on create.
+func (u *SessionUpsertOne) UpdateUserAgent() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateUserAgent()
+	})
+}
+
+// ClearUserAgent clears the value of the "user_agent" field.
+func (u *SessionUpsertOne) ClearUserAgent() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearUserAgent()
+	})
+}
+
+// SetEndedAt sets the "ended_at" field.
+func (u *SessionUpsertOne) SetEndedAt(v time.Time) *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetEndedAt(v)
+	})
+}
+
+// UpdateEndedAt sets the "ended_at" field to the value that was provided on create.
+func (u *SessionUpsertOne) UpdateEndedAt() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateEndedAt()
+	})
+}
+
+// ClearEndedAt clears the value of the "ended_at" field.
+func (u *SessionUpsertOne) ClearEndedAt() *SessionUpsertOne {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearEndedAt()
 	})
 }
 
@@ -521,6 +921,153 @@ func (u *SessionUpsertBulk) SetExpiresAt(v time.Time) *SessionUpsertBulk {
 func (u *SessionUpsertBulk) UpdateExpiresAt() *SessionUpsertBulk {
 	return u.Update(func(s *SessionUpsert) {
 		s.UpdateExpiresAt()
+	})
+}
+
+// SetUserID sets the "user_id" field.
+func (u *SessionUpsertBulk) SetUserID(v uuid.UUID) *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetUserID(v)
+	})
+}
+
+// UpdateUserID sets the "user_id" field to the value that was provided on create.
+func (u *SessionUpsertBulk) UpdateUserID() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateUserID()
+	})
+}
+
+// ClearUserID clears the value of the "user_id" field.
+func (u *SessionUpsertBulk) ClearUserID() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearUserID()
+	})
+}
+
+// SetBeganAt sets the "began_at" field.
+func (u *SessionUpsertBulk) SetBeganAt(v time.Time) *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetBeganAt(v)
+	})
+}
+
+// UpdateBeganAt sets the "began_at" field to the value that was provided on create.
+func (u *SessionUpsertBulk) UpdateBeganAt() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateBeganAt()
+	})
+}
+
+// ClearBeganAt clears the value of the "began_at" field.
+func (u *SessionUpsertBulk) ClearBeganAt() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearBeganAt()
+	})
+}
+
+// SetSeenAt sets the "seen_at" field.
+func (u *SessionUpsertBulk) SetSeenAt(v time.Time) *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetSeenAt(v)
+	})
+}
+
+// UpdateSeenAt sets the "seen_at" field to the value that was provided on create.
+func (u *SessionUpsertBulk) UpdateSeenAt() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateSeenAt()
+	})
+}
+
+// ClearSeenAt clears the value of the "seen_at" field.
+func (u *SessionUpsertBulk) ClearSeenAt() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearSeenAt()
+	})
+}
+
+// SetMethod sets the "method" field.
+func (u *SessionUpsertBulk) SetMethod(v string) *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetMethod(v)
+	})
+}
+
+// UpdateMethod sets the "method" field to the value that was provided on create.
+func (u *SessionUpsertBulk) UpdateMethod() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateMethod()
+	})
+}
+
+// ClearMethod clears the value of the "method" field.
+func (u *SessionUpsertBulk) ClearMethod() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearMethod()
+	})
+}
+
+// SetIPAddress sets the "ip_address" field.
+func (u *SessionUpsertBulk) SetIPAddress(v string) *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetIPAddress(v)
+	})
+}
+
+// UpdateIPAddress sets the "ip_address" field to the value that was provided on create.
+func (u *SessionUpsertBulk) UpdateIPAddress() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateIPAddress()
+	})
+}
+
+// ClearIPAddress clears the value of the "ip_address" field.
+func (u *SessionUpsertBulk) ClearIPAddress() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearIPAddress()
+	})
+}
+
+// SetUserAgent sets the "user_agent" field.
+func (u *SessionUpsertBulk) SetUserAgent(v string) *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetUserAgent(v)
+	})
+}
+
+// UpdateUserAgent sets the "user_agent" field to the value that was provided on create.
+func (u *SessionUpsertBulk) UpdateUserAgent() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateUserAgent()
+	})
+}
+
+// ClearUserAgent clears the value of the "user_agent" field.
+func (u *SessionUpsertBulk) ClearUserAgent() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearUserAgent()
+	})
+}
+
+// SetEndedAt sets the "ended_at" field.
+func (u *SessionUpsertBulk) SetEndedAt(v time.Time) *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.SetEndedAt(v)
+	})
+}
+
+// UpdateEndedAt sets the "ended_at" field to the value that was provided on create.
+func (u *SessionUpsertBulk) UpdateEndedAt() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.UpdateEndedAt()
+	})
+}
+
+// ClearEndedAt clears the value of the "ended_at" field.
+func (u *SessionUpsertBulk) ClearEndedAt() *SessionUpsertBulk {
+	return u.Update(func(s *SessionUpsert) {
+		s.ClearEndedAt()
 	})
 }
 

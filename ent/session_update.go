@@ -11,6 +11,7 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/schema/field"
+	"github.com/google/uuid"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/session"
 )
@@ -46,6 +47,146 @@ func (_u *SessionUpdate) SetNillableExpiresAt(v *time.Time) *SessionUpdate {
 	if v != nil {
 		_u.SetExpiresAt(*v)
 	}
+	return _u
+}
+
+// SetUserID sets the "user_id" field.
+func (_u *SessionUpdate) SetUserID(v uuid.UUID) *SessionUpdate {
+	_u.mutation.SetUserID(v)
+	return _u
+}
+
+// SetNillableUserID sets the "user_id" field if the given value is not nil.
+func (_u *SessionUpdate) SetNillableUserID(v *uuid.UUID) *SessionUpdate {
+	if v != nil {
+		_u.SetUserID(*v)
+	}
+	return _u
+}
+
+// ClearUserID clears the value of the "user_id" field.
+func (_u *SessionUpdate) ClearUserID() *SessionUpdate {
+	_u.mutation.ClearUserID()
+	return _u
+}
+
+// SetBeganAt sets the "began_at" field.
+func (_u *SessionUpdate) SetBeganAt(v time.Time) *SessionUpdate {
+	_u.mutation.SetBeganAt(v)
+	return _u
+}
+
+// SetNillableBeganAt sets the "began_at" field if the given value is not nil.
+func (_u *SessionUpdate) SetNillableBeganAt(v *time.Time) *SessionUpdate {
+	if v != nil {
+		_u.SetBeganAt(*v)
+	}
+	return _u
+}
+
+// ClearBeganAt clears the value of the "began_at" field.
+func (_u *SessionUpdate) ClearBeganAt() *SessionUpdate {
+	_u.mutation.ClearBeganAt()
+	return _u
+}
+
+// SetSeenAt sets the "seen_at" field.
+func (_u *SessionUpdate) SetSeenAt(v time.Time) *SessionUpdate {
+	_u.mutation.SetSeenAt(v)
+	return _u
+}
+
+// SetNillableSeenAt sets the "seen_at" field if the given value is not nil.
+func (_u *SessionUpdate) SetNillableSeenAt(v *time.Time) *SessionUpdate {
+	if v != nil {
+		_u.SetSeenAt(*v)
+	}
+	return _u
+}
+
+// ClearSeenAt clears the value of the "seen_at" field.
+func (_u *SessionUpdate) ClearSeenAt() *SessionUpdate {
+	_u.mutation.ClearSeenAt()
+	return _u
+}
+
+// SetMethod sets the "method" field.
+func (_u *SessionUpdate) SetMethod(v string) *SessionUpdate {
+	_u.mutation.SetMethod(v)
+	return _u
+}
+
+// SetNillableMethod sets the "method" field if the given value is not nil.
+func (_u *SessionUpdate) SetNillableMethod(v *string) *SessionUpdate {
+	if v != nil {
+		_u.SetMethod(*v)
+	}
+	return _u
+}
+
+// ClearMethod clears the value of the "method" field.
+func (_u *SessionUpdate) ClearMethod() *SessionUpdate {
+	_u.mutation.ClearMethod()
+	return _u
+}
+
+// SetIPAddress sets the "ip_address" field.
+func (_u *SessionUpdate) SetIPAddress(v string) *SessionUpdate {
+	_u.mutation.SetIPAddress(v)
+	return _u
+}
+
+// SetNillableIPAddress sets the "ip_address" field if the given value is not nil.
+func (_u *SessionUpdate) SetNillableIPAddress(v *string) *SessionUpdate {
+	if v != nil {
+		_u.SetIPAddress(*v)
+	}
+	return _u
+}
+
+// ClearIPAddress clears the value of the "ip_address" field.
+func (_u *SessionUpdate) ClearIPAddress() *SessionUpdate {
+	_u.mutation.ClearIPAddress()
+	return _u
+}
+
+// SetUserAgent sets the "user_agent" field.
+func (_u *SessionUpdate) SetUserAgent(v string) *SessionUpdate {
+	_u.mutation.SetUserAgent(v)
+	return _u
+}
+
+// SetNillableUserAgent sets the "user_agent" field if the given value is not nil.
+func (_u *SessionUpdate) SetNillableUserAgent(v *string) *SessionUpdate {
+	if v != nil {
+		_u.SetUserAgent(*v)
+	}
+	return _u
+}
+
+// ClearUserAgent clears the value of the "user_agent" field.
+func (_u *SessionUpdate) ClearUserAgent() *SessionUpdate {
+	_u.mutation.ClearUserAgent()
+	return _u
+}
+
+// SetEndedAt sets the "ended_at" field.
+func (_u *SessionUpdate) SetEndedAt(v time.Time) *SessionUpdate {
+	_u.mutation.SetEndedAt(v)
+	return _u
+}
+
+// SetNillableEndedAt sets the "ended_at" field if the given value is not nil.
+func (_u *SessionUpdate) SetNillableEndedAt(v *time.Time) *SessionUpdate {
+	if v != nil {
+		_u.SetEndedAt(*v)
+	}
+	return _u
+}
+
+// ClearEndedAt clears the value of the "ended_at" field.
+func (_u *SessionUpdate) ClearEndedAt() *SessionUpdate {
+	_u.mutation.ClearEndedAt()
 	return _u
 }
 
@@ -102,6 +243,48 @@ func (_u *SessionUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.ExpiresAt(); ok {
 		_spec.SetField(session.FieldExpiresAt, field.TypeTime, value)
 	}
+	if value, ok := _u.mutation.UserID(); ok {
+		_spec.SetField(session.FieldUserID, field.TypeUUID, value)
+	}
+	if _u.mutation.UserIDCleared() {
+		_spec.ClearField(session.FieldUserID, field.TypeUUID)
+	}
+	if value, ok := _u.mutation.BeganAt(); ok {
+		_spec.SetField(session.FieldBeganAt, field.TypeTime, value)
+	}
+	if _u.mutation.BeganAtCleared() {
+		_spec.ClearField(session.FieldBeganAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.SeenAt(); ok {
+		_spec.SetField(session.FieldSeenAt, field.TypeTime, value)
+	}
+	if _u.mutation.SeenAtCleared() {
+		_spec.ClearField(session.FieldSeenAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.Method(); ok {
+		_spec.SetField(session.FieldMethod, field.TypeString, value)
+	}
+	if _u.mutation.MethodCleared() {
+		_spec.ClearField(session.FieldMethod, field.TypeString)
+	}
+	if value, ok := _u.mutation.IPAddress(); ok {
+		_spec.SetField(session.FieldIPAddress, field.TypeString, value)
+	}
+	if _u.mutation.IPAddressCleared() {
+		_spec.ClearField(session.FieldIPAddress, field.TypeString)
+	}
+	if value, ok := _u.mutation.UserAgent(); ok {
+		_spec.SetField(session.FieldUserAgent, field.TypeString, value)
+	}
+	if _u.mutation.UserAgentCleared() {
+		_spec.ClearField(session.FieldUserAgent, field.TypeString)
+	}
+	if value, ok := _u.mutation.EndedAt(); ok {
+		_spec.SetField(session.FieldEndedAt, field.TypeTime, value)
+	}
+	if _u.mutation.EndedAtCleared() {
+		_spec.ClearField(session.FieldEndedAt, field.TypeTime)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -141,6 +324,146 @@ func (_u *SessionUpdateOne) SetNillableExpiresAt(v *time.Time) *SessionUpdateOne
 	if v != nil {
 		_u.SetExpiresAt(*v)
 	}
+	return _u
+}
+
+// SetUserID sets the "user_id" field.
+func (_u *SessionUpdateOne) SetUserID(v uuid.UUID) *SessionUpdateOne {
+	_u.mutation.SetUserID(v)
+	return _u
+}
+
+// SetNillableUserID sets the "user_id" field if the given value is not nil.
+func (_u *SessionUpdateOne) SetNillableUserID(v *uuid.UUID) *SessionUpdateOne {
+	if v != nil {
+		_u.SetUserID(*v)
+	}
+	return _u
+}
+
+// ClearUserID clears the value of the "user_id" field.
+func (_u *SessionUpdateOne) ClearUserID() *SessionUpdateOne {
+	_u.mutation.ClearUserID()
+	return _u
+}
+
+// SetBeganAt sets the "began_at" field.
+func (_u *SessionUpdateOne) SetBeganAt(v time.Time) *SessionUpdateOne {
+	_u.mutation.SetBeganAt(v)
+	return _u
+}
+
+// SetNillableBeganAt sets the "began_at" field if the given value is not nil.
+func (_u *SessionUpdateOne) SetNillableBeganAt(v *time.Time) *SessionUpdateOne {
+	if v != nil {
+		_u.SetBeganAt(*v)
+	}
+	return _u
+}
+
+// ClearBeganAt clears the value of the "began_at" field.
+func (_u *SessionUpdateOne) ClearBeganAt() *SessionUpdateOne {
+	_u.mutation.ClearBeganAt()
+	return _u
+}
+
+// SetSeenAt sets the "seen_at" field.
+func (_u *SessionUpdateOne) SetSeenAt(v time.Time) *SessionUpdateOne {
+	_u.mutation.SetSeenAt(v)
+	return _u
+}
+
+// SetNillableSeenAt sets the "seen_at" field if the given value is not nil.
+func (_u *SessionUpdateOne) SetNillableSeenAt(v *time.Time) *SessionUpdateOne {
+	if v != nil {
+		_u.SetSeenAt(*v)
+	}
+	return _u
+}
+
+// ClearSeenAt clears the value of the "seen_at" field.
+func (_u *SessionUpdateOne) ClearSeenAt() *SessionUpdateOne {
+	_u.mutation.ClearSeenAt()
+	return _u
+}
+
+// SetMethod sets the "method" field.
+func (_u *SessionUpdateOne) SetMethod(v string) *SessionUpdateOne {
+	_u.mutation.SetMethod(v)
+	return _u
+}
+
+// SetNillableMethod sets the "method" field if the given value is not nil.
+func (_u *SessionUpdateOne) SetNillableMethod(v *string) *SessionUpdateOne {
+	if v != nil {
+		_u.SetMethod(*v)
+	}
+	return _u
+}
+
+// ClearMethod clears the value of the "method" field.
+func (_u *SessionUpdateOne) ClearMethod() *SessionUpdateOne {
+	_u.mutation.ClearMethod()
+	return _u
+}
+
+// SetIPAddress sets the "ip_address" field.
+func (_u *SessionUpdateOne) SetIPAddress(v string) *SessionUpdateOne {
+	_u.mutation.SetIPAddress(v)
+	return _u
+}
+
+// SetNillableIPAddress sets the "ip_address" field if the given value is not nil.
+func (_u *SessionUpdateOne) SetNillableIPAddress(v *string) *SessionUpdateOne {
+	if v != nil {
+		_u.SetIPAddress(*v)
+	}
+	return _u
+}
+
+// ClearIPAddress clears the value of the "ip_address" field.
+func (_u *SessionUpdateOne) ClearIPAddress() *SessionUpdateOne {
+	_u.mutation.ClearIPAddress()
+	return _u
+}
+
+// SetUserAgent sets the "user_agent" field.
+func (_u *SessionUpdateOne) SetUserAgent(v string) *SessionUpdateOne {
+	_u.mutation.SetUserAgent(v)
+	return _u
+}
+
+// SetNillableUserAgent sets the "user_agent" field if the given value is not nil.
+func (_u *SessionUpdateOne) SetNillableUserAgent(v *string) *SessionUpdateOne {
+	if v != nil {
+		_u.SetUserAgent(*v)
+	}
+	return _u
+}
+
+// ClearUserAgent clears the value of the "user_agent" field.
+func (_u *SessionUpdateOne) ClearUserAgent() *SessionUpdateOne {
+	_u.mutation.ClearUserAgent()
+	return _u
+}
+
+// SetEndedAt sets the "ended_at" field.
+func (_u *SessionUpdateOne) SetEndedAt(v time.Time) *SessionUpdateOne {
+	_u.mutation.SetEndedAt(v)
+	return _u
+}
+
+// SetNillableEndedAt sets the "ended_at" field if the given value is not nil.
+func (_u *SessionUpdateOne) SetNillableEndedAt(v *time.Time) *SessionUpdateOne {
+	if v != nil {
+		_u.SetEndedAt(*v)
+	}
+	return _u
+}
+
+// ClearEndedAt clears the value of the "ended_at" field.
+func (_u *SessionUpdateOne) ClearEndedAt() *SessionUpdateOne {
+	_u.mutation.ClearEndedAt()
 	return _u
 }
 
@@ -226,6 +549,48 @@ func (_u *SessionUpdateOne) sqlSave(ctx context.Context) (_node *Session, err er
 	}
 	if value, ok := _u.mutation.ExpiresAt(); ok {
 		_spec.SetField(session.FieldExpiresAt, field.TypeTime, value)
+	}
+	if value, ok := _u.mutation.UserID(); ok {
+		_spec.SetField(session.FieldUserID, field.TypeUUID, value)
+	}
+	if _u.mutation.UserIDCleared() {
+		_spec.ClearField(session.FieldUserID, field.TypeUUID)
+	}
+	if value, ok := _u.mutation.BeganAt(); ok {
+		_spec.SetField(session.FieldBeganAt, field.TypeTime, value)
+	}
+	if _u.mutation.BeganAtCleared() {
+		_spec.ClearField(session.FieldBeganAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.SeenAt(); ok {
+		_spec.SetField(session.FieldSeenAt, field.TypeTime, value)
+	}
+	if _u.mutation.SeenAtCleared() {
+		_spec.ClearField(session.FieldSeenAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.Method(); ok {
+		_spec.SetField(session.FieldMethod, field.TypeString, value)
+	}
+	if _u.mutation.MethodCleared() {
+		_spec.ClearField(session.FieldMethod, field.TypeString)
+	}
+	if value, ok := _u.mutation.IPAddress(); ok {
+		_spec.SetField(session.FieldIPAddress, field.TypeString, value)
+	}
+	if _u.mutation.IPAddressCleared() {
+		_spec.ClearField(session.FieldIPAddress, field.TypeString)
+	}
+	if value, ok := _u.mutation.UserAgent(); ok {
+		_spec.SetField(session.FieldUserAgent, field.TypeString, value)
+	}
+	if _u.mutation.UserAgentCleared() {
+		_spec.ClearField(session.FieldUserAgent, field.TypeString)
+	}
+	if value, ok := _u.mutation.EndedAt(); ok {
+		_spec.SetField(session.FieldEndedAt, field.TypeTime, value)
+	}
+	if _u.mutation.EndedAtCleared() {
+		_spec.ClearField(session.FieldEndedAt, field.TypeTime)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &Session{config: _u.config}

@@ -54,13 +54,15 @@ type User struct {
 type UserEdges struct {
 	// Bindings holds the value of the bindings edge.
 	Bindings []*RoleBinding `json:"bindings,omitempty"`
+	// Identities holds the value of the identities edge.
+	Identities []*Identity `json:"identities,omitempty"`
 	// Memberships holds the value of the memberships edge.
 	Memberships []*GroupMember `json:"memberships,omitempty"`
 	// Notifications holds the value of the notifications edge.
 	Notifications []*Notification `json:"notifications,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [3]bool
+	loadedTypes [4]bool
 }
 
 // BindingsOrErr returns the Bindings value or an error if the edge
@@ -72,10 +74,19 @@ func (e UserEdges) BindingsOrErr() ([]*RoleBinding, error) {
 	return nil, &NotLoadedError{edge: "bindings"}
 }
 
+// IdentitiesOrErr returns the Identities value or an error if the edge
+// was not loaded in eager-loading.
+func (e UserEdges) IdentitiesOrErr() ([]*Identity, error) {
+	if e.loadedTypes[1] {
+		return e.Identities, nil
+	}
+	return nil, &NotLoadedError{edge: "identities"}
+}
+
 // MembershipsOrErr returns the Memberships value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) MembershipsOrErr() ([]*GroupMember, error) {
-	if e.loadedTypes[1] {
+	if e.loadedTypes[2] {
 		return e.Memberships, nil
 	}
 	return nil, &NotLoadedError{edge: "memberships"}
@@ -84,7 +95,7 @@ func (e UserEdges) MembershipsOrErr() ([]*GroupMember, error) {
 // NotificationsOrErr returns the Notifications value or an error if the edge
 // was not loaded in eager-loading.
 func (e UserEdges) NotificationsOrErr() ([]*Notification, error) {
-	if e.loadedTypes[2] {
+	if e.loadedTypes[3] {
 		return e.Notifications, nil
 	}
 	return nil, &NotLoadedError{edge: "notifications"}
@@ -224,6 +235,11 @@ func (_m *User) Value(name string) (ent.Value, error) {
 // QueryBindings queries the "bindings" edge of the User entity.
 func (_m *User) QueryBindings() *RoleBindingQuery {
 	return NewUserClient(_m.config).QueryBindings(_m)
+}
+
+// QueryIdentities queries the "identities" edge of the User entity.
+func (_m *User) QueryIdentities() *IdentityQuery {
+	return NewUserClient(_m.config).QueryIdentities(_m)
 }
 
 // QueryMemberships queries the "memberships" edge of the User entity.

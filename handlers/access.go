@@ -27,6 +27,20 @@ func (s *Server) theNamespace() loader { return by("namespace", s.Objects.Namesp
 func (s *Server) thePerson() loader    { return by("person", s.Objects.Person) }
 func (s *Server) theGroup() loader     { return by("group", s.Objects.Group) }
 
+// ownSession is a session of the person himself.
+func (s *Server) ownSession() loader {
+	return func(r *http.Request) (domain.Object, error) {
+		return s.Objects.OwnSession(r.Context(), actor(r), param(r, "session"))
+	}
+}
+
+// ownIdentity is a company account of the person himself.
+func (s *Server) ownIdentity() loader {
+	return func(r *http.Request) (domain.Object, error) {
+		return s.Objects.OwnIdentity(r.Context(), actor(r), param(r, "identity"))
+	}
+}
+
 // theDraft is a kubeconfig that the person himself has uploaded.
 func (s *Server) theDraft() loader {
 	return func(r *http.Request) (domain.Object, error) {

@@ -25,6 +25,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/handlers"
+	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -214,6 +215,10 @@ func (w *matrixWorld) furnish() {
 	target := w.person("target", domain.Binding{Role: domain.RoleViewer, SystemID: w.test.system})
 	add("person", "somebody", target.ID.String())
 	add("group", "some group", c.Group.Create().SetName("some-group").SaveX(ctx).ID.String())
+	// The own ones have no line: to end them changes who is signed in, and the only
+	// way in stays (TestSessionsPage, TestCompanyAccountIsNotLinkedSilently).
+	add("session", "of somebody else", auth.SessionID(w.cookie(target).Value))
+	add("identity", "of somebody else", c.Identity.Create().SetUser(target).SetIssuer("https://sso.example.com").SetSubject("target").SaveX(ctx).ID.String())
 	for kind := range w.objects {
 		id := missing
 		if kind == "ticket" {
@@ -235,6 +240,7 @@ func (w *matrixWorld) cookie(u *ent.User) *http.Cookie {
 		w.t.Fatal(err)
 	}
 	w.sessions.Put(ctx, "user", u.ID.String())
+	w.sessions.Put(ctx, "sure", time.Now().Unix())
 	token, _, err := w.sessions.Commit(ctx)
 	if err != nil {
 		w.t.Fatal(err)
@@ -292,7 +298,7 @@ func (l *line) String() string {
 // lines are all rows: every route with every object that its path may name.
 func (w *matrixWorld) lines() []*line {
 	target := w.db.Ent.User.Query().Where(user.Username("target")).OnlyIDX(w.t.Context()).String()
-	rest := strings.NewReplacer("{token}", "none", "{guide}", "concepts", "{name}", "request-life.svg", "{person}", target)
+	rest := strings.NewReplacer("{token}", "none", "{guide}", "concepts", "{name}", "request-life.svg", "{person}", target, "{session}", "none")
 	var all []*line
 	for _, r := range w.Routes() {
 		kind := ""
@@ -351,7 +357,7 @@ func (w *matrixWorld) effects() map[string]func(b somebody, path string) {
 	}
 	nothing := func(somebody, string) {}
 	return map[string]func(somebody, string){
-		paths.Logout: again, paths.LogoutAll: again,
+		paths.Logout: again, paths.LogoutAll: again, paths.EndOthers: nothing,
 		paths.Requests + "/{ticket}/withdraw": ticket(domain.TicketPending),
 		paths.People + "/{person}/sign-out":   account, paths.People + "/{person}/disable": account, paths.People + "/{person}/enable": account,
 		paths.People + "/{person}/link": nothing,

@@ -3,7 +3,10 @@ package handlers
 import (
 	"net/http"
 
+	"kubevirt-shepherd.io/shepherd/internal/auth"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 	"kubevirt-shepherd.io/shepherd/views/ui"
@@ -21,11 +24,18 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if actor(r).UserID != "" {
 		return s.redirect(w, r, local(next, paths.Home))
 	}
-	v := views.LoginView{Next: next, Theme: theme(r), Version: s.Version}
-	if s.sessionToken(r) != "" {
-		v.Notice = "Your session has ended. Sign in to go on."
+	v := s.loginView(r, next)
+	if s.sessionToken(r) != "" && len(s.Sessions.Keys(r.Context())) == 0 {
+		v.Notice = i18n.T(r.Context(), "Your session has ended. Sign in to go on.")
 	}
 	return s.page(w, r, http.StatusOK, views.Login(v))
+}
+
+func (s *Server) loginView(r *http.Request, next string) views.LoginView {
+	return views.LoginView{
+		Next: next, Theme: theme(r), Version: s.Version, Issuer: s.issuerName(),
+		Passwords: s.Accounts.Passwords != account.PasswordsOff, ForEmergencies: s.Accounts.Passwords == account.PasswordsBreakGlass,
+	}
 }
 
 // login answers POST /login. Whatever is wrong has one answer: who tries must
@@ -45,11 +55,11 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 		if e.Code != apperr.ErrBadCredentials {
 			return err
 		}
-		return s.page(w, r, statusOf(e), views.Login(views.LoginView{
-			Username: form.Username, Error: message(r, e.Code, e.Params).Text(), Next: next, Theme: theme(r), Version: s.Version,
-		}))
+		v := s.loginView(r, next)
+		v.Username, v.Error = form.Username, message(r, e.Code, e.Params).Text()
+		return s.page(w, r, statusOf(e), views.Login(v))
 	}
-	if err := s.begin(r, userID); err != nil {
+	if err := s.begin(r, userID, auth.ByPassword); err != nil {
 		return err
 	}
 	return s.redirect(w, r, local(next, paths.Home))
@@ -64,13 +74,21 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
 	return s.leave(w, r)
 }
 
-// leave ends the session and goes to the sign-in page.
+// leave ends the session and goes to the sign-in page; by way of the issuer,
+// which is to forget the person too, when it was he who let him in.
 func (s *Server) leave(w http.ResponseWriter, r *http.Request) error {
+	company := s.Sessions.GetString(r.Context(), auth.SessionMethod) == string(auth.ByOIDC)
 	if err := s.end(r); err != nil {
 		return err
 	}
 	s.streams.endAll(s.credential(r))
 	w.Header().Set("Clear-Site-Data", `"cache"`)
+	if company && s.OIDC != nil {
+		if to := s.OIDC.EndSession(r.Context(), s.PublicURL+paths.Login); to != "" {
+			v := views.OnwardView{Issuer: s.issuerName(), Href: to, SignedOut: true, Theme: theme(r), Version: s.Version}
+			return s.onward(w, r, v)
+		}
+	}
 	return s.redirect(w, r, paths.Login)
 }
 
@@ -107,10 +125,10 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.setupPage(w, r, form, err)
 	}
-	if err := s.begin(r, userID); err != nil {
+	if err := s.begin(r, userID, auth.ByLink); err != nil {
 		return err
 	}
-	s.flash(r, ui.OK, "Your password is set", "You are signed in.")
+	s.flash(r, ui.OK, i18n.T(r.Context(), "Your password is set"), i18n.T(r.Context(), "You are signed in."))
 	return s.redirect(w, r, paths.Home)
 }
 
@@ -128,6 +146,7 @@ func (s *Server) setupPage(w http.ResponseWriter, r *http.Request, form setupFor
 	}
 	return s.page(w, r, status, views.Setup(views.SetupView{
 		Token: param(r, "token"), Name: p.Username, NameFixed: true, Errors: errs, Theme: theme(r), Version: s.Version,
+		Passwords: p.Password, Issuer: s.issuerName(),
 	}))
 }
 

@@ -62,8 +62,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(e)
 	s.logFailure(r, e, err, status)
 
-	if status == http.StatusUnauthorized && !wantsJSON(r) {
+	switch {
+	case wantsJSON(r):
+	case status == http.StatusUnauthorized:
 		s.askToSignIn(w, r)
+		return
+	case e.Code == apperr.ErrConfirm:
+		s.askToConfirm(w, r)
 		return
 	}
 	if e.Code == apperr.ErrTooMany {
@@ -124,7 +129,7 @@ func (s *Server) askToSignIn(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	s.keepDraft(w, r)
+	s.keepDraft(w, r, false)
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 }
@@ -160,11 +165,20 @@ func formPage(path string) string {
 	switch path {
 	case paths.Systems:
 		return paths.NewSystem
+	case paths.People:
+		return paths.NewPerson
 	case paths.Preview:
 		return paths.NewRequest
 	}
 	if strings.HasSuffix(path, "/services") {
 		return path + "/new"
+	}
+	if strings.HasPrefix(path, paths.Identities) {
+		return paths.Account
+	}
+	if person, ok := strings.CutPrefix(path, paths.People+"/"); ok {
+		id, _, _ := strings.Cut(person, "/")
+		return paths.Person(id)
 	}
 	for _, action := range []string{"/check", "/withdraw", "/retry"} {
 		if page, ok := strings.CutSuffix(path, action); ok {
@@ -181,7 +195,11 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 	}
 	m := message(r, e.Code, params)
 	v := views.ErrorView{Status: status, Code: e.Code, Title: i18n.Phrase(m.What), Text: m.Why, Next: m.Next, Theme: theme(r)}
-	switch {
+	switch waysIn := strings.HasPrefix(e.Code, "OIDC_") || e.Code == apperr.ErrNoPassword || e.Code == apperr.ErrLocalOff || e.Code == apperr.ErrAccountDisabled; {
+	case waysIn && actor(r).UserID == "":
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "To the sign-in page"), paths.Login
+	case waysIn:
+		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Your account"), paths.Account
 	case status >= http.StatusInternalServerError:
 		v.RequestID = requestID(r)
 		v.ActionLabel, v.ActionHref = i18n.T(r.Context(), "Try again"), pageOf(r)

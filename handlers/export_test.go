@@ -17,3 +17,12 @@ func (s *Server) Routes() []Route {
 	}
 	return all
 }
+
+// Dangerous are the deeds that ask for a confirmation, by method and pattern.
+func Dangerous() map[string]bool {
+	all := map[string]bool{}
+	for d := range dangerous {
+		all[d.method+" "+d.pattern] = true
+	}
+	return all
+}

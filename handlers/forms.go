@@ -269,10 +269,12 @@ const (
 	draftAge       = 30 * 60 // seconds
 )
 
-// draft is what was typed into a form when its session had ended.
+// draft is what was typed into a form when its session had ended, or its sender
+// had to confirm who he is.
 type draft struct {
 	Page   string
 	Values url.Values
+	Sure   bool `json:",omitempty"` // not signed out, but asked to confirm
 }
 
 func (s *Server) draftCookie(value string, age int) *http.Cookie {
@@ -286,7 +288,7 @@ func (s *Server) draftCookie(value string, age int) *http.Cookie {
 // keepDraft gives a form back to the browser, as a cookie, while its sender has
 // to sign in first: nothing of it is stored here. Uploads are secrets and are
 // not kept, and texts of many pages do not fit.
-func (s *Server) keepDraft(w http.ResponseWriter, r *http.Request) {
+func (s *Server) keepDraft(w http.ResponseWriter, r *http.Request, sure bool) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if r.Method != post || kind != "application/x-www-form-urlencoded" || parse(r) != nil || len(r.PostForm) == 0 {
 		return
@@ -298,7 +300,7 @@ func (s *Server) keepDraft(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the level is a constant
 	}
-	if json.NewEncoder(z).Encode(draft{pageOf(r), kept}) != nil || z.Close() != nil {
+	if json.NewEncoder(z).Encode(draft{pageOf(r), kept, sure}) != nil || z.Close() != nil {
 		return
 	}
 	if text := base64.RawURLEncoding.EncodeToString(b.Bytes()); len(text) <= maxDraftCookie {
@@ -327,6 +329,10 @@ func restored[T any](s *Server, w http.ResponseWriter, r *http.Request, form T) 
 	if _, typed := err.(apperr.List); err != nil && !typed {
 		return form
 	}
-	s.flash(r, ui.Warn, i18n.T(r.Context(), "Your session had ended"), i18n.T(r.Context(), "What you typed is here. Nothing has been sent."))
+	title := i18n.T(r.Context(), "Your session had ended")
+	if d.Sure {
+		title = i18n.T(r.Context(), "Thank you. Now once more")
+	}
+	s.flash(r, ui.Warn, title, i18n.T(r.Context(), "What you typed is here. Nothing has been sent."))
 	return kept
 }

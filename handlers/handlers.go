@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kubevirt-shepherd.io/shepherd/internal/auth"
+	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
@@ -67,6 +68,8 @@ type Config struct {
 
 	// Tokens signs programs in by a bearer token; nil: none comes in.
 	Tokens auth.AuthProvider
+	// OIDC signs people in with their company account; nil: there is none.
+	OIDC *oidc.Provider
 
 	PublicURL      string // scheme and host of links that leave the portal
 	Version        string

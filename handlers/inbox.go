@@ -71,6 +71,12 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 	case "system.transferred":
 		n.Title = i18n.T(ctx, "{to} is owner of {system} in place of {from}", "to", text("to"), "from", text("from"), "system", text("system"))
 		n.Href, status = paths.System(text("system_id")), domain.TicketCompleted
+	case "account.break_glass", "account.break_glass_used":
+		n.Title = i18n.T(ctx, "Emergency access: {name} can be a platform admin until {until}", "name", text("name"), "until", m.Params["until"])
+		if m.Kind == "account.break_glass_used" {
+			n.Title = i18n.T(ctx, "Emergency access: {name} signed in from {ip} as a platform admin until {until}", "name", text("name"), "ip", text("ip"), "until", m.Params["until"])
+		}
+		n.Href, status = paths.AuditBy(text("name")), domain.TicketNeedsAttention
 	default:
 		n.Title = title
 	}

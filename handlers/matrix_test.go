@@ -14,7 +14,7 @@ func (s *shop) objects() map[string]string {
 	m := s.vm(s.test, 1, domain.StateRunning)
 	return map[string]string{
 		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(), "{group}": m.ID.String(),
-		"{draft}": m.ID.String(), "{guide}": "concepts", "{name}": "request-life.svg",
+		"{draft}": m.ID.String(), "{identity}": m.ID.String(), "{session}": "none", "{guide}": "concepts", "{name}": "request-life.svg",
 		"{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
 	}
 }
@@ -47,6 +47,8 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
+		paths.Account, paths.Password, paths.Sessions, paths.EndOthers, paths.Confirm, paths.ConfirmOIDC, paths.Identities,
+		paths.LoginOIDC, paths.LoginOIDCReply, paths.EndSession("{session}"), paths.EndPersonSession("{person}", "{session}"), paths.RemoveIdentity("{identity}"), paths.SetupOIDC("{token}"),
 		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"),
 		paths.MemberAccess("{system}", "{person}"), paths.RemoveMemberGroup("{system}", "{group}"), paths.Transfer("{system}"), paths.Groups, paths.NewGroup,
 		paths.Group("{group}"), paths.EditGroup("{group}"), paths.DeleteGroup("{group}"), paths.GroupMembers("{group}"), paths.RemoveFromGroup("{group}", "{person}"),

@@ -230,6 +230,9 @@ func (s *Server) personPage(w http.ResponseWriter, r *http.Request, form roleFor
 			v.ByGroup = append(v.ByGroup, views.RoleByGroup{Role: roleLabel(ctx, domain.Actor{Bindings: []domain.Binding{b}}), Via: b.Via, Href: hrefs[b.Via]})
 		}
 	}
+	if v.Sessions, err = s.personSessions(r, m.ID); err != nil {
+		return err
+	}
 	sh, err := s.shell(r, m.Username, "people")
 	if err != nil {
 		return err

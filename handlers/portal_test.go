@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/google/uuid"
@@ -139,14 +140,23 @@ func (p *portal) person(name string, bindings ...domain.Binding) *ent.User {
 // anonymous is a browser of somebody who is not signed in.
 func (p *portal) anonymous() *browser { return newBrowser(p.t, p.url) }
 
-// as is a browser of somebody who is signed in.
+// as is a browser of somebody who has just signed in.
 func (p *portal) as(u *ent.User) *browser {
+	p.t.Helper()
+	return p.session(u, map[string]any{"sure": time.Now().Unix()})
+}
+
+// session is a browser of somebody whose session holds this too.
+func (p *portal) session(u *ent.User, held map[string]any) *browser {
 	p.t.Helper()
 	ctx, err := p.sessions.Load(p.t.Context(), "")
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.sessions.Put(ctx, "user", u.ID.String())
+	for key, value := range held {
+		p.sessions.Put(ctx, key, value)
+	}
 	token, _, err := p.sessions.Commit(ctx)
 	if err != nil {
 		p.t.Fatal(err)

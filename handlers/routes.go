@@ -36,10 +36,25 @@ func (s *Server) routes() []route {
 		{post, paths.Login, domain.Open, nil, s.login},
 		{post, paths.Logout, domain.Open, nil, s.logout},
 		{post, paths.LogoutAll, domain.SessionEnd, nil, s.logoutEverywhere},
+		{get, paths.LoginOIDC, domain.Open, nil, s.loginOIDC},
+		{get, paths.LoginOIDCReply, domain.Open, nil, s.oidcReply},
 		{get, "/setup/{token}", domain.Open, nil, s.showSetup},
 		{post, "/setup/{token}", domain.Open, nil, s.setup},
+		{get, "/setup/{token}/oidc", domain.Open, nil, s.setupOIDC},
 		{post, paths.Theme, domain.Open, nil, s.setTheme},
 		{post, paths.Language, domain.Open, nil, s.setLanguage},
+
+		{get, paths.Account, domain.AccountRead, nil, s.showAccount},
+		{get, paths.Password, domain.AccountUpdate, nil, s.showPassword},
+		{post, paths.Password, domain.AccountUpdate, nil, s.changePassword},
+		{post, paths.Identities, domain.AccountUpdate, nil, s.linkIdentity},
+		{post, paths.Identities + "/{identity}/remove", domain.AccountUpdate, s.ownIdentity(), s.unlinkIdentity},
+		{get, paths.Sessions, domain.AccountRead, nil, s.showSessions},
+		{post, paths.EndOthers, domain.SessionEnd, nil, s.endOtherSessions},
+		{post, paths.Sessions + "/{session}/end", domain.SessionEnd, s.ownSession(), s.endOwnSession},
+		{get, paths.Confirm, domain.AccountRead, nil, s.showConfirm},
+		{post, paths.Confirm, domain.AccountRead, nil, s.confirm},
+		{get, paths.ConfirmOIDC, domain.AccountRead, nil, s.confirmOIDC},
 
 		{get, paths.Explorer, domain.SystemList, nil, s.showExplorer},
 		{get, paths.NewSystem, domain.SystemCreate, nil, s.newSystem},
@@ -99,6 +114,7 @@ func (s *Server) routes() []route {
 		{post, paths.People + "/{person}/remove", domain.PersonBind, s.thePerson(), s.removeRole},
 		{post, paths.People + "/{person}/sign-out", domain.PersonDisable, s.thePerson(), s.endSessions},
 		{get, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.askDisable},
+		{post, paths.People + "/{person}/sessions/{session}/end", domain.PersonDisable, s.thePerson(), s.endPersonSession},
 		{post, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.disablePerson},
 		{post, paths.People + "/{person}/hand-over", domain.PersonDisable, s.thePerson(), s.handOver},
 		{get, paths.People + "/{person}/access", domain.PersonRead, s.thePerson(), s.explainPerson},
@@ -144,6 +160,22 @@ func (s *Server) routes() []route {
 		{post, paths.Namespaces + "/{namespace}/delete", domain.NamespaceDelete, s.theNamespace(), s.unregisterNamespace},
 	}
 }
+
+// dangerous are the deeds before which people have to show again who they are
+// (confirm.go): those that change who may do what, that give secrets or records
+// away, and those that cannot be undone. A form with an upload is asked for
+// before it is filled in, because an upload cannot be kept meanwhile.
+var dangerous = map[methodAndPattern]bool{
+	{get, paths.NewCluster}: true, {post, paths.NewCluster}: true, {post, paths.NewCluster + "/{draft}"}: true,
+	{post, paths.People}: true, {post, paths.People + "/{person}"}: true, {post, paths.People + "/{person}/remove"}: true,
+	{post, paths.People + "/{person}/link"}: true, {post, paths.People + "/{person}/disable"}: true, {post, paths.People + "/{person}/enable"}: true,
+	{post, "/systems/{system}/delete"}: true,
+	{get, paths.AuditExport}:           true,
+	{post, paths.Identities}:           true, {post, paths.Identities + "/{identity}/remove"}: true,
+}
+
+// methodAndPattern names a route.
+type methodAndPattern struct{ method, pattern string }
 
 // dryRuns are the forms that the header Dry-Run: All sends only to be checked,
 // field by field while they are filled in (domain.WithDryRun). Their use cases
@@ -202,6 +234,8 @@ func (s *Server) adapt(rt route) http.HandlerFunc {
 				err = apperr.New(apperr.ErrMethod)
 			}
 			r = r.WithContext(domain.WithDryRun(r.Context()))
+		} else if err == nil && dangerous[methodAndPattern{rt.method, rt.pattern}] && !s.sure(r) {
+			err = apperr.New(apperr.ErrConfirm)
 		}
 		if err == nil {
 			if actor(r).UserID != "" && rt.pattern != paths.Events {

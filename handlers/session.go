@@ -27,14 +27,15 @@ const (
 	seenEvery = time.Minute
 )
 
-// What a session holds: who, since when, last use, and one message. Rights are
-// never in it: they are read at every request.
+// What a session holds beside what the page of sessions shows (package auth).
+// Rights are never in it: they are read at every request.
 const (
-	keyUser   = "user"
-	keySignIn = "at"
-	keyEpoch  = "epoch" // of the account, when the session began
-	keySeen   = "seen"
-	keyFlash  = "flash"
+	keyUser  = auth.SessionUser
+	keySeen  = auth.SessionSeen
+	keyEpoch = "epoch" // of the account, when the session began
+	keySure  = "sure"  // when the person last showed who he is, Unix seconds
+	keyFlash = "flash" // one message
+	keyFlows = "flows" // ways to the issuer of company accounts
 )
 
 const themeCookie = "theme"
@@ -78,8 +79,8 @@ func (s *Server) take(r *http.Request, key string) string {
 }
 
 // begin signs a user in. The token is new, so that one which somebody else
-// planted before is worth nothing.
-func (s *Server) begin(r *http.Request, userID string) error {
+// planted before is worth nothing, and nothing of the session before is left.
+func (s *Server) begin(r *http.Request, userID string, how auth.Method) error {
 	a, err := s.Accounts.Actor(r.Context(), userID, "", "")
 	if err != nil {
 		return err
@@ -87,11 +88,18 @@ func (s *Server) begin(r *http.Request, userID string) error {
 	if err := s.Sessions.RenewToken(r.Context()); err != nil {
 		return err
 	}
+	for _, key := range s.Sessions.Keys(r.Context()) {
+		s.Sessions.Remove(r.Context(), key)
+	}
 	now := s.Clock().Unix()
 	s.put(r, keyUser, userID)
-	s.put(r, keySignIn, now)
 	s.put(r, keyEpoch, a.Epoch)
+	s.put(r, auth.SessionBegan, now)
 	s.put(r, keySeen, now)
+	s.put(r, keySure, now)
+	s.put(r, auth.SessionMethod, string(how))
+	s.put(r, auth.SessionIP, actor(r).IP)
+	s.put(r, auth.SessionAgent, domain.CleanText(r.UserAgent(), auth.MaxAgent))
 	return nil
 }
 

@@ -25,6 +25,9 @@ func (s *Server) shell(r *http.Request, title, nav string) (views.Shell, error) 
 		Title: title, Nav: nav, Theme: theme(r), Path: r.URL.RequestURI(), Now: s.now(), Version: s.Version,
 		User: views.UserView{Name: a.Username, RoleLabel: roleLabel(r.Context(), a), CanApprove: a.Approves(), IsAdmin: a.IsAdmin(), CanAudit: mayOn(r, domain.AuditRead)},
 	}
+	if b := a.BreakGlass; b != nil {
+		sh.BreakGlass = &views.BreakGlassView{Reason: b.Reason, Until: b.Until}
+	}
 	if !slices.Contains(framed, fragment(r)) {
 		return sh, nil
 	}

@@ -24,7 +24,7 @@ func TestOperatorGuide(t *testing.T) {
 			t.Errorf("the table of commands lacks %q", usage)
 		}
 	}
-	for _, m := range regexp.MustCompile("(?m)^(?:\\| `)?shepherd ([a-z]+)(?: ([a-z]+))?").FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?m)^(?:\\| `)?shepherd ([a-z]+)(?: ([a-z-]+))?").FindAllStringSubmatch(text, -1) {
 		if !slices.ContainsFunc(commands, func(c command) bool { return c.name == m[1] || c.name == m[1]+" "+m[2] }) {
 			t.Errorf("there is no command %q", m[0])
 		}

@@ -21,6 +21,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/demo"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
@@ -38,6 +39,7 @@ var commands = []command{
 	{"demo", "", "run the portal with a cast of people and two KubeVirt control planes (DEMO_CLUSTERS=none: without)", runDemo},
 	{"migrate", "[-app ROLE]", "bring the database up to date and stop; ROLE may then run the portal, and not change records", migrate},
 	{"admin create", "NAME", "make an administrator and print the one-time link to set a password", adminCreate},
+	{"admin break-glass", "-reason TEXT [-for 1h] [-user NAME]", "make an administrator for a while, for an emergency, and print the one-time link; all administrators are told", adminBreakGlass},
 	{"token", "[-ttl 1h] NAME", "print a bearer token for the account of a program", token},
 	{"audit verify", "[-heads FILE]", "walk through the whole audit log and name the first entry that was tampered with", auditVerify},
 	{"audit head", "", "print the signed head of the audit log, to be kept elsewhere", auditHead},
@@ -166,6 +168,30 @@ func adminCreate(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Printf("Open this link within an hour to set the password of %s. It works once.\n\n    %s\n\n", args[0], link)
+	return nil
+}
+
+func adminBreakGlass(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("admin break-glass", flag.ContinueOnError)
+	reason := flags.String("reason", "", "why; it stands in the audit log at everything that is done")
+	life := flags.Duration("for", time.Hour, "how long the role lasts, 5m to 24h")
+	user := flags.String("user", account.BreakGlassUser, "account that gets the role; it is made when there is none")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 0 || strings.TrimSpace(*reason) == "" {
+		return errors.New("usage: shepherd admin break-glass -reason TEXT [-for 1h] [-user NAME]")
+	}
+	c, log, err := config()
+	if err != nil {
+		return err
+	}
+	link, until, err := app.BreakGlass(ctx, c, log, *user, *reason, *life)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Open this link to set a password of %s and sign in. It works once, within %s.\nThe role ends at %s.\n\n    %s\n\n",
+		*user, min(*life, time.Hour), until.UTC().Format(time.RFC3339), link)
 	return nil
 }
 

@@ -369,6 +369,42 @@ var (
 			},
 		},
 	}
+	// IdentitiesColumns holds the columns for the "identities" table.
+	IdentitiesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "issuer", Type: field.TypeString},
+		{Name: "subject", Type: field.TypeString},
+		{Name: "name", Type: field.TypeString, Nullable: true},
+		{Name: "last_used_at", Type: field.TypeTime, Nullable: true},
+		{Name: "user_id", Type: field.TypeUUID},
+	}
+	// IdentitiesTable holds the schema information for the "identities" table.
+	IdentitiesTable = &schema.Table{
+		Name:       "identities",
+		Columns:    IdentitiesColumns,
+		PrimaryKey: []*schema.Column{IdentitiesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "identities_users_identities",
+				Columns:    []*schema.Column{IdentitiesColumns[6]},
+				RefColumns: []*schema.Column{UsersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "identity_issuer_subject",
+				Unique:  true,
+				Columns: []*schema.Column{IdentitiesColumns[2], IdentitiesColumns[3]},
+			},
+			{
+				Name:    "identity_user_id",
+				Unique:  false,
+				Columns: []*schema.Column{IdentitiesColumns[6]},
+			},
+		},
+	}
 	// InstanceSizesColumns holds the columns for the "instance_sizes" table.
 	InstanceSizesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -510,6 +546,8 @@ var (
 		{Name: "role", Type: field.TypeEnum, Enums: []string{"admin", "approver", "auditor", "owner", "maintainer", "viewer"}},
 		{Name: "environment", Type: field.TypeEnum, Nullable: true, Enums: []string{"test", "prod"}},
 		{Name: "created_by", Type: field.TypeString},
+		{Name: "expires_at", Type: field.TypeTime, Nullable: true},
+		{Name: "reason", Type: field.TypeString, Nullable: true},
 		{Name: "group_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "system_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "user_id", Type: field.TypeUUID, Nullable: true},
@@ -522,19 +560,19 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "role_bindings_groups_bindings",
-				Columns:    []*schema.Column{RoleBindingsColumns[5]},
+				Columns:    []*schema.Column{RoleBindingsColumns[7]},
 				RefColumns: []*schema.Column{GroupsColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
 			{
 				Symbol:     "role_bindings_systems_bindings",
-				Columns:    []*schema.Column{RoleBindingsColumns[6]},
+				Columns:    []*schema.Column{RoleBindingsColumns[8]},
 				RefColumns: []*schema.Column{SystemsColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
 			{
 				Symbol:     "role_bindings_users_bindings",
-				Columns:    []*schema.Column{RoleBindingsColumns[7]},
+				Columns:    []*schema.Column{RoleBindingsColumns[9]},
 				RefColumns: []*schema.Column{UsersColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
@@ -543,7 +581,7 @@ var (
 			{
 				Name:    "rolebinding_once_user",
 				Unique:  true,
-				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2]},
+				Columns: []*schema.Column{RoleBindingsColumns[9], RoleBindingsColumns[2]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "system_id IS NULL AND environment IS NULL",
 				},
@@ -551,7 +589,7 @@ var (
 			{
 				Name:    "rolebinding_once_user_environment",
 				Unique:  true,
-				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2], RoleBindingsColumns[3]},
+				Columns: []*schema.Column{RoleBindingsColumns[9], RoleBindingsColumns[2], RoleBindingsColumns[3]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "environment IS NOT NULL",
 				},
@@ -559,7 +597,7 @@ var (
 			{
 				Name:    "rolebinding_once_user_system",
 				Unique:  true,
-				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2], RoleBindingsColumns[6]},
+				Columns: []*schema.Column{RoleBindingsColumns[9], RoleBindingsColumns[2], RoleBindingsColumns[8]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "system_id IS NOT NULL",
 				},
@@ -567,7 +605,7 @@ var (
 			{
 				Name:    "rolebinding_once_group",
 				Unique:  true,
-				Columns: []*schema.Column{RoleBindingsColumns[5], RoleBindingsColumns[2]},
+				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "system_id IS NULL AND environment IS NULL",
 				},
@@ -575,7 +613,7 @@ var (
 			{
 				Name:    "rolebinding_once_group_environment",
 				Unique:  true,
-				Columns: []*schema.Column{RoleBindingsColumns[5], RoleBindingsColumns[2], RoleBindingsColumns[3]},
+				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2], RoleBindingsColumns[3]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "environment IS NOT NULL",
 				},
@@ -583,7 +621,7 @@ var (
 			{
 				Name:    "rolebinding_once_group_system",
 				Unique:  true,
-				Columns: []*schema.Column{RoleBindingsColumns[5], RoleBindingsColumns[2], RoleBindingsColumns[6]},
+				Columns: []*schema.Column{RoleBindingsColumns[7], RoleBindingsColumns[2], RoleBindingsColumns[8]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "system_id IS NOT NULL",
 				},
@@ -591,17 +629,17 @@ var (
 			{
 				Name:    "rolebinding_user_id",
 				Unique:  false,
-				Columns: []*schema.Column{RoleBindingsColumns[7]},
+				Columns: []*schema.Column{RoleBindingsColumns[9]},
 			},
 			{
 				Name:    "rolebinding_group_id",
 				Unique:  false,
-				Columns: []*schema.Column{RoleBindingsColumns[5]},
+				Columns: []*schema.Column{RoleBindingsColumns[7]},
 			},
 			{
 				Name:    "rolebinding_system_id_role",
 				Unique:  false,
-				Columns: []*schema.Column{RoleBindingsColumns[6], RoleBindingsColumns[2]},
+				Columns: []*schema.Column{RoleBindingsColumns[8], RoleBindingsColumns[2]},
 			},
 			{
 				Name:    "rolebinding_role_environment",
@@ -656,6 +694,13 @@ var (
 		{Name: "id", Type: field.TypeString},
 		{Name: "data", Type: field.TypeBytes},
 		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "user_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "began_at", Type: field.TypeTime, Nullable: true},
+		{Name: "seen_at", Type: field.TypeTime, Nullable: true},
+		{Name: "method", Type: field.TypeString, Nullable: true},
+		{Name: "ip_address", Type: field.TypeString, Nullable: true},
+		{Name: "user_agent", Type: field.TypeString, Nullable: true},
+		{Name: "ended_at", Type: field.TypeTime, Nullable: true},
 	}
 	// SessionsTable holds the schema information for the "sessions" table.
 	SessionsTable = &schema.Table{
@@ -667,6 +712,11 @@ var (
 				Name:    "session_expires_at",
 				Unique:  false,
 				Columns: []*schema.Column{SessionsColumns[2]},
+			},
+			{
+				Name:    "session_user_id_seen_at",
+				Unique:  false,
+				Columns: []*schema.Column{SessionsColumns[3], SessionsColumns[5]},
 			},
 		},
 	}
@@ -929,6 +979,7 @@ var (
 		DomainEventsTable,
 		GroupsTable,
 		GroupMembersTable,
+		IdentitiesTable,
 		InstanceSizesTable,
 		NamespacesTable,
 		NotificationsTable,
@@ -952,6 +1003,7 @@ func init() {
 	}
 	GroupMembersTable.ForeignKeys[0].RefTable = GroupsTable
 	GroupMembersTable.ForeignKeys[1].RefTable = UsersTable
+	IdentitiesTable.ForeignKeys[0].RefTable = UsersTable
 	NamespacesTable.ForeignKeys[0].RefTable = ClustersTable
 	NotificationsTable.ForeignKeys[0].RefTable = UsersTable
 	PendingAdoptionsTable.ForeignKeys[0].RefTable = ClustersTable

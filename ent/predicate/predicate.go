@@ -36,6 +36,9 @@ type Group func(*sql.Selector)
 // GroupMember is the predicate function for groupmember builders.
 type GroupMember func(*sql.Selector)
 
+// Identity is the predicate function for identity builders.
+type Identity func(*sql.Selector)
+
 // InstanceSize is the predicate function for instancesize builders.
 type InstanceSize func(*sql.Selector)
 

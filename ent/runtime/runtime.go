@@ -15,6 +15,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
+	"kubevirt-shepherd.io/shepherd/ent/identity"
 	"kubevirt-shepherd.io/shepherd/ent/instancesize"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
@@ -396,6 +397,29 @@ func init() {
 	groupmemberDescID := groupmemberMixinFields0[0].Descriptor()
 	// groupmember.DefaultID holds the default value on creation for the id field.
 	groupmember.DefaultID = groupmemberDescID.Default.(func() uuid.UUID)
+	identityMixin := schema.Identity{}.Mixin()
+	identityMixinFields0 := identityMixin[0].Fields()
+	_ = identityMixinFields0
+	identityMixinFields1 := identityMixin[1].Fields()
+	_ = identityMixinFields1
+	identityFields := schema.Identity{}.Fields()
+	_ = identityFields
+	// identityDescCreatedAt is the schema descriptor for created_at field.
+	identityDescCreatedAt := identityMixinFields1[0].Descriptor()
+	// identity.DefaultCreatedAt holds the default value on creation for the created_at field.
+	identity.DefaultCreatedAt = identityDescCreatedAt.Default.(func() time.Time)
+	// identityDescIssuer is the schema descriptor for issuer field.
+	identityDescIssuer := identityFields[1].Descriptor()
+	// identity.IssuerValidator is a validator for the "issuer" field. It is called by the builders before save.
+	identity.IssuerValidator = identityDescIssuer.Validators[0].(func(string) error)
+	// identityDescSubject is the schema descriptor for subject field.
+	identityDescSubject := identityFields[2].Descriptor()
+	// identity.SubjectValidator is a validator for the "subject" field. It is called by the builders before save.
+	identity.SubjectValidator = identityDescSubject.Validators[0].(func(string) error)
+	// identityDescID is the schema descriptor for id field.
+	identityDescID := identityMixinFields0[0].Descriptor()
+	// identity.DefaultID holds the default value on creation for the id field.
+	identity.DefaultID = identityDescID.Default.(func() uuid.UUID)
 	instancesizeMixin := schema.InstanceSize{}.Mixin()
 	instancesizeMixinFields0 := instancesizeMixin[0].Fields()
 	_ = instancesizeMixinFields0

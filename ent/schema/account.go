@@ -40,6 +40,7 @@ func (User) Fields() []ent.Field {
 func (User) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.To("bindings", RoleBinding.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+		edge.To("identities", Identity.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 		edge.To("memberships", GroupMember.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 		edge.To("notifications", Notification.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 	}
@@ -118,6 +119,8 @@ func (RoleBinding) Fields() []ent.Field {
 		field.UUID("system_id", uuid.UUID{}).Optional().Nillable().Immutable(),
 		field.Enum("environment").Values(strs(domain.Environments())...).Optional().Nillable().Immutable(),
 		field.String("created_by").NotEmpty().Immutable(),
+		field.Time("expires_at").Optional().Nillable().Comment("of a break-glass role; from then on it counts for nothing"),
+		field.String("reason").Optional().Comment("why there is a break-glass role"),
 	}
 }
 
@@ -158,7 +161,38 @@ func (RoleBinding) Indexes() []ent.Index {
 	}
 }
 
-// Session is one signed-in browser, as scs keeps it.
+// Identity is an account of an OpenID Connect issuer that opens an account
+// here. Issuer and subject together say who it is; the name is only shown.
+type Identity struct{ ent.Schema }
+
+// Mixin of Identity.
+func (Identity) Mixin() []ent.Mixin { return []ent.Mixin{ID{}, Created{}} }
+
+// Fields of Identity.
+func (Identity) Fields() []ent.Field {
+	return []ent.Field{
+		field.UUID("user_id", uuid.UUID{}).Immutable(),
+		field.String("issuer").NotEmpty().Immutable(),
+		field.String("subject").NotEmpty().Immutable(),
+		field.String("name").Optional().Comment("as the issuer calls the person"),
+		field.Time("last_used_at").Optional().Nillable(),
+	}
+}
+
+// Edges of Identity.
+func (Identity) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("user", User.Type).Ref("identities").Unique().Required().Immutable().Field("user_id"),
+	}
+}
+
+// Indexes of Identity.
+func (Identity) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("issuer", "subject").Unique(), index.Fields("user_id")}
+}
+
+// Session is one signed-in browser, as scs keeps it. The columns behind data say
+// what is in it, for the pages that show sessions (auth.Sessions).
 type Session struct{ ent.Schema }
 
 // Fields of Session.
@@ -167,11 +201,20 @@ func (Session) Fields() []ent.Field {
 		field.String("id").NotEmpty().Immutable().Comment("SHA-256 of the cookie's token"),
 		field.Bytes("data").Sensitive(),
 		field.Time("expires_at"),
+		field.UUID("user_id", uuid.UUID{}).Optional().Nillable(),
+		field.Time("began_at").Optional().Nillable(),
+		field.Time("seen_at").Optional().Nillable(),
+		field.String("method").Optional().Comment("how its person signed in"),
+		field.String("ip_address").Optional(),
+		field.String("user_agent").Optional(),
+		field.Time("ended_at").Optional().Nillable().Comment("it is over, also for a request that is still under way and writes it again"),
 	}
 }
 
 // Indexes of Session.
-func (Session) Indexes() []ent.Index { return []ent.Index{index.Fields("expires_at")} }
+func (Session) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("expires_at"), index.Fields("user_id", "seen_at")}
+}
 
 // Notification is a message in a person's inbox. Its sentence is made from
 // kind and params when it is shown.

@@ -17,6 +17,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/handlers"
 	"kubevirt-shepherd.io/shepherd/internal/auth"
+	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -113,7 +114,10 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		return nil, err
 	}
 	notifier := notify.All{notify.Inbox{}, notify.Log{Logger: logger}}
-	a.Accounts = &account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}, Notify: notifier}
+	a.Accounts = &account.Service{
+		DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}, Notify: notifier, Passwords: c.Passwords,
+		NewPeople: c.NewPeople, FollowGroups: c.OIDC != nil && c.OIDC.GroupsClaim != "",
+	}
 	a.Audit = &audit.Log{DB: a.DB, Keys: keys, Logger: logger}
 	a.tokens = auth.JWT{Key: keys.Derive("tokens of programs")}
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
@@ -210,11 +214,15 @@ func (a *App) openKeys() (*crypto.Keyring, error) {
 
 // Handler answers the portal's requests.
 func (a *App) Handler() *handlers.Server {
+	var company *oidc.Provider
+	if a.Config.OIDC != nil {
+		company = oidc.New(*a.Config.OIDC)
+	}
 	return handlers.New(handlers.Config{
 		Objects: &access.Objects{DB: a.DB}, Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
 		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends,
-		Tokens: a.tokens,
-		Hub:    a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
+		Tokens: a.tokens, OIDC: company,
+		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
 	})
 }
@@ -357,4 +365,19 @@ func CreateAdmin(ctx context.Context, c Config, logger *slog.Logger, username st
 		return "", err
 	}
 	return c.PublicURL() + paths.Setup(token), nil
+}
+
+// BreakGlass makes somebody an administrator for a while, and answers with the
+// one-time link to sign in.
+func BreakGlass(ctx context.Context, c Config, logger *slog.Logger, username, reason string, life time.Duration) (link string, until time.Time, err error) {
+	a, err := New(ctx, c, logger)
+	if err != nil {
+		return "", until, err
+	}
+	defer a.Close()
+	token, until, err := a.Accounts.BreakGlass(ctx, username, reason, life)
+	if err != nil {
+		return "", until, err
+	}
+	return c.PublicURL() + paths.Setup(token), until, nil
 }

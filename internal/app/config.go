@@ -5,6 +5,7 @@
 package app
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
+	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
 // Config is how one process of the portal runs. FromEnvironment says which
@@ -28,6 +33,10 @@ type Config struct {
 	TLSKey      string
 	KEKFile     string // key encryption keys
 	KEK         string
+
+	OIDC      *oidc.Config // company accounts; nil: none
+	NewPeople bool         // make accounts for company accounts that have none
+	Passwords account.PasswordRule
 
 	AllowCIDRs     []netip.Prefix // clusters in special ranges, such as loopback
 	DenyCIDRs      []netip.Prefix // ranges that clusters may not be in
@@ -50,6 +59,16 @@ var variables = [][2]string{
 	{"SHEPHERD_CLUSTER_ALLOW_CIDRS", "special addresses where clusters may be, such as 127.0.0.1/32; never needed in production"},
 	{"SHEPHERD_CLUSTER_DENY_CIDRS", "addresses where no cluster may be"},
 	{"SHEPHERD_TRUSTED_PROXIES", "CIDRs whose X-Forwarded-For is believed"},
+	{"SHEPHERD_OIDC_ISSUER", "address of an OpenID Connect issuer, as its tokens name it; switches company accounts on"},
+	{"SHEPHERD_OIDC_CLIENT_ID", "what the issuer calls the portal"},
+	{"SHEPHERD_OIDC_CLIENT_SECRET_FILE", "file with the client's secret; without it the portal is a public client with PKCE"},
+	{"SHEPHERD_OIDC_NAME", "what people call the company account, on the sign-in button (company account)"},
+	{"SHEPHERD_OIDC_SCOPES", "what is asked for besides openid (profile email)"},
+	{"SHEPHERD_OIDC_USERNAME_CLAIM", "claim that a new account is named after (preferred_username)"},
+	{"SHEPHERD_OIDC_GROUPS_CLAIM", "claim with the person's groups; sets the members of groups that name one of the issuer's"},
+	{"SHEPHERD_OIDC_ALLOWED_GROUPS", "groups of the issuer, separated by commas, whose members may sign in; without it everybody whom the issuer knows"},
+	{"SHEPHERD_OIDC_NEW_PEOPLE", "on: an account is made at the first sign-in; off: only for who was invited (off)"},
+	{"SHEPHERD_LOCAL_SIGN_IN", "who may sign in with a password: on, break-glass or off (on)"},
 	{"SHEPHERD_LOG_LEVEL", "debug, info, warn or error (info)"},
 }
 
@@ -106,7 +125,70 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 			*to = append(*to, p)
 		}
 	}
+	wrong = append(wrong, c.readOIDC(getenv)...)
 	return c, errors.Join(wrong...)
+}
+
+// readOIDC reads how people sign in.
+func (c *Config) readOIDC(getenv func(string) string) (wrong []error) {
+	or := func(name, fallback string) string {
+		if v := strings.TrimSpace(getenv("SHEPHERD_OIDC_" + name)); v != "" {
+			return v
+		}
+		return fallback
+	}
+	issuer, client, secretFile := or("ISSUER", ""), or("CLIENT_ID", ""), or("CLIENT_SECRET_FILE", "")
+	o := &oidc.Config{
+		Issuer: issuer, ClientID: client, Name: or("NAME", "company account"), Scopes: strings.Fields(or("SCOPES", "profile email")),
+		UsernameClaim: or("USERNAME_CLAIM", "preferred_username"), GroupsClaim: or("GROUPS_CLAIM", ""),
+		RedirectURL: c.PublicURL() + paths.LoginOIDCReply,
+	}
+	for group := range strings.SplitSeq(or("ALLOWED_GROUPS", ""), ",") {
+		if group = strings.TrimSpace(group); group != "" {
+			o.AllowedGroups = append(o.AllowedGroups, group)
+		}
+	}
+	switch v := or("NEW_PEOPLE", "off"); v {
+	case "on", "off":
+		c.NewPeople = v == "on"
+	default:
+		wrong = append(wrong, fmt.Errorf("SHEPHERD_OIDC_NEW_PEOPLE: want on or off, not %q", v))
+	}
+	switch v := getenv("SHEPHERD_LOCAL_SIGN_IN"); v {
+	case "", "on":
+	case string(account.PasswordsBreakGlass), string(account.PasswordsOff):
+		if c.Passwords = account.PasswordRule(v); issuer == "" {
+			wrong = append(wrong, fmt.Errorf("SHEPHERD_LOCAL_SIGN_IN: %s needs SHEPHERD_OIDC_ISSUER, or nobody could sign in", v))
+		}
+	default:
+		wrong = append(wrong, fmt.Errorf("SHEPHERD_LOCAL_SIGN_IN: want on, break-glass or off, not %q", v))
+	}
+	if issuer == "" {
+		if client != "" || secretFile != "" || len(o.AllowedGroups) > 0 || o.GroupsClaim != "" {
+			wrong = append(wrong, errors.New("SHEPHERD_OIDC_ISSUER is not set, and other SHEPHERD_OIDC_ variables are"))
+		}
+		return wrong
+	}
+	c.OIDC = o
+	if err := oidc.CheckIssuer(issuer); err != nil {
+		wrong = append(wrong, fmt.Errorf("SHEPHERD_OIDC_ISSUER: %w", err))
+	}
+	if client == "" {
+		wrong = append(wrong, errors.New("SHEPHERD_OIDC_CLIENT_ID is not set"))
+	}
+	if len(o.AllowedGroups) > 0 && o.GroupsClaim == "" {
+		wrong = append(wrong, errors.New("SHEPHERD_OIDC_ALLOWED_GROUPS needs SHEPHERD_OIDC_GROUPS_CLAIM"))
+	}
+	if secretFile != "" {
+		b, err := os.ReadFile(secretFile)
+		if o.ClientSecret = bytes.TrimSpace(b); err == nil && len(o.ClientSecret) == 0 {
+			err = errors.New("the file is empty")
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("SHEPHERD_OIDC_CLIENT_SECRET_FILE: %w", err))
+		}
+	}
+	return wrong
 }
 
 // Secure says whether browsers reach the portal through TLS, so that cookies

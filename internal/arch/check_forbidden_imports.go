@@ -35,11 +35,12 @@ var floors = []struct{ pkg, may string }{
 	{"internal/policy", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/notify", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/auth", "ent/ internal/database internal/domain internal/pkg/errors"},
+	{"internal/auth/oidc", "internal/domain internal/pkg/errors"},
 	{"internal/live", "internal/database"},
 	{"internal/usecase/listing", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/usecase/access", "ent/ internal/database internal/domain internal/pkg/errors"},
 	{"internal/usecase/audit", base + " internal/crypto"},
-	{"internal/usecase/account", base + " internal/auth internal/notify"},
+	{"internal/usecase/account", base + " internal/auth internal/auth/oidc internal/notify"},
 	{"internal/usecase/catalog", base + " internal/crypto"},
 	{"internal/usecase/system", base},
 	{"internal/usecase/service", base + " internal/usecase/system"},
@@ -53,7 +54,7 @@ var floors = []struct{ pkg, may string }{
 	{"views/paths", ""},
 	{"views/ui", "static internal/i18n"},
 	{"views", "views/ui views/paths static internal/domain internal/i18n"},
-	{"handlers", "docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/live " +
+	{"handlers", "docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/auth/oidc internal/live " +
 		"internal/usecase/access internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster " +
 		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
 	{"internal/gallery", "views views/ui views/paths static internal/domain internal/i18n"},
@@ -87,7 +88,9 @@ var homes = []struct{ prefix, may string }{
 	{"github.com/alexedwards/scs", "handlers internal/app internal/auth"},
 	{"github.com/go-playground/validator", "handlers"},
 	{"github.com/a-h/templ", "views views/ui handlers internal/gallery internal/arch"},
-	{"net/http", "handlers internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
+	{"github.com/coreos/go-oidc", "internal/auth/oidc"},
+	{"golang.org/x/oauth2", "internal/auth/oidc"},
+	{"net/http", "handlers internal/auth/oidc internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
 }
 
 // CheckForbiddenImports finds imports that break the floors, and SQL written

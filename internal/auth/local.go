@@ -29,9 +29,10 @@ type Local struct {
 // Type names the provider.
 func (*Local) Type() string { return "local" }
 
-// Hash makes the hash that is stored of a new password, after CheckPassword.
+// Hash makes the hash that is stored of a new password, which CheckPassword has
+// let through.
 func (l *Local) Hash(ctx context.Context, password string) (string, error) {
-	if err := CheckPassword(password); err != nil {
+	if err := possible(password); err != nil {
 		return "", err
 	}
 	return l.hasher.hash(ctx, password)

@@ -26,11 +26,11 @@ type Person struct {
 
 // The people.
 var (
-	Developer = Person{"developer", "Dana Developer", "developer-demo", "asks for VMs and operates them", ""}
-	Approver  = Person{"approver", "Alex Approver", "approver-demo", "decides requests", domain.RoleApprover}
-	Admin     = Person{"admin", "Ada Admin", "administrator-demo", "clusters, namespaces, people", domain.RoleAdmin}
-	Newcomer  = Person{"newcomer", "Nia Newcomer", "newcomer-demo-1", "has nothing yet: see the first steps", ""}
-	Auditor   = Person{"auditor", "Avi Auditor", "auditor-demo-1", "reads everything", domain.RoleAuditor}
+	Developer = Person{"developer", "Dana Developer", "copper-lantern-asks", "asks for VMs and operates them", ""}
+	Approver  = Person{"approver", "Alex Approver", "quiet-harbour-decides", "decides requests", domain.RoleApprover}
+	Admin     = Person{"admin", "Ada Admin", "stone-bridge-governs", "clusters, namespaces, people", domain.RoleAdmin}
+	Newcomer  = Person{"newcomer", "Nia Newcomer", "paper-window-begins", "has nothing yet: see the first steps", ""}
+	Auditor   = Person{"auditor", "Avi Auditor", "silver-ledger-reads", "reads everything", domain.RoleAuditor}
 )
 
 // All lists the people.

@@ -17,7 +17,9 @@ const (
 	TrendsRead         Action = "trends.read"
 	NotificationRead   Action = "notification.read"
 	NotificationUpdate Action = "notification.update"
-	SessionEnd         Action = "session.end" // one's own, everywhere
+	SessionEnd         Action = "session.end" // one's own
+	AccountRead        Action = "account.read"
+	AccountUpdate      Action = "account.update" // how one signs in
 
 	SystemList   Action = "system.list"
 	SystemRead   Action = "system.read"
@@ -127,6 +129,8 @@ var rules = map[Action]rule{
 	NotificationRead:   {scope: ScopeRead, all: true},
 	NotificationUpdate: {scope: ScopeRequest, all: true},
 	SessionEnd:         {scope: ScopeRead, person: true, all: true},
+	AccountRead:        {scope: ScopeRead, person: true, all: true},
+	AccountUpdate:      {scope: ScopeRead, person: true, all: true},
 
 	SystemList:     {scope: ScopeRead, all: true},
 	SystemRead:     {scope: ScopeRead, roles: everyRole, shows: SystemRead},

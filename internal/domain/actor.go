@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Role is a set of rights. The first three are held platform-wide or for one
 // environment, the last three for one system.
@@ -54,6 +57,13 @@ type Actor struct {
 	IP          string // of the request, for the audit log
 	RequestID   string
 	Token       *Token // that a program showed; nil for a person in a browser
+	BreakGlass  *BreakGlass
+}
+
+// BreakGlass says why somebody is an admin for a short time, and until when.
+type BreakGlass struct {
+	Reason string
+	Until  time.Time
 }
 
 // Token is what a program signed in with. It can do what its user can and, of

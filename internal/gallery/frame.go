@@ -210,11 +210,8 @@ func frame() map[string]templ.Component {
 	notFound := dev("Not found", "", "/vms/none")
 	deleted := views.TreeView{Path: paths.Explorer}
 	return map[string]templ.Component{
-		"login":         views.Login(views.LoginView{Version: "0.1.0"}),
-		"login-error":   views.Login(views.LoginView{Username: "admin", Next: "/vms/m6", Error: "The name or the password is wrong. After five wrong tries the account waits for 15 minutes."}),
-		"login-notice":  views.Login(views.LoginView{Notice: "You were signed out after 8 hours. Sign in and you are back where you were.", Next: "/"}),
-		"setup":         views.Setup(views.SetupView{Token: "t", Name: "admin", RoleLabel: "Platform admin"}),
-		"setup-error":   views.Setup(views.SetupView{Token: "t", Name: "admin", NameFixed: true, Errors: []ui.FieldError{fieldError("password", "Password", "use at least 12 characters"), fieldError("repeat", "Repeat", "the two are not the same")}}),
+		"setup":         views.Setup(views.SetupView{Token: "t", Name: "admin", RoleLabel: "Platform admin", Passwords: true}),
+		"setup-error":   views.Setup(views.SetupView{Token: "t", Name: "admin", NameFixed: true, Passwords: true, Errors: []ui.FieldError{fieldError("password", "Password", "use at least 12 characters"), fieldError("repeat", "Repeat", "the two are not the same")}}),
 		"setup-used":    views.SetupUsed("", ""),
 		"home":          views.Home(dev("Home", "home", "/"), home()),
 		"home-flash":    views.Home(flashed, home()),

@@ -421,7 +421,7 @@ func work() map[string]templ.Component {
 		"people":             views.People(admin, people()),
 		"person-form":        views.PersonForm(admin, views.PersonFormView{Roles: personRoles()}),
 		"person-form-errors": views.PersonForm(admin, views.PersonFormView{Username: "lea", Roles: personRoles(), Errors: []ui.FieldError{{Field: "username", Label: "Account name", Message: "the name lea is taken"}}}),
-		"person": views.PersonPage(admin, views.PersonView{
+		"person": views.PersonPage(admin, views.PersonView{Sessions: sessionRows()[1:],
 			Row: people().Rows[1], Roles: personRoles()[1:2], More: personRoles()[2:], Systems: []views.RoleInSystem{{Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "maintainer"}},
 		}),
 		"person-last": views.PersonPage(admin, views.PersonView{

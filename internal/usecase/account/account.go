@@ -4,9 +4,9 @@ package account
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -30,6 +30,14 @@ type Service struct {
 	DB     *database.DB
 	Local  *auth.Local                 // checks and hashes passwords
 	Notify notify.NotificationProvider // nil: into the inbox only
+	// Passwords says who may sign in with one.
+	Passwords PasswordRule
+	// NewPeople makes an account for whoever comes with a company account that
+	// is not known yet.
+	NewPeople bool
+	// FollowGroups makes the members of groups what the issuer of company accounts
+	// says of them, at every sign-in.
+	FollowGroups bool
 }
 
 // Person is somebody with an account.
@@ -88,6 +96,12 @@ func withBindings(ctx context.Context, c *ent.Client, u *ent.User) (domain.Actor
 		return domain.Actor{}, err
 	}
 	for _, b := range rows {
+		if !lasts(b) {
+			continue
+		}
+		if b.ExpiresAt != nil {
+			a.BreakGlass = &domain.BreakGlass{Reason: b.Reason, Until: *b.ExpiresAt}
+		}
 		via, _ := b.Value(groupName) // NULL for the user's own
 		name, _ := via.(string)
 		a.Bindings = append(a.Bindings, binding(b, name))
@@ -147,6 +161,7 @@ func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environ
 		holding(
 			rolebinding.RoleIn(rolebinding.RoleApprover, rolebinding.RoleAdmin),
 			rolebinding.Or(rolebinding.EnvironmentIsNil(), rolebinding.EnvironmentEQ(rolebinding.Environment(e))),
+			rolebinding.Or(rolebinding.ExpiresAtIsNil(), rolebinding.ExpiresAtGT(time.Now().UTC())),
 		),
 	).Order(ent.Asc(user.FieldUsername)).All(ctx)
 	if err != nil {
@@ -204,7 +219,7 @@ func (s *Service) create(ctx context.Context, actor domain.Actor, in NewUser, in
 		wrong = append(wrong, apperr.Field("display_name", apperr.ErrTooLong).With("max", maxDisplayName))
 	}
 	if in.Password != "" {
-		wrong = append(wrong, apperr.Fields(auth.CheckPassword(in.Password))...)
+		wrong = append(wrong, apperr.Fields(auth.CheckPassword(in.Password, in.Username, in.DisplayName))...)
 	}
 	for _, b := range in.Bindings {
 		wrong = append(wrong, checkBinding(b)...)
@@ -371,74 +386,11 @@ func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, to holder, b doma
 	if b.Environment != "" {
 		row.SetEnvironment(rolebinding.Environment(b.Environment))
 	}
-	if there, err := tx.RoleBinding.Query().Where(to.is(), held(b)).Exist(ctx); err != nil || there {
+	if there, err := tx.RoleBinding.Query().Where(to.is(), held(b), rolebinding.ExpiresAtIsNil()).Exist(ctx); err != nil || there {
 		return err
 	}
 	if err := row.Exec(ctx); err != nil {
 		return err
 	}
 	return audit.Write(ctx, tx, actor, entry)
-}
-
-// SignIn finds out who shows the credentials, and writes down that somebody
-// came in or was refused. BAD_CREDENTIALS says no and no more.
-func (s *Service) SignIn(ctx context.Context, username, password, ip, requestID string) (userID string, err error) {
-	userID, err = s.Local.Authenticate(ctx, auth.Credentials{Username: username, Password: password})
-	if err == nil {
-		err = s.welcome(ctx, userID, ip, requestID)
-	}
-	if apperr.CodeOf(err) == apperr.ErrBadCredentials {
-		return "", errors.Join(err, s.refused(ctx, username, ip, requestID))
-	}
-	if err != nil {
-		return "", err
-	}
-	return userID, nil
-}
-
-func (s *Service) welcome(ctx context.Context, userID, ip, requestID string) error {
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		a, err := actor(ctx, tx.Client(), userID)
-		if apperr.CodeOf(err) == apperr.ErrSignedOut { // disabled a moment ago
-			return apperr.New(apperr.ErrBadCredentials)
-		}
-		if err != nil {
-			return err
-		}
-		a.IP, a.RequestID = ip, requestID
-		now, err := s.DB.Now(ctx, tx)
-		if err != nil {
-			return err
-		}
-		id := uuid.MustParse(a.UserID)
-		if err := tx.User.UpdateOneID(id).SetLastSignInAt(now).Exec(ctx); err != nil {
-			return err
-		}
-		return audit.Write(ctx, tx, a, session("session.sign_in", a))
-	})
-}
-
-// refused names the account only if there is one: what was typed may be a
-// password in the wrong field.
-func (s *Service) refused(ctx context.Context, username, ip, requestID string) error {
-	entry := session("session.sign_in", domain.Actor{})
-	entry.Refused = true
-	p, err := s.PersonByUsername(ctx, strings.ToLower(strings.TrimSpace(username)))
-	if err == nil {
-		entry.ResourceID, entry.ResourceName = p.ID, p.Username
-	}
-	return database.Classify(audit.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
-}
-
-// SignOut writes down that somebody left. Ending the session is up to whoever
-// keeps it.
-func (s *Service) SignOut(ctx context.Context, actor domain.Actor) error {
-	if actor.UserID == "" {
-		return nil
-	}
-	return database.Classify(audit.Record(ctx, s.DB.Ent, actor, session("session.sign_out", actor)))
-}
-
-func session(action string, a domain.Actor) audit.Entry {
-	return audit.Entry{Action: action, ResourceType: "session", ResourceID: a.UserID, ResourceName: a.Username}
 }

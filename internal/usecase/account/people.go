@@ -113,6 +113,9 @@ func member(u *ent.User) Member {
 // their systems. via is the group's name when they are a group's.
 func roles(rows []*ent.RoleBinding, via string) (wide []domain.Binding, narrow []SystemRole) {
 	for _, b := range rows {
+		if !lasts(b) {
+			continue
+		}
 		if y := b.Edges.System; y != nil {
 			narrow = append(narrow, SystemRole{y.ID.String(), y.Name, domain.Environment(y.Environment), domain.Role(b.Role), via})
 			continue

@@ -78,63 +78,102 @@ func (s *Service) link(ctx context.Context, tx *ent.Tx, by domain.Actor, u *ent.
 	})
 }
 
-// SetupPerson says whose password a link would set. SETUP_LINK_INVALID when it
-// was used, is too old, or never was one.
-func (s *Service) SetupPerson(ctx context.Context, token string) (Person, error) {
+// SetupPerson is what the page of a one-time link shows.
+type SetupPerson struct {
+	Person
+	Password bool   // the link may set one
+	Digest   string // stands for the link while its owner signs in elsewhere
+}
+
+// SetupPerson says whose account a link opens. SETUP_LINK_INVALID when it was
+// used, is too old, or never was one.
+func (s *Service) SetupPerson(ctx context.Context, token string) (SetupPerson, error) {
+	u, err := s.setupUser(ctx, digest(token))
+	if err != nil {
+		return SetupPerson{}, err
+	}
+	a, err := s.Actor(ctx, u.ID.String(), "", "")
+	if err != nil {
+		return SetupPerson{}, err
+	}
+	return SetupPerson{person(u), s.Passwords.For(a), digest(token)}, nil
+}
+
+func (s *Service) setupUser(ctx context.Context, digest string) (*ent.User, error) {
 	u, err := s.DB.Ent.User.Query().
-		Where(user.SetupHash(digest(token)), user.SetupExpiresAtGT(time.Now().UTC()), user.Disabled(false)).Only(ctx)
+		Where(user.SetupHash(digest), user.SetupExpiresAtGT(time.Now().UTC()), user.Disabled(false)).Only(ctx)
 	if ent.IsNotFound(err) {
-		return Person{}, apperr.New(apperr.ErrSetupLink)
+		return nil, apperr.New(apperr.ErrSetupLink)
 	}
 	if err != nil {
-		return Person{}, database.Classify(err)
+		return nil, database.Classify(err)
 	}
-	return person(u), nil
+	return u, nil
 }
 
 // Setup sets a password by a one-time link. A password that cannot be one does
 // not use the link up. Of many at once one wins; the others get
-// SETUP_LINK_INVALID.
+// SETUP_LINK_INVALID. LOCAL_SIGN_IN_OFF where the account could not use it.
 func (s *Service) Setup(ctx context.Context, token, password, ip, requestID string) (userID string, err error) {
-	if err := auth.CheckPassword(password); err != nil {
-		return "", err
-	}
 	// Looked at first, so that made-up tokens do not cost a hash.
-	p, err := s.SetupPerson(ctx, token)
+	u, err := s.setupUser(ctx, digest(token))
 	if err != nil {
 		return "", err
+	}
+	if err := auth.CheckPassword(password, u.Username, u.DisplayName); err != nil {
+		return "", err
+	}
+	a, err := s.Actor(ctx, u.ID.String(), ip, requestID)
+	if err != nil {
+		return "", err
+	}
+	if !s.Passwords.For(a) {
+		return "", apperr.New(apperr.ErrLocalOff)
 	}
 	hash, err := s.Local.Hash(ctx, password)
 	if err != nil {
 		return "", err
 	}
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		now, err := s.DB.Now(ctx, tx)
-		if err != nil {
+		if err := s.redeem(ctx, tx, u, digest(token)); err != nil {
 			return err
 		}
-		n, err := tx.User.Update().
-			Where(user.SetupHash(digest(token)), user.SetupExpiresAtGT(now), user.Disabled(false)).
-			SetPasswordHash(hash).ClearSetupHash().ClearSetupExpiresAt().AddSessionEpoch(1).SetFailedSignIns(0).ClearNextSignInAt().Save(ctx)
-		if err != nil {
+		if err := tx.User.UpdateOneID(u.ID).SetPasswordHash(hash).Exec(ctx); err != nil {
 			return err
 		}
-		if n != 1 {
-			return apperr.New(apperr.ErrSetupLink)
-		}
-		by := domain.Actor{UserID: p.ID, Username: p.Username, IP: ip, RequestID: requestID}
-		err = audit.Write(ctx, tx, by, audit.Entry{
-			Action: "user.set_password", ResourceType: "user", ResourceID: p.ID, ResourceName: p.Username,
+		err := audit.Write(ctx, tx, a, audit.Entry{
+			Action: "user.set_password", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
 		})
 		if err != nil {
 			return err
 		}
-		return database.Notify(ctx, tx, RightsTopic(p.ID)) // sessions of before are over
+		return s.cameIn(ctx, tx, a, auth.ByLink)
 	})
 	if err != nil {
 		return "", err
 	}
-	return p.ID, nil
+	return u.ID.String(), nil
+}
+
+// redeem uses a one-time link up. All sessions of before are over.
+func (s *Service) redeem(ctx context.Context, tx *ent.Tx, u *ent.User, digest string) error {
+	now, err := s.DB.Now(ctx, tx)
+	if err != nil {
+		return err
+	}
+	n, err := tx.User.Update().
+		Where(user.ID(u.ID), user.SetupHash(digest), user.SetupExpiresAtGT(now), user.Disabled(false)).
+		ClearSetupHash().ClearSetupExpiresAt().SetFailedSignIns(0).ClearNextSignInAt().Save(ctx)
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return apperr.New(apperr.ErrSetupLink)
+	}
+	if err := endSessions(ctx, tx, u.ID); err != nil {
+		return err
+	}
+	return database.Notify(ctx, tx, RightsTopic(u.ID.String()))
 }
 
 // digest is what is stored of a token: it has 128 bits and more of randomness,

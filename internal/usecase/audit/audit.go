@@ -5,6 +5,7 @@ package audit
 
 import (
 	"context"
+	"maps"
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
@@ -58,6 +59,13 @@ func create(row *ent.AuditLogCreate, actor domain.Actor, e Entry) *ent.AuditLogC
 	}
 	if e.Reason != "" {
 		row.SetReason(domain.CleanText(e.Reason, maxReason))
+	}
+	if actor.BreakGlass != nil {
+		e.Details = maps.Clone(e.Details)
+		if e.Details == nil {
+			e.Details = map[string]any{}
+		}
+		e.Details["break_glass"] = actor.BreakGlass.Reason
 	}
 	if len(e.Details) > 0 {
 		row.SetDetails(e.Details)
