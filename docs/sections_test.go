@@ -92,7 +92,8 @@ func TestTranslatedSections(t *testing.T) {
 			})
 			same("links and pictures", func(text string) (list []string) {
 				for _, m := range linkTo.FindAllStringSubmatch(text, -1) {
-					list = append(list, strings.TrimPrefix(m[1], "../"))
+					to := strings.TrimPrefix(m[1], "../")
+					list = append(list, strings.Replace(to, "."+zh+".svg", ".svg", 1)) // a drawing has words of its own
 				}
 				slices.Sort(list)
 				return list
@@ -110,6 +111,9 @@ func TestTranslatedSections(t *testing.T) {
 					continue
 				}
 				name := path.Base(file)
+				if _, there := read(path.Join(zh, file)); !there && path.Ext(name) != ".webp" { // some pictures are yet to be taken
+					t.Errorf("%s: %s does not exist", at, m[1])
+				}
 				if there := inLanguage(strings.TrimSuffix(name, ".md"), zh) != nil; there != !strings.HasPrefix(file, "../") {
 					t.Errorf("%s: in the repository %s leads to the wrong place", at, m[1])
 				}

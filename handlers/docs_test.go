@@ -36,23 +36,25 @@ func TestGuides(t *testing.T) {
 			}
 		}
 	}
-	life := english[paths.Guide("concepts")]
-	drawn, explained, listed := life.text("main article svg"), map[string]bool{}, 0
-	for _, code := range life.find("main article td code") {
-		explained[text(code)] = true
-	}
-	for _, s := range domain.TicketStatuses() {
-		if !strings.Contains(drawn, string(s)) || !explained[string(s)] {
-			t.Errorf("the life of a request lacks %s in its drawing or its table", s)
+	for _, pages := range []map[string]*page{english, chinese} {
+		life := pages[paths.Guide("concepts")]
+		drawn, explained, listed := life.text("main article svg"), map[string]bool{}, 0
+		for _, code := range life.find("main article td code") {
+			explained[text(code)] = true
 		}
-	}
-	for _, a := range life.find("main nav a") {
-		if attribute(a, "href") == "#the-life-of-a-request" {
-			listed++
+		for _, s := range domain.TicketStatuses() {
+			if !strings.Contains(drawn, string(s)) || !explained[string(s)] {
+				t.Errorf("the life of a request lacks %s in its drawing or its table", s)
+			}
 		}
-	}
-	if listed != 2 {
-		t.Errorf("%d links to a heading, want one for each width", listed)
+		for _, a := range life.find("main nav a") {
+			if attribute(a, "href") == "#the-life-of-a-request" {
+				listed++
+			}
+		}
+		if listed != 2 {
+			t.Errorf("%d links to a heading, want one for each width", listed)
+		}
 	}
 	dev.get(paths.Guide("none")).is(http.StatusNotFound)
 	dev.get(paths.Guide(docs.Index)).is(http.StatusNotFound)
