@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"path"
 	"slices"
@@ -77,7 +78,9 @@ func readGuides() (map[string][]views.DocsView, error) {
 	for _, lang := range i18n.Languages() {
 		var list []views.DocsLink
 		for _, slug := range docs.Slugs() {
-			v, err := readGuide(i18n.With(context.Background(), lang), slug)
+			source, _ := docs.Read(slug)
+			sections, _ := docs.Sections(slug, lang)
+			v, err := readGuide(i18n.With(context.Background(), lang), source, sections)
 			if err != nil {
 				return nil, err
 			}
@@ -106,16 +109,17 @@ var guideReader = goldmark.New(
 	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
 )
 
-// readGuide draws one guide: links lead to pages of the portal, images have
-// their size, headings are listed. A heading has the id of the English one, so
-// that a link leads to the same place in every language.
-func readGuide(ctx context.Context, slug string) (views.DocsView, error) {
+// readGuide draws the sections of one guide: links lead to pages of the portal,
+// images have their size, headings are listed. A heading has the id of the one of
+// the English source, so that a link leads to the same place in every language.
+func readGuide(ctx context.Context, source []byte, sections []docs.Section) (views.DocsView, error) {
 	v := views.DocsView{Lang: docs.English}
-	source, _ := docs.Read(slug)
-	ids := headingIDs(source)
-	sections, _ := docs.Sections(slug, i18n.Lang(ctx))
 	if slices.ContainsFunc(sections, func(s docs.Section) bool { return s.Lang == i18n.Lang(ctx) }) {
 		v.Lang = i18n.Lang(ctx)
+	}
+	ids := headingIDs(source)
+	if len(ids) != len(sections) {
+		return v, fmt.Errorf("a guide has %d headings and %d sections", len(ids), len(sections))
 	}
 	var b bytes.Buffer
 	for i, s := range sections {
