@@ -62,17 +62,19 @@ guides: ## which sections of the guides have no translation of their present Eng
 # Generated code is committed; it must be what the sources generate.
 .PHONY: fresh
 fresh: node_modules
-	@sum() { git ls-files -co --exclude-standard 'views/*_templ.go' 'views/**/*_templ.go' 'internal/gallery/*_templ.go' static views/ui | sort -u | xargs sha256sum | sha256sum; }; \
+	@sum() { git ls-files -co --exclude-standard 'views/*_templ.go' 'views/**/*_templ.go' 'internal/gallery/*_templ.go' static views/ui docs/openapi.json docs/api-reference.md internal/client | sort -u | xargs sha256sum | sha256sum; }; \
 	before=$$(sum); \
-	go tool templ generate >/dev/null 2>&1 && npm run --silent build >/dev/null && \
+	go tool templ generate >/dev/null 2>&1 && go run ./handlers/api/gen && go generate ./internal/client && npm run --silent build >/dev/null && \
 	after=$$(sum); \
 	[ "$$before" = "$$after" ] && echo "generated code: fresh" || { echo "generated code was stale: commit what 'make generate' made"; exit 1; }
 
 # ---------- generate ----------
 
 .PHONY: generate
-generate: node_modules ## ent, templ and CSS from their sources
+generate: node_modules ## ent, templ, CSS, the API's document and its client from their sources
 	go generate ./ent
+	go run ./handlers/api/gen
+	go generate ./internal/client
 	go tool templ generate
 	npm run build
 

@@ -34,6 +34,8 @@ type Tx struct {
 	Group *GroupClient
 	// GroupMember is the client for interacting with the GroupMember builders.
 	GroupMember *GroupMemberClient
+	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
+	IdempotencyKey *IdempotencyKeyClient
 	// Identity is the client for interacting with the Identity builders.
 	Identity *IdentityClient
 	// InstanceSize is the client for interacting with the InstanceSize builders.
@@ -203,6 +205,7 @@ func (tx *Tx) init() {
 	tx.DomainEvent = NewDomainEventClient(tx.config)
 	tx.Group = NewGroupClient(tx.config)
 	tx.GroupMember = NewGroupMemberClient(tx.config)
+	tx.IdempotencyKey = NewIdempotencyKeyClient(tx.config)
 	tx.Identity = NewIdentityClient(tx.config)
 	tx.InstanceSize = NewInstanceSizeClient(tx.config)
 	tx.Namespace = NewNamespaceClient(tx.config)

@@ -267,12 +267,17 @@ func (s *Server) exportAudit(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead { // nothing leaves, so nothing is on record
 		return s.send(w, r, http.StatusOK, "application/zip", nil)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), exportAge)
-	defer cancel()
-	export, err := s.Audit.Export(ctx, actor(r), f, r.URL.Query().Get("format"))
+	export, err := s.Audit.Export(r.Context(), actor(r), f, r.URL.Query().Get("format"))
 	if err != nil {
 		return err
 	}
+	return s.streamExport(w, r, export)
+}
+
+// streamExport writes an export while it is read.
+func (s *Server) streamExport(w http.ResponseWriter, r *http.Request, export *audit.Export) error {
+	ctx, cancel := context.WithTimeout(r.Context(), exportAge)
+	defer cancel()
 	w.Header().Set("Content-Disposition", `attachment; filename="`+export.Name()+`"`)
 	w.Header().Set("X-Accel-Buffering", "no")
 	if err := s.send(w, r, http.StatusOK, "application/zip", nil); err != nil {

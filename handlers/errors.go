@@ -31,9 +31,19 @@ var statuses = map[apperr.Kind]int{
 	apperr.Unavailable:     http.StatusServiceUnavailable,
 }
 
+// statusOfCode has the codes for which HTTP has a status of its own.
+var statusOfCode = map[string]int{
+	apperr.ErrMethod:         http.StatusMethodNotAllowed,
+	apperr.ErrMalformedJSON:  http.StatusBadRequest,
+	apperr.ErrDuplicateField: http.StatusBadRequest,
+	apperr.ErrIdempotencyKey: http.StatusBadRequest,
+	apperr.ErrMediaType:      http.StatusUnsupportedMediaType,
+	apperr.ErrPrecondition:   http.StatusPreconditionFailed,
+}
+
 func statusOf(e *apperr.AppError) int {
-	if e.Code == apperr.ErrMethod {
-		return http.StatusMethodNotAllowed
+	if status, ok := statusOfCode[e.Code]; ok {
+		return status
 	}
 	return statuses[e.Kind()]
 }
@@ -62,6 +72,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(e)
 	s.logFailure(r, e, err, status)
 
+	if isAPI(r) {
+		s.problem(w, r, e, err, status)
+		return
+	}
 	switch {
 	case wantsJSON(r):
 	case status == http.StatusUnauthorized:
@@ -70,9 +84,6 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case e.Code == apperr.ErrConfirm:
 		s.askToConfirm(w, r)
 		return
-	}
-	if e.Code == apperr.ErrTooMany {
-		w.Header().Set("Retry-After", "60")
 	}
 	if wantsJSON(r) {
 		writeJSON(w, status, map[string]any{"code": e.Code, "params": e.Params, "request_id": requestID(r)})

@@ -30,6 +30,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/idempotency"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
@@ -54,6 +55,8 @@ type Config struct {
 	Search   *search.Service
 	Audit    *audit.Log
 	Trends   *trends.Service
+	// Idempotency keeps the keys of programs.
+	Idempotency *idempotency.Service
 
 	Hub      *live.Hub
 	Sessions *scs.SessionManager

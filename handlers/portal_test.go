@@ -30,6 +30,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/idempotency"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
@@ -91,7 +92,7 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 	accounts := &account.Service{DB: db, Local: &auth.Local{Client: db.Ent}}
 	cfg := handlers.Config{
 		Objects: &access.Objects{DB: db}, Accounts: accounts, Systems: &system.Service{DB: db}, Services: &service.Service{DB: db}, Inbox: &inbox.Service{DB: db},
-		Search: &search.Service{DB: db}, Audit: &audit.Log{DB: db, Keys: keys, Logger: logger}, Trends: &trends.Service{DB: db},
+		Search: &search.Service{DB: db}, Audit: &audit.Log{DB: db, Keys: keys, Logger: logger}, Trends: &trends.Service{DB: db}, Idempotency: &idempotency.Service{DB: db},
 		Clusters: &cluster.Service{DB: db, Keys: keys, Prober: p.play, Provider: p.play, Logger: logger},
 		Catalog:  &catalog.Service{DB: db, Keys: keys},
 		Approval: &approval.Service{

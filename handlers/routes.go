@@ -2,10 +2,12 @@ package handlers
 
 import (
 	"net/http"
+	"sync"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"kubevirt-shepherd.io/shepherd/handlers/api"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/static"
@@ -211,11 +213,25 @@ func (s *Server) Router() http.Handler {
 			r.Method(http.MethodHead, rt.pattern, h)
 		}
 	}
+	a := s.newAPI()
+	for _, o := range a.Operations() {
+		chain := portal
+		if o.Streams {
+			chain = stream
+		}
+		h := chain.HandlerFunc(s.serveAPI(a, o))
+		r.Method(o.Method, o.Pattern(), h)
+		if o.Method == get {
+			r.Method(http.MethodHead, o.Pattern(), h)
+		}
+	}
+	r.Method(get, api.Prefix+"/openapi.json", portal.HandlerFunc(s.document("application/json", sync.OnceValues(a.JSON))))
+	r.Method(get, api.Prefix+"/openapi.yaml", portal.HandlerFunc(s.document("application/yaml", sync.OnceValues(a.YAML))))
 	r.NotFound(portal.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, apperr.New(apperr.ErrNotFound))
 	}).ServeHTTP)
 	r.MethodNotAllowed(portal.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		for _, m := range []string{get, http.MethodHead, post} {
+		for _, m := range []string{get, http.MethodHead, post, http.MethodPatch, http.MethodDelete} {
 			if r.Match(chi.NewRouteContext(), m, req.URL.Path) {
 				w.Header().Add("Allow", m)
 			}

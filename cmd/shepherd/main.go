@@ -58,21 +58,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
-	for _, c := range slices.Concat(developer, commands) {
+	for _, c := range slices.Concat(developer, programs(), commands) {
 		if rest, ok := match(c.name, args); ok {
 			err := c.run(ctx, rest)
-			switch {
-			case err == nil:
-				return 0
-			case errors.Is(err, flag.ErrHelp):
-				return 2
-			default:
+			if code := exitCode(err); code != 0 {
 				fmt.Fprintln(os.Stderr, "shepherd:", err)
-				return 1
+				return code
 			}
+			return 0
 		}
 	}
-	usage()
+	usage(args)
 	if len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
 		return 0
 	}
@@ -93,17 +89,31 @@ func match(name string, args []string) (rest []string, ok bool) {
 	return args[len(words):], true
 }
 
-func usage() {
+// usage lists the commands, or, of a noun that was typed alone, only its own.
+func usage(args []string) {
 	w := tabwriter.NewWriter(os.Stderr, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KubeVirt Shepherd\n\nCommands:")
-	for _, c := range slices.Concat(developer, commands) {
-		fmt.Fprintf(w, "  shepherd %s %s\t%s\n", c.name, c.args, c.help)
+	defer func() { _ = w.Flush() }()
+	list := func(commands []command) {
+		for _, c := range commands {
+			fmt.Fprintf(w, "  shepherd %s %s\t%s\n", c.name, c.args, c.help)
+		}
 	}
-	fmt.Fprintln(w, "\nEnvironment:")
+	if len(args) > 0 {
+		own := slices.Concat(programs(), commands)
+		own = slices.DeleteFunc(own, func(c command) bool { return !strings.HasPrefix(c.name, args[0]+" ") })
+		if len(own) > 0 {
+			list(own)
+			return
+		}
+	}
+	fmt.Fprintln(w, "KubeVirt Shepherd\n\nFor people and scripts, over the API of a portal (-h behind a command tells its flags):")
+	list(programs())
+	fmt.Fprintln(w, "\nTo run the portal:")
+	list(slices.Concat(developer, commands))
+	fmt.Fprintln(w, "\nEnvironment:\n  SHEPHERD_URL, SHEPHERD_TOKEN\tthe portal and the token of the commands for people and scripts, instead of `shepherd login`")
 	for _, v := range app.Variables() {
 		fmt.Fprintf(w, "  %s\t%s\n", v[0], v[1])
 	}
-	_ = w.Flush()
 }
 
 func config() (app.Config, *slog.Logger, error) {

@@ -32,6 +32,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/idempotency"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
@@ -80,14 +81,15 @@ type App struct {
 	// Listening, when set, is told the address that the portal listens on.
 	Listening func(net.Addr)
 
-	private  *database.Private
-	provider *kubevirt.Provider
-	hub      *live.Hub
-	runner   *jobs.Runner
-	sessions *scs.SessionManager
-	store    auth.Sessions
-	tokens   auth.JWT
-	metrics  *prometheus.Registry
+	private     *database.Private
+	provider    *kubevirt.Provider
+	hub         *live.Hub
+	runner      *jobs.Runner
+	sessions    *scs.SessionManager
+	store       auth.Sessions
+	tokens      auth.JWT
+	idempotency *idempotency.Service
+	metrics     *prometheus.Registry
 }
 
 // New builds the portal and brings the database up to date. Close takes it down.
@@ -137,6 +139,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.Approval = &approval.Service{
 		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.Accounts.Approvers,
 	}
+	a.idempotency = &idempotency.Service{DB: a.DB}
 	a.hub = live.New(a.DB, logger)
 	a.store = auth.Sessions{Client: a.DB.Ent}
 	a.sessions = handlers.NewSessions(a.store, c.Secure())
@@ -154,7 +157,8 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		{Name: "clean-up", Every: cleanupEvery, Run: func(ctx context.Context) error {
 			_, err1 := a.store.DeleteExpired(ctx)
 			_, err2 := a.Clusters.SweepDrafts(ctx)
-			return errors.Join(err1, err2)
+			_, err3 := a.idempotency.Sweep(ctx)
+			return errors.Join(err1, err2, err3)
 		}},
 	})
 	if err != nil {
@@ -220,7 +224,7 @@ func (a *App) Handler() *handlers.Server {
 	}
 	return handlers.New(handlers.Config{
 		Objects: &access.Objects{DB: a.DB}, Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
-		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends,
+		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends, Idempotency: a.idempotency,
 		Tokens: a.tokens, OIDC: company,
 		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,

@@ -107,6 +107,9 @@ func (db *DB) InTx(ctx context.Context, fn func(tx *ent.Tx) error) error {
 	if domain.IsDryRun(ctx) {
 		return domain.ErrDryRun
 	}
+	if err := recordDeed(ctx, tx); err != nil {
+		return Classify(err)
+	}
 	return Classify(tx.Commit())
 }
 

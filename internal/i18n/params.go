@@ -34,7 +34,7 @@ func Params() map[string]Param {
 		"key":         {"id of the encryption key", "k-12ab34cd"},
 		"label":       {"label of the form field", "Reason"},
 		"limit":       {"upper bound, in bytes where the sentence says so", 65536},
-		"line":        {"line of the uploaded file", 12},
+		"line":        {"line of what was sent", 12},
 		"max":         {"largest allowed value", 500},
 		"min":         {"smallest allowed value", 10},
 		"name":        {"name of the thing that the error is about", "shop"},

@@ -34,6 +34,17 @@ const (
 	ErrNameTooLong    = "VM_NAME_TOO_LONG"
 	ErrNameMismatch   = "NAME_MISMATCH" // typed confirmation differs
 
+	// What programs send. A person's form cannot be wrong in these ways.
+	ErrMalformedJSON     = "MALFORMED_JSON"
+	ErrDuplicateField    = "DUPLICATE_FIELD"        // one name twice in an object
+	ErrWrongType         = "WRONG_TYPE"             // param expected, a JSON type
+	ErrMediaType         = "UNSUPPORTED_MEDIA_TYPE" // param expected
+	ErrPrecondition      = "PRECONDITION_FAILED"    // If-Match
+	ErrIdempotencyKey    = "IDEMPOTENCY_KEY_INVALID"
+	ErrIdempotencyReused = "IDEMPOTENCY_KEY_REUSED"  // for another request
+	ErrIdempotencyBusy   = "IDEMPOTENCY_KEY_IN_USE"  // the first request is not answered yet
+	ErrIdempotencyGone   = "IDEMPOTENCY_ANSWER_GONE" // done before; its answer is not kept
+
 	// Accounts.
 	ErrBadCredentials  = "BAD_CREDENTIALS"
 	ErrSetupLink       = "SETUP_LINK_INVALID"
@@ -180,6 +191,8 @@ var kinds = map[string]Kind{
 	ErrOIDCOff: NotFound, ErrOIDCDown: Unavailable, ErrOIDCSetup: Unavailable, ErrOIDCDenied: Forbidden, ErrOIDCState: Invalid, ErrOIDCCode: Invalid,
 	ErrOIDCToken: Forbidden, ErrOIDCAudience: Forbidden, ErrOIDCClock: Forbidden, ErrOIDCUnproved: Forbidden, ErrOIDCName: Forbidden,
 	ErrOIDCGroups: Forbidden, ErrOIDCNoAccount: Forbidden, ErrOIDCNameTaken: Conflict, ErrOIDCLinked: Conflict, ErrOIDCOther: Forbidden, ErrOIDCOld: Forbidden,
+	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrMediaType: Invalid, ErrPrecondition: Conflict,
+	ErrIdempotencyKey: Invalid, ErrIdempotencyReused: Invalid, ErrIdempotencyBusy: Conflict, ErrIdempotencyGone: Conflict,
 
 	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrHasHistory: Conflict, ErrNameCollides: Invalid,
 

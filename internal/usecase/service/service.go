@@ -210,6 +210,19 @@ func lean(q *ent.SystemQuery) {
 	q.Select(system.FieldID, system.FieldName, system.FieldNamespace, system.FieldEnvironment)
 }
 
+// systemKey is the key of a system that the actor sees; NOT_FOUND.
+func (s *Service) systemKey(ctx context.Context, actor domain.Actor, id string) (uuid.UUID, error) {
+	key, err := listing.Key(id)
+	if err != nil {
+		return key, err
+	}
+	there, err := s.DB.Ent.System.Query().Where(system.ID(key), listing.Systems(actor)).Exist(ctx)
+	if err == nil && !there {
+		err = apperr.New(apperr.ErrNotFound)
+	}
+	return key, database.Classify(err)
+}
+
 // Filter selects services.
 type Filter struct {
 	SystemID string // "" = of all systems that the actor sees
@@ -227,16 +240,9 @@ func (s *Service) List(ctx context.Context, actor domain.Actor, f Filter, page l
 	q := s.DB.Ent.Service.Query().
 		Where(listing.Services(actor), service.Or(service.NameGT(name), service.And(service.Name(name), service.IDGT(id))))
 	if f.SystemID != "" {
-		key, err := listing.Key(f.SystemID)
+		key, err := s.systemKey(ctx, actor, f.SystemID)
 		if err != nil {
 			return none, err
-		}
-		there, err := s.DB.Ent.System.Query().Where(system.ID(key), listing.Systems(actor)).Exist(ctx)
-		if err != nil {
-			return none, database.Classify(err)
-		}
-		if !there {
-			return none, apperr.New(apperr.ErrNotFound)
 		}
 		q.Where(service.SystemID(key))
 	}

@@ -19,6 +19,8 @@ import (
 // VM is a row of a service's table.
 type VM struct {
 	ID, Name              string
+	SystemID, ServiceID   string
+	Environment           domain.Environment
 	Instance              int
 	State                 domain.VMState
 	Health                domain.Health
@@ -61,31 +63,69 @@ func (s *Service) VMs(ctx context.Context, actor domain.Actor, serviceID string,
 	if after > 0 {
 		q.Where(vm.InstanceLT(after))
 	}
-	switch {
-	case f.Health == "":
-	case slices.Contains([]domain.Health{domain.HealthOK, domain.HealthIdle, domain.HealthBusy, domain.HealthBad}, f.Health):
-		q.Where(vm.HealthEQ(vm.Health(f.Health)))
-	default:
-		return none, apperr.Field("health", apperr.ErrInvalidChoice)
+	if ok, err := f.narrow(q); !ok {
+		return none, err
 	}
-	if text := strings.ToLower(strings.TrimSpace(f.Query)); text != "" {
-		if len(text) > maxQuery || !listing.IsText(text) {
-			return none, nil
-		}
-		q.Where(vm.Or(vm.NameContains(text), vm.IPAddressHasPrefix(text)))
-	}
-	rows, err := q.WithCluster(func(q *ent.ClusterQuery) { q.Select(cluster.FieldID, cluster.FieldName, cluster.FieldStatus) }).
-		Order(ent.Desc(vm.FieldInstance)).Limit(page.Size() + 1).All(ctx)
+	rows, err := withCluster(q).Order(ent.Desc(vm.FieldInstance)).Limit(page.Size() + 1).All(ctx)
 	if err != nil {
 		return none, database.Classify(err)
 	}
 	return listing.Make(page, rows, row, func(r *ent.VM) string { return strconv.Itoa(r.Instance) }), nil
 }
 
+// AllVMs gives the VMs that the actor sees, or of them those of a system, by
+// name and without the deleted ones. NOT_FOUND when the actor may not know of
+// the system.
+func (s *Service) AllVMs(ctx context.Context, actor domain.Actor, systemID string, f VMFilter, page listing.Page) (listing.Of[VM], error) {
+	var none listing.Of[VM]
+	name, id, err := page.Name()
+	if err != nil {
+		return none, err
+	}
+	q := s.DB.Ent.VM.Query().Where(listing.VMs(actor), vm.DeletedAtIsNil(), vm.Or(vm.NameGT(name), vm.And(vm.Name(name), vm.IDGT(id))))
+	if systemID != "" {
+		key, err := s.systemKey(ctx, actor, systemID)
+		if err != nil {
+			return none, err
+		}
+		q.Where(vm.SystemID(key))
+	}
+	if ok, err := f.narrow(q); !ok {
+		return none, err
+	}
+	rows, err := withCluster(q).Order(ent.Asc(vm.FieldName, vm.FieldID)).Limit(page.Size() + 1).All(ctx)
+	if err != nil {
+		return none, database.Classify(err)
+	}
+	return listing.Make(page, rows, row, func(r *ent.VM) string { return listing.ByName(r.Name, r.ID) }), nil
+}
+
+// narrow puts the filter on a query. It is not ok when nothing can be found.
+func (f VMFilter) narrow(q *ent.VMQuery) (ok bool, err error) {
+	switch {
+	case f.Health == "":
+	case slices.Contains([]domain.Health{domain.HealthOK, domain.HealthIdle, domain.HealthBusy, domain.HealthBad}, f.Health):
+		q.Where(vm.HealthEQ(vm.Health(f.Health)))
+	default:
+		return false, apperr.Field("health", apperr.ErrInvalidChoice)
+	}
+	if text := strings.ToLower(strings.TrimSpace(f.Query)); text != "" {
+		if len(text) > maxQuery || !listing.IsText(text) {
+			return false, nil
+		}
+		q.Where(vm.Or(vm.NameContains(text), vm.IPAddressHasPrefix(text)))
+	}
+	return true, nil
+}
+
+func withCluster(q *ent.VMQuery) *ent.VMQuery {
+	return q.WithCluster(func(q *ent.ClusterQuery) { q.Select(cluster.FieldID, cluster.FieldName, cluster.FieldStatus) })
+}
+
 func row(r *ent.VM) VM {
 	c := r.Edges.Cluster
 	return VM{
-		ID: r.ID.String(), Name: r.Name, Instance: r.Instance,
+		ID: r.ID.String(), Name: r.Name, SystemID: r.SystemID.String(), ServiceID: r.ServiceID.String(), Environment: domain.Environment(r.Environment), Instance: r.Instance,
 		State: domain.VMState(r.State), Health: domain.Health(r.Health), Problem: r.Problem, IP: r.IPAddress, Node: r.NodeName,
 		ClusterID: c.ID.String(), Cluster: c.Name, ClusterStatus: domain.ClusterStatus(c.Status),
 		Template: r.Template, TemplateVersion: r.TemplateVersion, Size: r.Size, CPU: r.CPU, MemoryMiB: r.MemoryMib, DiskGiB: r.DiskGib,

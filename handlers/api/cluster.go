@@ -1,0 +1,258 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
+)
+
+// Cluster is a KubeVirt cluster.
+type Cluster struct {
+	ID                string         `json:"id" format:"uuid"`
+	Name              string         `json:"name" example:"fra-test-1"`
+	Place             string         `json:"place,omitempty" example:"Frankfurt"`
+	Environment       string         `json:"environment" enum:"test,prod"`
+	Enabled           bool           `json:"enabled" doc:"It takes new VMs."`
+	Server            string         `json:"server" example:"https://fra-test-1.example.org:6443"`
+	CreatedBy         string         `json:"created_by"`
+	CreatedAt         time.Time      `json:"created_at"`
+	Status            string         `json:"status" enum:"UNKNOWN,HEALTHY,UNHEALTHY,UNREACHABLE"`
+	Reason            *Reason        `json:"reason,omitempty" doc:"Why it is not healthy."`
+	KubernetesVersion string         `json:"kubernetes_version,omitempty"`
+	KubeVirtVersion   string         `json:"kubevirt_version,omitempty"`
+	Features          []string       `json:"features"`
+	StorageClasses    []StorageClass `json:"storage_classes"`
+	Nodes             int            `json:"nodes"`
+	ReadyNodes        int            `json:"ready_nodes"`
+	VMs               int            `json:"vms"`
+	CheckedAt         *time.Time     `json:"checked_at,omitempty"`
+	AnsweredAt        *time.Time     `json:"answered_at,omitempty"`
+	CredentialExpires *time.Time     `json:"credential_expires_at,omitempty"`
+}
+
+func (c Cluster) location() string { return "/clusters/" + c.ID }
+
+// StorageClass is a storage class of a cluster.
+type StorageClass struct {
+	Name    string `json:"name"`
+	Default bool   `json:"default"`
+}
+
+func clusterOf(ctx context.Context) func(cluster.Cluster) Cluster {
+	return func(c cluster.Cluster) Cluster {
+		v := Cluster{
+			ID: c.ID, Name: c.Name, Place: c.Place, Environment: string(c.Environment), Enabled: c.Enabled, Server: c.Server, CreatedBy: c.CreatedBy, CreatedAt: c.CreatedAt,
+			Status: string(c.Status), Reason: problem(ctx, c.Reason), KubernetesVersion: c.KubernetesVersion, KubeVirtVersion: c.KubeVirtVersion, Features: c.Features,
+			Nodes: c.Nodes, ReadyNodes: c.ReadyNodes, VMs: c.VMs, CheckedAt: c.CheckedAt, AnsweredAt: c.AnsweredAt, CredentialExpires: c.CredentialExpiresAt,
+		}
+		for _, s := range c.StorageClasses {
+			v.StorageClasses = append(v.StorageClasses, StorageClass{s.Name, s.Default})
+		}
+		return v
+	}
+}
+
+// Capacity is what the nodes of a cluster can give, and what VMs ask of it.
+type Capacity struct {
+	ID          string `json:"id" format:"uuid"`
+	Name        string `json:"name"`
+	Environment string `json:"environment" enum:"test,prod"`
+	Allocatable Usage  `json:"allocatable" doc:"Zero when no check has seen the nodes."`
+	On          Usage  `json:"on" doc:"Of VMs that are on, or on their way."`
+	Off         Usage  `json:"off" doc:"Of VMs that are stopped: it would come on top."`
+}
+
+// Usage is an amount of what VMs run on.
+type Usage struct {
+	CPU       int `json:"cpu" doc:"vCPU."`
+	MemoryMiB int `json:"memory_mib"`
+}
+
+// Kubeconfig is an upload. Nothing of it comes back but names and reasons.
+type Kubeconfig struct {
+	FileName   string `json:"file_name,omitempty" example:"fra.kubeconfig" maxLength:"200"`
+	Kubeconfig string `json:"kubeconfig" writeOnly:"true" doc:"The file's text, at most 64 KiB."`
+}
+
+// ClusterDraft is a cluster that is being added. It ends after half an hour.
+type ClusterDraft struct {
+	ID               string         `json:"id" format:"uuid"`
+	FileName         string         `json:"file_name"`
+	UploadedAt       time.Time      `json:"uploaded_at"`
+	ExpiresAt        time.Time      `json:"expires_at"`
+	Contexts         []DraftContext `json:"contexts"`
+	Current          string         `json:"current_context,omitempty"`
+	PreflightContext string         `json:"preflight_context,omitempty" doc:"The context that was looked through."`
+	Preflight        *Preflight     `json:"preflight,omitempty" doc:"What was found through it."`
+}
+
+func (d ClusterDraft) location() string { return "/cluster-drafts/" + d.ID }
+
+// DraftContext is one context of an uploaded kubeconfig.
+type DraftContext struct {
+	Name      string     `json:"name"`
+	Server    string     `json:"server,omitempty"`
+	Kind      string     `json:"kind,omitempty" example:"token"`
+	Subject   string     `json:"subject,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Refusal   *Reason    `json:"refusal,omitempty" doc:"Why it cannot be chosen."`
+}
+
+// Preflight is what was found before a cluster is added.
+type Preflight struct {
+	Passed  bool             `json:"passed" doc:"The cluster can be added."`
+	Checks  []PreflightCheck `json:"checks"`
+	Missing []string         `json:"missing" doc:"Permissions that the credential lacks: verb and resource." example:"create virtualmachines.kubevirt.io"`
+	Excess  []string         `json:"excess" doc:"Permissions that it should not have."`
+}
+
+// PreflightCheck is one check.
+type PreflightCheck struct {
+	ID     string  `json:"id" enum:"reachable,tls,credentials,kubernetes,kubevirt,storage,permissions"`
+	State  string  `json:"state" enum:"ok,warn,failed,not_run"`
+	Reason *Reason `json:"reason,omitempty"`
+}
+
+func draftOf(ctx context.Context, d cluster.Draft) ClusterDraft {
+	v := ClusterDraft{ID: d.ID, FileName: d.FileName, UploadedAt: d.UploadedAt, ExpiresAt: d.ExpiresAt, Current: d.Current, PreflightContext: d.PreflightContext}
+	for _, c := range d.Contexts {
+		v.Contexts = append(v.Contexts, DraftContext{c.Name, c.Server, c.Kind, c.Subject, c.ExpiresAt, refusal(ctx, c.Refusal)})
+	}
+	if d.PreflightContext == "" {
+		return v
+	}
+	p := Preflight{Passed: d.Preflight.Passed(), Excess: d.Preflight.Excess}
+	for _, c := range d.Preflight.Checks {
+		p.Checks = append(p.Checks, PreflightCheck{c.ID, string(c.State), problem(ctx, domain.Problem{Code: c.Code, Params: c.Params})})
+	}
+	for _, m := range d.Preflight.Missing {
+		name := m.Resource
+		if m.Group != "" {
+			name += "." + m.Group
+		}
+		p.Missing = append(p.Missing, m.Verb+" "+name)
+	}
+	v.Preflight = &p
+	return v
+}
+
+// PreflightContext chooses a context.
+type PreflightContext struct {
+	Context string `json:"context" maxLength:"253"`
+}
+
+// NewCluster adds the cluster of a draft.
+type NewCluster struct {
+	DraftID     string `json:"draft_id" format:"uuid"`
+	Context     string `json:"context" maxLength:"253" doc:"Of the uploaded file."`
+	Name        string `json:"name" example:"fra-test-1" maxLength:"63" doc:"RFC 1035 label."`
+	Environment string `json:"environment" enum:"test,prod"`
+	Place       string `json:"place,omitempty" maxLength:"100" example:"Frankfurt"`
+}
+
+type clusterPath struct {
+	Cluster string `path:"cluster" format:"uuid"`
+}
+
+type draftPath struct {
+	Draft string `path:"draft" format:"uuid"`
+}
+
+func (p paging) clusters() cluster.Page { return cluster.Page{After: p.After, Limit: p.Limit} }
+
+func (a *API) clusters() []Operation {
+	const tag = "clusters"
+	return []Operation{
+		op(Operation{ID: "listClusters", Method: "GET", Path: "/clusters", Action: domain.ClusterList, Tag: tag, Summary: "Clusters, by name", Pages: []string{"GET /clusters"}},
+			func(ctx context.Context, actor domain.Actor, in struct{ paging }) (Page[Cluster], error) {
+				list, err := a.Clusters.List(ctx, actor, in.clusters())
+				return items(list.Items, list.Next, clusterOf(ctx)), err
+			}),
+		op(Operation{ID: "listCapacities", Method: "GET", Path: "/cluster-capacities", Action: domain.ClusterList, Tag: tag, Summary: "What the clusters can give, and what VMs ask of them"},
+			func(ctx context.Context, actor domain.Actor, _ struct{}) (Page[Capacity], error) {
+				usage := func(u domain.ResourceUsage) Usage { return Usage{u.CPU, u.MemoryMiB} }
+				list, err := a.Clusters.Capacities(ctx, actor)
+				return items(list, "", func(c cluster.Capacity) Capacity {
+					return Capacity{c.ID, c.Name, string(c.Environment), usage(c.Allocatable), usage(c.On), usage(c.Off)}
+				}), err
+			}),
+		op(Operation{
+			ID: "createCluster", Method: "POST", Path: "/clusters", Action: domain.ClusterCreate, Tag: tag, Summary: "Add the cluster of a draft", Status: http.StatusCreated,
+			Pages: []string{"POST /clusters/new/{draft}"}, Conflicts: []string{"CLUSTER_DUPLICATE"},
+		}, func(ctx context.Context, actor domain.Actor, in struct{ Body NewCluster }) (Cluster, error) {
+			id, err := a.Clusters.Add(ctx, actor, in.Body.DraftID, cluster.Input{
+				Context: in.Body.Context, Name: in.Body.Name, Environment: domain.Environment(in.Body.Environment), Place: in.Body.Place,
+			})
+			if err != nil {
+				return Cluster{}, err
+			}
+			return a.cluster(ctx, actor, id)
+		}),
+		op(Operation{ID: "getCluster", Method: "GET", Path: "/clusters/{cluster}", Action: domain.ClusterRead, Tag: tag, Summary: "One cluster", Pages: []string{"GET /clusters/{cluster}"}},
+			func(ctx context.Context, actor domain.Actor, in clusterPath) (Cluster, error) {
+				return a.cluster(ctx, actor, in.Cluster)
+			}),
+		op(Operation{
+			ID: "checkCluster", Method: "POST", Path: "/clusters/{cluster}/check", Action: domain.ClusterCheck, Tag: tag, Summary: "Ask a cluster how it is, now",
+			Pages: []string{"POST /clusters/{cluster}/check"},
+		}, func(ctx context.Context, actor domain.Actor, in clusterPath) (Cluster, error) {
+			c, err := a.cluster(ctx, actor, in.Cluster)
+			if err == nil && !actor.IsAdmin() {
+				err = apperr.New(apperr.ErrForbidden)
+			}
+			if err == nil {
+				err = a.Clusters.Check(ctx, c.ID)
+			}
+			if err != nil {
+				return Cluster{}, err
+			}
+			return a.cluster(ctx, actor, c.ID)
+		}),
+		op(Operation{
+			ID: "uploadKubeconfig", Method: "POST", Path: "/cluster-drafts", Action: domain.ClusterCreate, Tag: tag, Summary: "Begin to add a cluster: upload a kubeconfig", Status: http.StatusCreated,
+			Text: "It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.", Pages: []string{"POST /clusters/new"},
+		}, func(ctx context.Context, actor domain.Actor, in struct{ Body Kubeconfig }) (ClusterDraft, error) {
+			id, err := a.Clusters.ReadUpload(ctx, actor, in.Body.FileName, []byte(in.Body.Kubeconfig))
+			if err != nil {
+				return ClusterDraft{}, err
+			}
+			return a.draft(ctx, actor, id)
+		}),
+		op(Operation{ID: "getClusterDraft", Method: "GET", Path: "/cluster-drafts/{draft}", Action: domain.ClusterCreate, Tag: tag, Summary: "A cluster that I am adding", Pages: []string{"GET /clusters/new/{draft}"}},
+			func(ctx context.Context, actor domain.Actor, in draftPath) (ClusterDraft, error) {
+				return a.draft(ctx, actor, in.Draft)
+			}),
+		op(Operation{
+			ID: "checkClusterDraft", Method: "POST", Path: "/cluster-drafts/{draft}/check", Action: domain.ClusterCreate, Tag: tag, Summary: "Look at the cluster through a context of the draft",
+			Text: "Nothing is stored but what was found. That the cluster does not answer is a result.", Pages: []string{"POST /clusters/new/{draft}/check"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			draftPath
+			Body PreflightContext
+		}) (ClusterDraft, error) {
+			if _, err := a.Clusters.Preflight(ctx, actor, in.Draft, in.Body.Context); err != nil {
+				return ClusterDraft{}, err
+			}
+			return a.draft(ctx, actor, in.Draft)
+		}),
+	}
+}
+
+func (a *API) cluster(ctx context.Context, actor domain.Actor, id string) (Cluster, error) {
+	c, err := a.Clusters.Get(ctx, actor, id)
+	if err != nil {
+		return Cluster{}, err
+	}
+	return clusterOf(ctx)(c), nil
+}
+
+func (a *API) draft(ctx context.Context, actor domain.Actor, id string) (ClusterDraft, error) {
+	d, err := a.Clusters.Draft(ctx, actor, id)
+	if err != nil {
+		return ClusterDraft{}, err
+	}
+	return draftOf(ctx, d), nil
+}

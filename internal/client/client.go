@@ -1,0 +1,61 @@
+// Package client talks to the portal's API. client.gen.go is generated from the
+// OpenAPI document; this file has what a program needs around it.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+//go:generate go tool oapi-codegen -config config.yaml ../../docs/openapi.json
+
+// timeLimit is for one request: the portal answers within 30 seconds.
+const timeLimit = 60 * time.Second
+
+// Open makes a client of the portal at an address, such as
+// https://vms.example.com, with a bearer token.
+func Open(address, token string) (*ClientWithResponses, error) {
+	// A redirect would carry the token to where it does not belong.
+	plain := &http.Client{Timeout: timeLimit, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return NewClientWithResponses(strings.TrimSuffix(address, "/")+"/api/v1", WithHTTPClient(plain),
+		WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Accept", "application/json, application/problem+json")
+			return nil
+		}))
+}
+
+// Error is a problem that the portal answered with.
+type Error struct{ Problem }
+
+// Error says what happened, why, what to do next, and what is wrong with which
+// field.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Title)
+	if e.Detail != "" {
+		b.WriteString("\n" + e.Detail)
+	}
+	for _, f := range e.Errors {
+		fmt.Fprintf(&b, "\n  %s: %s", f.Field, f.Detail)
+	}
+	fmt.Fprintf(&b, "\n(%s, request %s)", e.Code, e.RequestId)
+	return b.String()
+}
+
+// Check is the error of an answer: an *Error for a problem, nil when it went
+// well.
+func Check(r *http.Response, body []byte) error {
+	if r.StatusCode < 300 {
+		return nil
+	}
+	var e Error
+	if err := json.Unmarshal(body, &e.Problem); err != nil || e.Code == "" {
+		return fmt.Errorf("%s answers %s, and not as the portal's API does", r.Request.URL.Host, r.Status)
+	}
+	return &e
+}
