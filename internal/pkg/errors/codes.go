@@ -10,7 +10,7 @@ const (
 	ErrSignedOut   = "SIGNED_OUT"
 	ErrCrossOrigin = "CROSS_ORIGIN"
 	ErrMethod      = "METHOD_NOT_ALLOWED"
-	ErrMediaType   = "UNSUPPORTED_MEDIA_TYPE"
+	ErrMediaType   = "UNSUPPORTED_MEDIA_TYPE" // params type, expected
 	ErrTooLarge    = "TOO_LARGE"
 	ErrTooMany     = "TOO_MANY_REQUESTS"
 	ErrAppendOnly  = "APPEND_ONLY" // somebody tries to change a record
@@ -37,10 +37,9 @@ const (
 
 	// What programs send. A person's form cannot be wrong in these ways.
 	ErrMalformedJSON     = "MALFORMED_JSON"
-	ErrDuplicateField    = "DUPLICATE_FIELD"        // one name twice in an object
-	ErrWrongType         = "WRONG_TYPE"             // param expected, a JSON type
-	ErrMediaType         = "UNSUPPORTED_MEDIA_TYPE" // param expected
-	ErrPrecondition      = "PRECONDITION_FAILED"    // If-Match
+	ErrDuplicateField    = "DUPLICATE_FIELD"     // one name twice in an object
+	ErrWrongType         = "WRONG_TYPE"          // param expected, a JSON type
+	ErrPrecondition      = "PRECONDITION_FAILED" // If-Match
 	ErrIdempotencyKey    = "IDEMPOTENCY_KEY_INVALID"
 	ErrIdempotencyReused = "IDEMPOTENCY_KEY_REUSED"  // for another request
 	ErrIdempotencyBusy   = "IDEMPOTENCY_KEY_IN_USE"  // the first request is not answered yet
@@ -197,7 +196,7 @@ var kinds = map[string]Kind{
 	ErrOIDCOff: NotFound, ErrOIDCDown: Unavailable, ErrOIDCSetup: Unavailable, ErrOIDCDenied: Forbidden, ErrOIDCState: Invalid, ErrOIDCCode: Invalid,
 	ErrOIDCToken: Forbidden, ErrOIDCAudience: Forbidden, ErrOIDCClock: Forbidden, ErrOIDCUnproved: Forbidden, ErrOIDCName: Forbidden,
 	ErrOIDCGroups: Forbidden, ErrOIDCNoAccount: Forbidden, ErrOIDCNameTaken: Conflict, ErrOIDCLinked: Conflict, ErrOIDCOther: Forbidden, ErrOIDCOld: Forbidden,
-	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrMediaType: Invalid, ErrPrecondition: Conflict,
+	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrPrecondition: Conflict,
 	ErrIdempotencyKey: Invalid, ErrIdempotencyReused: Invalid, ErrIdempotencyBusy: Conflict, ErrIdempotencyGone: Conflict,
 
 	ErrTokenScope: Forbidden, ErrTokenNotAllowed: Forbidden, ErrTokenLimit: Conflict,
