@@ -49,7 +49,7 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 	})
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = spoken(w, r)
-		err := rt.enter(r)
+		err := s.enter(r, rt)
 		if err == nil && asksFirst && !s.sure(r) {
 			err = apperr.New(apperr.ErrConfirm)
 		}

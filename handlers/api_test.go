@@ -28,12 +28,10 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	entvm "kubevirt-shepherd.io/shepherd/ent/vm"
-	"kubevirt-shepherd.io/shepherd/handlers"
 	"kubevirt-shepherd.io/shepherd/handlers/api"
-	"kubevirt-shepherd.io/shepherd/internal/auth"
-	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 )
 
 // contract holds every request and answer against the document that the portal
@@ -181,9 +179,15 @@ func (s *shop) ask(at place, changes ...any) fields {
 	return o
 }
 
-func withTokens() (auth.JWT, func(*handlers.Config)) {
-	tokens := auth.JWT{Key: domain.Secret(crypto.Generate())}
-	return tokens, func(c *handlers.Config) { c.Tokens = tokens }
+// holding is a program that holds a token of a person.
+func (s *shop) holding(name string, scopes ...domain.Scope) *browser {
+	s.t.Helper()
+	u := s.db.Ent.User.Query().Where(user.Username(name)).OnlyX(s.t.Context())
+	_, text, err := s.Tokens.Create(s.t.Context(), domain.Shepherd(), u.ID.String(), token.New{Name: "test", Scopes: scopes, Life: time.Hour})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.anonymous().with("Authorization", "Bearer "+text, "Sec-Fetch-Site", "")
 }
 
 // Everything that the pages do, done by programs: each operation works at least
@@ -446,8 +450,7 @@ func (s *shop) failOrders(ticket int) {
 
 // Nobody comes in who may not, and what somebody may not know of does not exist.
 func TestAPIRefuses(t *testing.T) {
-	tokens, change := withTokens()
-	s := newShop(t, change)
+	s := newShop(t)
 	c := newContract(t, s.portal)
 	own := s.objects()
 	own["{ticket}"] = fmt.Sprint(s.pendingTicket())
@@ -461,23 +464,18 @@ func TestAPIRefuses(t *testing.T) {
 		problem(c.call(s.anonymous(), o.Method, path, nil, "Authorization", "Bearer none"), 401, "SIGNED_OUT")
 	}
 	// A token does what its user may.
-	token := func(name string, b *browser) *browser {
-		u := s.db.Ent.User.Query().Where(user.Username(name)).OnlyX(t.Context())
-		text, err := tokens.Issue(u.ID.String(), time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s.anonymous().with("Authorization", "Bearer "+text, "Sec-Fetch-Site", "")
-	}
-	dev := token("dev", s.dev)
+	dev := s.holding("dev", domain.ScopeRequest)
 	if me := read[api.Me](c.call(dev, "GET", "/me", nil).is(http.StatusOK)); me.Username != "dev" {
 		t.Errorf("me: %+v", me)
 	}
 	c.call(dev, "POST", "/systems", fields{"name": "blog", "namespace": "shop-test"}).is(http.StatusCreated)
-	problem(c.call(dev, "POST", "/templates", fields{"name": "x"}), 403, "FORBIDDEN")
+	problem(c.call(dev, "POST", "/templates", fields{"name": "x"}), 403, "TOKEN_SCOPE")
+	problem(c.call(s.holding("dev", domain.ScopeAdmin), "POST", "/templates", fields{"name": "x"}), 403, "FORBIDDEN")
 	problem(c.call(dev, "GET", "/clusters", nil), 404, "NOT_FOUND")
-	foreign := problem(c.call(token("outsider", s.outsider), "GET", "/vms/"+own["{vm}"], nil), 404, "NOT_FOUND")
-	missing := problem(c.call(token("outsider", s.outsider), "GET", "/vms/0190a3c0-0000-7000-8000-000000000000", nil), 404, "NOT_FOUND")
+	problem(c.call(s.holding("dev", domain.ScopeRead), "POST", "/systems", fields{"name": "wiki", "namespace": "shop-test"}), 403, "TOKEN_SCOPE")
+	problem(c.call(s.holding("admin", domain.ScopeAdmin), "POST", "/me/sessions/end", nil), 403, "TOKEN_NOT_ALLOWED")
+	foreign := problem(c.call(s.holding("outsider", domain.ScopeRead), "GET", "/vms/"+own["{vm}"], nil), 404, "NOT_FOUND")
+	missing := problem(c.call(s.holding("outsider", domain.ScopeRead), "GET", "/vms/0190a3c0-0000-7000-8000-000000000000", nil), 404, "NOT_FOUND")
 	if foreign.Title != missing.Title || foreign.Detail != missing.Detail || len(foreign.Params) != len(missing.Params) {
 		t.Errorf("foreign %+v, missing %+v", foreign, missing)
 	}
@@ -497,7 +495,8 @@ func TestAPIRefuses(t *testing.T) {
 	c.call(unsure, "GET", "/people", nil).is(http.StatusOK)
 	problem(c.call(unsure, "POST", "/people", fields{"username": "li-wei"}), 403, "CONFIRMATION_REQUIRED")
 	problem(unsure.get("/api/v1/audit/export?format=csv"), 403, "CONFIRMATION_REQUIRED")
-	c.call(token("admin", s.admin), "POST", "/people", fields{"username": "li-wei"}).is(http.StatusCreated)
+	problem(c.call(s.holding("admin", domain.ScopeAdmin), "POST", "/people", fields{"username": "li-wei"}), 403, "TOKEN_NOT_ALLOWED")
+	s.holding("auditor", domain.ScopeRead).get("/api/v1/audit/export?format=csv").is(http.StatusOK)
 
 	// A change that another site asks a browser for.
 	problem(c.call(s.dev, "POST", "/systems", fields{"name": "evil", "namespace": "shop-test"}, "Sec-Fetch-Site", "cross-site"), 403, "CROSS_ORIGIN")
@@ -736,21 +735,41 @@ func TestDocumentIsFresh(t *testing.T) {
 	}
 }
 
-// person is the reason for the ways in of a person, which no program changes.
-const person = "how a person signs in is for a person in a browser"
+// forPeople: whoever holds a token must not make it live on.
+const forPeople = "tokens and the accounts of programs are made by people, not by programs (TOKEN_NOT_ALLOWED)"
 
 // notInAPI are page routes without an operation, and why.
 var notInAPI = map[string]string{
-	"GET /":       "home is made of lists that the API has",
-	"GET /events": "tells open pages that they are stale",
-	"GET /login":  "a form", "POST /login": "programs have tokens", "POST /logout": "ends a session of a browser",
+	"POST /csp-reports": "browsers report what the policy stopped",
+	"GET /":             "home is made of lists that the API has",
+	"GET /events":       "tells open pages that they are stale",
+	"GET /login":        "a form", "POST /login": "programs have tokens", "POST /logout": "ends a session of a browser",
 	"GET /setup/{token}": "a form", "POST /setup/{token}": "makes a password, for a browser",
-	"GET /login/oidc": "for a browser", "GET /login/oidc/callback": "for a browser", "GET /setup/{token}/oidc": "for a browser",
-	"GET /account": person, "GET /account/password": person, "POST /account/password": person, "POST /account/identities": person,
-	"POST /account/identities/{identity}/remove": person, "GET /account/sessions": person, "POST /account/sessions/end-others": person,
-	"POST /account/sessions/{session}/end": person, "GET /account/confirm": person, "POST /account/confirm": person, "GET /account/confirm/oidc": person,
-	"POST /people/{person}/sessions/{session}/end": "ends a session of a browser",
-	"POST /theme": "how pages look in this browser", "POST /language": "programs send Accept-Language",
+	"GET /login/oidc": "a browser signs in", "GET /login/oidc/callback": "a browser signs in", "GET /setup/{token}/oidc": "a browser signs in",
+	"GET /account": "what a person sets up at a browser", "GET /account/password": "passwords are a person's", "POST /account/password": "passwords are a person's",
+	"POST /account/identities": "ways in are a person's", "POST /account/identities/{identity}/remove": "ways in are a person's",
+	"GET /account/sessions": "sessions are of browsers; all of them can be ended", "POST /account/sessions/end-others": "a program is in no session",
+	"POST /account/sessions/{session}/end": "sessions are of browsers; all of them can be ended", "POST /people/{person}/sessions/{session}/end": "all of them can be ended",
+	"GET /account/confirm": "asks a person", "POST /account/confirm": "asks a person", "GET /account/confirm/oidc": "asks a person",
+	"GET /people/{person}/tokens":                   forPeople,
+	"GET /account/tokens":                           forPeople,
+	"GET /account/tokens/new":                       forPeople,
+	"POST /account/tokens":                          forPeople,
+	"GET /tokens/{access}/revoke":                   forPeople,
+	"POST /tokens/{access}/revoke":                  forPeople,
+	"GET /service-accounts":                         forPeople,
+	"GET /service-accounts/new":                     forPeople,
+	"POST /service-accounts":                        forPeople,
+	"GET /service-accounts/{account}":               forPeople,
+	"GET /service-accounts/{account}/edit":          forPeople,
+	"POST /service-accounts/{account}/edit":         forPeople,
+	"POST /service-accounts/{account}/roles":        forPeople,
+	"POST /service-accounts/{account}/roles/remove": forPeople,
+	"POST /service-accounts/{account}/disable":      forPeople,
+	"POST /service-accounts/{account}/enable":       forPeople,
+	"GET /service-accounts/{account}/tokens/new":    forPeople,
+	"POST /service-accounts/{account}/tokens":       forPeople,
+	"POST /theme":                                   "how pages look in this browser", "POST /language": "programs send Accept-Language",
 	"GET /docs": "text", "GET /docs/{guide}": "text", "GET /docs/images/{name}": "pictures", "GET /docs/api": "the API itself",
 	"GET /catalog/templates/new": "a form", "GET /catalog/sizes/new": "a form", "GET /people/new": "a form", "GET /namespaces/new": "a form", "GET /clusters/new": "a form",
 	"GET /groups/new": "a form", "GET /groups/{group}/edit": "a form", "GET /groups/{group}/delete": "asks first", "GET /systems/{system}/transfer": "a form",

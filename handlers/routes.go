@@ -281,13 +281,20 @@ func (s *Server) Router() http.Handler {
 	return r
 }
 
+// enter is the gate of a route, for pages and programs. That a token was refused
+// for what it lacks is on record.
+func (s *Server) enter(r *http.Request, rt route) error {
+	err := rt.enter(r)
+	if code := apperr.CodeOf(err); actor(r).Token != nil && (code == apperr.ErrTokenScope || code == apperr.ErrTokenNotAllowed) {
+		err = errors.Join(err, s.Tokens.Refused(r.Context(), actor(r), code, rt.action.Needs()))
+	}
+	return err
+}
+
 // adapt makes an http.HandlerFunc of a route: its error is answered in one place.
 func (s *Server) adapt(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		err := rt.enter(r)
-		if code := apperr.CodeOf(err); actor(r).Token != nil && (code == apperr.ErrTokenScope || code == apperr.ErrTokenNotAllowed) {
-			err = errors.Join(err, s.Tokens.Refused(r.Context(), actor(r), code, rt.action.Needs()))
-		}
+		err := s.enter(r, rt)
 		if err == nil && r.Header.Get("Dry-Run") != "" {
 			if rt.method != post || !dryRuns[rt.pattern] {
 				err = apperr.New(apperr.ErrMethod)

@@ -30,6 +30,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 )
 
 // The test binary is also what its tests run: by its name it is the command, or
@@ -87,7 +88,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	a, err := app.New(t.Context(), app.Config{DatabaseURL: databasetest.URL(t), KEK: crypto.Generate(), Workers: 1}, log)
+	a, err := app.New(t.Context(), app.Config{DatabaseURL: domain.Secret(databasetest.URL(t)), KEK: domain.Secret(crypto.Generate()), Workers: 1}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,13 +127,17 @@ func newWorld(t *testing.T) *world {
 }
 
 // token is a bearer token of somebody.
-func (w *world) token(p cast.Person) string {
+func (w *world) token(p cast.Person, scopes ...domain.Scope) string {
 	w.t.Helper()
-	token, err := app.IssueToken(w.t.Context(), w.app.Config, slog.New(slog.DiscardHandler), p.Username, time.Hour)
+	who, err := w.app.Accounts.PersonByUsername(w.t.Context(), p.Username)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return token
+	_, text, err := w.app.Tokens.Create(w.t.Context(), domain.Shepherd(), who.ID, token.New{Name: "test", Scopes: scopes, Life: time.Hour})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return text
 }
 
 // script runs a shell with the commands, as somebody who has a token or, with
@@ -172,7 +177,7 @@ func (w *world) says(token, text string, code int, wants ...string) string {
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	dev, boss := w.token(cast.Developer), w.token(cast.Approver)
+	dev, boss := w.token(cast.Developer, domain.ScopeRequest), w.token(cast.Approver, domain.ScopeDecide)
 
 	w.says("", "shepherd vm list", exitSignIn, "shepherd login URL")
 	if out, code := w.script("", dev+"\n", "shepherd login "+w.url); code != 0 || !strings.Contains(out, "as developer") {
@@ -253,7 +258,7 @@ func TestAPIGuide(t *testing.T) {
 	if len(blocks) < 5 {
 		t.Fatalf("%d examples", len(blocks))
 	}
-	dev := w.token(cast.Developer)
+	dev := w.token(cast.Developer, domain.ScopeRequest)
 	for _, b := range blocks {
 		w.says(dev, b[1], 0)
 	}

@@ -121,7 +121,7 @@ func (a *API) YAML() ([]byte, error) { return a.Document().YAML() }
 // operation tells one operation.
 func operation(schemas huma.Registry, o Operation, inputs map[string]bool) *huma.Operation {
 	v := &huma.Operation{
-		OperationID: o.ID, Method: o.Method, Path: o.Path, Tags: []string{o.Tag}, Summary: o.Summary, Description: o.Text,
+		OperationID: o.ID, Method: o.Method, Path: o.Path, Tags: []string{o.Tag}, Summary: o.Summary, Description: strings.TrimSpace(o.Text + " " + o.scope()),
 		Responses: map[string]*huma.Response{"default": {Ref: "#/components/responses/Problem"}},
 	}
 	for _, f := range reflect.VisibleFields(o.input) {
@@ -140,6 +140,9 @@ func operation(schemas huma.Registry, o Operation, inputs map[string]bool) *huma
 			}
 			v.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: s}}}
 		}
+	}
+	if o.Action.PeopleOnly() {
+		v.Security = []map[string][]string{{"session": {}}}
 	}
 	if o.DryRun {
 		v.Parameters = append(v.Parameters, &huma.Param{Ref: "#/components/parameters/DryRun"})
@@ -163,6 +166,14 @@ func operation(schemas huma.Registry, o Operation, inputs map[string]bool) *huma
 		v.Responses[strconv.Itoa(status)] = r
 	}
 	return v
+}
+
+// scope says what a token needs for an operation.
+func (o Operation) scope() string {
+	if o.Action.PeopleOnly() {
+		return "No token may do this: it takes the session of a browser."
+	}
+	return "A token needs the scope `" + string(o.Action.Needs()) + "`."
 }
 
 // fails says whether an operation can answer with a status that is a problem.

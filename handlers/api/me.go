@@ -37,7 +37,7 @@ func (a *API) me() []Operation {
 			}),
 		op(Operation{
 			ID: "endMySessions", Method: "POST", Path: "/me/sessions/end", Action: domain.SessionEnd, Tag: "me", Summary: "Sign out everywhere",
-			Text: "Ends all sessions of browsers, on every device. For a browser: a token may not.", Pages: []string{"POST /logout/everywhere"},
+			Text: "Ends all sessions of browsers, on every device.", Pages: []string{"POST /logout/everywhere"},
 		}, func(ctx context.Context, actor domain.Actor, _ struct{}) (none, error) {
 			return none{}, a.Accounts.EndSessions(ctx, actor, actor.UserID)
 		}),

@@ -47,9 +47,7 @@ func find(doc *huma.OpenAPI, o Operation) *huma.Operation {
 func reference(b *bytes.Buffer, doc *huma.OpenAPI, o Operation) {
 	v := find(doc, o)
 	fmt.Fprintf(b, "\n### %s\n\n`%s %s`\n", o.Summary, o.Method, o.Pattern())
-	if o.Text != "" {
-		fmt.Fprintf(b, "\n%s\n", o.Text)
-	}
+	fmt.Fprintf(b, "\n%s\n", v.Description)
 	var rows []string
 	for _, p := range v.Parameters {
 		if p.Ref != "" {

@@ -4195,22 +4195,28 @@ type ClientInterface interface {
 
 	// ListApprovals The queue of an approver
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /approvals (the `ListApprovals` operationId).
 	ListApprovals(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CountApprovals How much waits, and for how long
+	//
+	// A token needs the scope `read`.
 	//
 	// Corresponds with GET /approvals/ages (the `CountApprovals` operationId).
 	CountApprovals(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetApproval A request with all that a decision needs
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /approvals/{ticket} (the `GetApproval` operationId).
 	GetApproval(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DecideWithBody Approve or reject a request
 	//
-	// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.
+	// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided. A token needs the scope `decide`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4219,7 +4225,7 @@ type ClientInterface interface {
 
 	// Decide Approve or reject a request
 	//
-	// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.
+	// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided. A token needs the scope `decide`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4228,24 +4234,28 @@ type ClientInterface interface {
 
 	// ListAudit Entries of the audit log, the newest first
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /audit (the `ListAudit` operationId).
 	ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExportAudit All entries of a filter, as an archive
 	//
-	// A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record.
+	// A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record. A token needs the scope `read`.
 	//
 	// Corresponds with GET /audit/export (the `ExportAudit` operationId).
 	ExportAudit(ctx context.Context, params *ExportAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListCapacities What the clusters can give, and what VMs ask of them
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /cluster-capacities (the `ListCapacities` operationId).
 	ListCapacities(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UploadKubeconfigWithBody Begin to add a cluster: upload a kubeconfig
 	//
-	// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.
+	// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4254,7 +4264,7 @@ type ClientInterface interface {
 
 	// UploadKubeconfig Begin to add a cluster: upload a kubeconfig
 	//
-	// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.
+	// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4263,12 +4273,14 @@ type ClientInterface interface {
 
 	// GetClusterDraft A cluster that I am adding
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with GET /cluster-drafts/{draft} (the `GetClusterDraft` operationId).
 	GetClusterDraft(ctx context.Context, draft openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CheckClusterDraftWithBody Look at the cluster through a context of the draft
 	//
-	// Nothing is stored but what was found. That the cluster does not answer is a result.
+	// Nothing is stored but what was found. That the cluster does not answer is a result. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4277,7 +4289,7 @@ type ClientInterface interface {
 
 	// CheckClusterDraft Look at the cluster through a context of the draft
 	//
-	// Nothing is stored but what was found. That the cluster does not answer is a result.
+	// Nothing is stored but what was found. That the cluster does not answer is a result. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4286,10 +4298,14 @@ type ClientInterface interface {
 
 	// ListClusters Clusters, by name
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /clusters (the `ListClusters` operationId).
 	ListClusters(ctx context.Context, params *ListClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateClusterWithBody Add the cluster of a draft
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4298,6 +4314,8 @@ type ClientInterface interface {
 
 	// CreateCluster Add the cluster of a draft
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /clusters (the `CreateCluster` operationId).
@@ -4305,20 +4323,28 @@ type ClientInterface interface {
 
 	// GetCluster One cluster
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /clusters/{cluster} (the `GetCluster` operationId).
 	GetCluster(ctx context.Context, cluster openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CheckCluster Ask a cluster how it is, now
+	//
+	// A token needs the scope `admin`.
 	//
 	// Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
 	CheckCluster(ctx context.Context, cluster openapi_types.UUID, params *CheckClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups Groups, by name
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with GET /groups (the `ListGroups` operationId).
 	ListGroups(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateGroupWithBody Make a group
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4327,6 +4353,8 @@ type ClientInterface interface {
 
 	// CreateGroup Make a group
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /groups (the `CreateGroup` operationId).
@@ -4334,17 +4362,21 @@ type ClientInterface interface {
 
 	// DeleteGroup Delete a group, and with it the roles that its members have by it
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with DELETE /groups/{group} (the `DeleteGroup` operationId).
 	DeleteGroup(ctx context.Context, group openapi_types.UUID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetGroup One group
+	//
+	// A token needs the scope `admin`.
 	//
 	// Corresponds with GET /groups/{group} (the `GetGroup` operationId).
 	GetGroup(ctx context.Context, group openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateGroupWithBody Change what is said of a group
 	//
-	// What is left out is emptied.
+	// What is left out is emptied. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4353,7 +4385,7 @@ type ClientInterface interface {
 
 	// UpdateGroup Change what is said of a group
 	//
-	// What is left out is emptied.
+	// What is left out is emptied. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4362,10 +4394,14 @@ type ClientInterface interface {
 
 	// ListGroupMembers Who is in a group, by user name
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with GET /groups/{group}/members (the `ListGroupMembers` operationId).
 	ListGroupMembers(ctx context.Context, group openapi_types.UUID, params *ListGroupMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AddGroupMemberWithBody Put somebody into a group
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4374,6 +4410,8 @@ type ClientInterface interface {
 
 	// AddGroupMember Put somebody into a group
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
@@ -4381,17 +4419,21 @@ type ClientInterface interface {
 
 	// RemoveGroupMember Take somebody out of a group
 	//
-	// What the OIDC issuer says stays.
+	// What the OIDC issuer says stays. A token needs the scope `admin`.
 	//
 	// Corresponds with DELETE /groups/{group}/members/{person} (the `RemoveGroupMember` operationId).
 	RemoveGroupMember(ctx context.Context, group openapi_types.UUID, person openapi_types.UUID, params *RemoveGroupMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TakeGroupRole Take a role on the platform away from a group
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with DELETE /groups/{group}/roles (the `TakeGroupRole` operationId).
 	TakeGroupRole(ctx context.Context, group openapi_types.UUID, params *TakeGroupRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GiveGroupRoleWithBody Give a group a role on the platform
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4400,6 +4442,8 @@ type ClientInterface interface {
 
 	// GiveGroupRole Give a group a role on the platform
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
@@ -4407,22 +4451,28 @@ type ClientInterface interface {
 
 	// GetMe Who I am, and what I may do
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /me (the `GetMe` operationId).
 	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// EndMySessions Sign out everywhere
 	//
-	// Ends all sessions of browsers, on every device. For a browser: a token may not.
+	// Ends all sessions of browsers, on every device. No token may do this: it takes the session of a browser.
 	//
 	// Corresponds with POST /me/sessions/end (the `EndMySessions` operationId).
 	EndMySessions(ctx context.Context, params *EndMySessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListNamespaces Registered namespaces, by name
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /namespaces (the `ListNamespaces` operationId).
 	ListNamespaces(ctx context.Context, params *ListNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RegisterNamespaceWithBody Register a namespace
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4431,6 +4481,8 @@ type ClientInterface interface {
 
 	// RegisterNamespace Register a namespace
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /namespaces (the `RegisterNamespace` operationId).
@@ -4438,22 +4490,28 @@ type ClientInterface interface {
 
 	// UnregisterNamespace Take a namespace back
 	//
-	// The namespace in the cluster is not touched.
+	// The namespace in the cluster is not touched. A token needs the scope `admin`.
 	//
 	// Corresponds with DELETE /namespaces/{namespace} (the `UnregisterNamespace` operationId).
 	UnregisterNamespace(ctx context.Context, namespace openapi_types.UUID, params *UnregisterNamespaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetNamespace One registered namespace
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /namespaces/{namespace} (the `GetNamespace` operationId).
 	GetNamespace(ctx context.Context, namespace openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListNotifications Messages to me, the newest first
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /notifications (the `ListNotifications` operationId).
 	ListNotifications(ctx context.Context, params *ListNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReadNotificationsWithBody Mark messages as read
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4462,6 +4520,8 @@ type ClientInterface interface {
 
 	// ReadNotifications Mark messages as read
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /notifications/read (the `ReadNotifications` operationId).
@@ -4469,10 +4529,14 @@ type ClientInterface interface {
 
 	// ListPeople Everybody, by user name
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with GET /people (the `ListPeople` operationId).
 	ListPeople(ctx context.Context, params *ListPeopleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// InvitePersonWithBody Invite somebody
+	//
+	// No token may do this: it takes the session of a browser.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4481,6 +4545,8 @@ type ClientInterface interface {
 
 	// InvitePerson Invite somebody
 	//
+	// No token may do this: it takes the session of a browser.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /people (the `InvitePerson` operationId).
@@ -4488,27 +4554,35 @@ type ClientInterface interface {
 
 	// GetPerson One person with all roles
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with GET /people/{person} (the `GetPerson` operationId).
 	GetPerson(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExplainPerson What somebody may do, and why
 	//
-	// On the platform, or in a system.
+	// On the platform, or in a system. A token needs the scope `admin`.
 	//
 	// Corresponds with GET /people/{person}/access (the `ExplainPerson` operationId).
 	ExplainPerson(ctx context.Context, person openapi_types.UUID, params *ExplainPersonParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DisablePerson Close an account
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with POST /people/{person}/disable (the `DisablePerson` operationId).
 	DisablePerson(ctx context.Context, person openapi_types.UUID, params *DisablePersonParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// EnablePerson Open a closed account again
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with POST /people/{person}/enable (the `EnablePerson` operationId).
 	EnablePerson(ctx context.Context, person openapi_types.UUID, params *EnablePersonParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HandOverWithBody Give the systems that only this person owns to somebody else
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4517,6 +4591,8 @@ type ClientInterface interface {
 
 	// HandOver Give the systems that only this person owns to somebody else
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
@@ -4524,22 +4600,28 @@ type ClientInterface interface {
 
 	// GetLeftovers What somebody would leave behind
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with GET /people/{person}/leftovers (the `GetLeftovers` operationId).
 	GetLeftovers(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePersonLink A new one-time link, for a lost password
 	//
-	// Links before it stop to work.
+	// Links before it stop to work. No token may do this: it takes the session of a browser.
 	//
 	// Corresponds with POST /people/{person}/link (the `CreatePersonLink` operationId).
 	CreatePersonLink(ctx context.Context, person openapi_types.UUID, params *CreatePersonLinkParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TakeRole Take a role on the platform away
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with DELETE /people/{person}/roles (the `TakeRole` operationId).
 	TakeRole(ctx context.Context, person openapi_types.UUID, params *TakeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GiveRoleWithBody Give somebody a role on the platform
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4548,6 +4630,8 @@ type ClientInterface interface {
 
 	// GiveRole Give somebody a role on the platform
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /people/{person}/roles (the `GiveRole` operationId).
@@ -4555,17 +4639,21 @@ type ClientInterface interface {
 
 	// EndSessions Sign somebody out everywhere
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with POST /people/{person}/sessions/end (the `EndSessions` operationId).
 	EndSessions(ctx context.Context, person openapi_types.UUID, params *EndSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRequests Requests that I see, the newest first
+	//
+	// A token needs the scope `read`.
 	//
 	// Corresponds with GET /requests (the `ListRequests` operationId).
 	ListRequests(ctx context.Context, params *ListRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateRequestWithBody Ask for new VMs
 	//
-	// What a policy allows at once is approved when the answer comes; everything else waits for a decision.
+	// What a policy allows at once is approved when the answer comes; everything else waits for a decision. A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4574,7 +4662,7 @@ type ClientInterface interface {
 
 	// CreateRequest Ask for new VMs
 	//
-	// What a policy allows at once is approved when the answer comes; everything else waits for a decision.
+	// What a policy allows at once is approved when the answer comes; everything else waits for a decision. A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4583,12 +4671,14 @@ type ClientInterface interface {
 
 	// GetRequestOptions Templates and sizes that can be asked for
 	//
+	// A token needs the scope `request`.
+	//
 	// Corresponds with GET /requests/options (the `GetRequestOptions` operationId).
 	GetRequestOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PreviewRequestWithBody What a request would start
 	//
-	// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.
+	// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing. A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4597,7 +4687,7 @@ type ClientInterface interface {
 
 	// PreviewRequest What a request would start
 	//
-	// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.
+	// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing. A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4606,42 +4696,56 @@ type ClientInterface interface {
 
 	// GetRequest One request, with all that happened to it
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
 	GetRequest(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RetryRequest Carry out again what failed
 	//
-	// On the same approval.
+	// On the same approval. A token needs the scope `request`.
 	//
 	// Corresponds with POST /requests/{ticket}/retry (the `RetryRequest` operationId).
 	RetryRequest(ctx context.Context, ticket int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WithdrawRequest Take an undecided request back
 	//
+	// A token needs the scope `request`.
+	//
 	// Corresponds with POST /requests/{ticket}/withdraw (the `WithdrawRequest` operationId).
 	WithdrawRequest(ctx context.Context, ticket int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Search Find VMs, services, systems and requests by name, address or number
+	//
+	// A token needs the scope `read`.
 	//
 	// Corresponds with GET /search (the `Search` operationId).
 	Search(ctx context.Context, params *SearchParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListServices Services that I see, by name
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /services (the `ListServices` operationId).
 	ListServices(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteService Delete a service that never had a VM
+	//
+	// A token needs the scope `request`.
 	//
 	// Corresponds with DELETE /services/{service} (the `DeleteService` operationId).
 	DeleteService(ctx context.Context, service openapi_types.UUID, params *DeleteServiceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetService One service
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /services/{service} (the `GetService` operationId).
 	GetService(ctx context.Context, service openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateServiceWithBody Replace the documentation of a service
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4650,6 +4754,8 @@ type ClientInterface interface {
 
 	// UpdateService Replace the documentation of a service
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /services/{service} (the `UpdateService` operationId).
@@ -4657,15 +4763,21 @@ type ClientInterface interface {
 
 	// ListServiceVMs VMs of a service, the newest first
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /services/{service}/vms (the `ListServiceVMs` operationId).
 	ListServiceVMs(ctx context.Context, service openapi_types.UUID, params *ListServiceVMsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSizes Sizes, from the smallest up
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /sizes (the `ListSizes` operationId).
 	ListSizes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateSizeWithBody Publish a size
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4674,6 +4786,8 @@ type ClientInterface interface {
 
 	// CreateSize Publish a size
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /sizes (the `CreateSize` operationId).
@@ -4681,17 +4795,21 @@ type ClientInterface interface {
 
 	// ListSystemNamespaces Namespaces that a system can be made in
 	//
+	// A token needs the scope `request`.
+	//
 	// Corresponds with GET /system-namespaces (the `ListSystemNamespaces` operationId).
 	ListSystemNamespaces(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSystems Systems that I see, by name
+	//
+	// A token needs the scope `read`.
 	//
 	// Corresponds with GET /systems (the `ListSystems` operationId).
 	ListSystems(ctx context.Context, params *ListSystemsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateSystemWithBody Make a system
 	//
-	// Whoever makes it is its owner.
+	// Whoever makes it is its owner. A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4700,7 +4818,7 @@ type ClientInterface interface {
 
 	// CreateSystem Make a system
 	//
-	// Whoever makes it is its owner.
+	// Whoever makes it is its owner. A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4709,15 +4827,21 @@ type ClientInterface interface {
 
 	// DeleteSystem Delete an empty system
 	//
+	// A token needs the scope `request`.
+	//
 	// Corresponds with DELETE /systems/{system} (the `DeleteSystem` operationId).
 	DeleteSystem(ctx context.Context, system openapi_types.UUID, params *DeleteSystemParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetSystem One system
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /systems/{system} (the `GetSystem` operationId).
 	GetSystem(ctx context.Context, system openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateSystemWithBody Replace the documentation of a system
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4726,6 +4850,8 @@ type ClientInterface interface {
 
 	// UpdateSystem Replace the documentation of a system
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /systems/{system} (the `UpdateSystem` operationId).
@@ -4733,15 +4859,21 @@ type ClientInterface interface {
 
 	// RemoveSystemGroup Take a role in a system away from a group
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with DELETE /systems/{system}/groups/{group} (the `RemoveSystemGroup` operationId).
 	RemoveSystemGroup(ctx context.Context, system openapi_types.UUID, group openapi_types.UUID, params *RemoveSystemGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSystemMembers Who has a role in a system
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /systems/{system}/members (the `ListSystemMembers` operationId).
 	ListSystemMembers(ctx context.Context, system openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AddSystemMemberWithBody Give somebody a role in a system
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4750,6 +4882,8 @@ type ClientInterface interface {
 
 	// AddSystemMember Give somebody a role in a system
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /systems/{system}/members (the `AddSystemMember` operationId).
@@ -4757,15 +4891,21 @@ type ClientInterface interface {
 
 	// RemoveSystemMember Take a role in a system away
 	//
+	// A token needs the scope `admin`.
+	//
 	// Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
 	RemoveSystemMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, params *RemoveSystemMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExplainMember What somebody may do in a system, and why
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /systems/{system}/members/{person}/access (the `ExplainMember` operationId).
 	ExplainMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateServiceWithBody Make a service
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4774,12 +4914,16 @@ type ClientInterface interface {
 
 	// CreateService Make a service
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
 	CreateService(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, body CreateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TransferSystemWithBody Hand a system over to another owner
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4788,6 +4932,8 @@ type ClientInterface interface {
 
 	// TransferSystem Hand a system over to another owner
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
@@ -4795,17 +4941,21 @@ type ClientInterface interface {
 
 	// PreviewVMNames What the VMs of a new service would be called
 	//
+	// A token needs the scope `request`.
+	//
 	// Corresponds with GET /systems/{system}/vm-names (the `PreviewVMNames` operationId).
 	PreviewVMNames(ctx context.Context, system openapi_types.UUID, params *PreviewVMNamesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTemplates Templates, by name and the newest version first
+	//
+	// A token needs the scope `read`.
 	//
 	// Corresponds with GET /templates (the `ListTemplates` operationId).
 	ListTemplates(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateTemplateWithBody Publish a template, or its next version
 	//
-	// The version before becomes deprecated.
+	// The version before becomes deprecated. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4814,7 +4964,7 @@ type ClientInterface interface {
 
 	// CreateTemplate Publish a template, or its next version
 	//
-	// The version before becomes deprecated.
+	// The version before becomes deprecated. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4823,27 +4973,35 @@ type ClientInterface interface {
 
 	// GetTree The hierarchy of systems, services and VMs
 	//
-	// Branches are closed unless they are named in `open`, or hold a hit.
+	// Branches are closed unless they are named in `open`, or hold a hit. A token needs the scope `read`.
 	//
 	// Corresponds with GET /tree (the `GetTree` operationId).
 	GetTree(ctx context.Context, params *GetTreeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetTrends VMs and waiting times over time
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /trends (the `GetTrends` operationId).
 	GetTrends(ctx context.Context, params *GetTrendsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListVMs VMs that I see, by name
+	//
+	// A token needs the scope `read`.
 	//
 	// Corresponds with GET /vms (the `ListVMs` operationId).
 	ListVMs(ctx context.Context, params *ListVMsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetVM One VM, with its history
 	//
+	// A token needs the scope `read`.
+	//
 	// Corresponds with GET /vms/{vm} (the `GetVM` operationId).
 	GetVM(ctx context.Context, vm openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteVMWithBody Ask for the deletion of a VM and its disks
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4852,6 +5010,8 @@ type ClientInterface interface {
 
 	// DeleteVM Ask for the deletion of a VM and its disks
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /vms/{vm}/deletion (the `DeleteVM` operationId).
@@ -4859,7 +5019,7 @@ type ClientInterface interface {
 
 	// PowerVMWithBody Start, stop or restart a VM
 	//
-	// In test it is ordered at once. In prod somebody else decides.
+	// In test it is ordered at once. In prod somebody else decides. A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4868,7 +5028,7 @@ type ClientInterface interface {
 
 	// PowerVM Start, stop or restart a VM
 	//
-	// In test it is ordered at once. In prod somebody else decides.
+	// In test it is ordered at once. In prod somebody else decides. A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4877,6 +5037,8 @@ type ClientInterface interface {
 }
 
 // ListApprovals The queue of an approver
+//
+// A token needs the scope `read`.
 //
 // Corresponds with GET /approvals (the `ListApprovals` operationId).
 func (c *Client) ListApprovals(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4893,6 +5055,8 @@ func (c *Client) ListApprovals(ctx context.Context, params *ListApprovalsParams,
 
 // CountApprovals How much waits, and for how long
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /approvals/ages (the `CountApprovals` operationId).
 func (c *Client) CountApprovals(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCountApprovalsRequest(c.Server)
@@ -4907,6 +5071,8 @@ func (c *Client) CountApprovals(ctx context.Context, reqEditors ...RequestEditor
 }
 
 // GetApproval A request with all that a decision needs
+//
+// A token needs the scope `read`.
 //
 // Corresponds with GET /approvals/{ticket} (the `GetApproval` operationId).
 func (c *Client) GetApproval(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4923,7 +5089,7 @@ func (c *Client) GetApproval(ctx context.Context, ticket int, reqEditors ...Requ
 
 // DecideWithBody Approve or reject a request
 //
-// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.
+// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided. A token needs the scope `decide`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4942,7 +5108,7 @@ func (c *Client) DecideWithBody(ctx context.Context, ticket int, params *DecideP
 
 // Decide Approve or reject a request
 //
-// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.
+// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided. A token needs the scope `decide`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4961,6 +5127,8 @@ func (c *Client) Decide(ctx context.Context, ticket int, params *DecideParams, b
 
 // ListAudit Entries of the audit log, the newest first
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /audit (the `ListAudit` operationId).
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditRequest(c.Server, params)
@@ -4976,7 +5144,7 @@ func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEdit
 
 // ExportAudit All entries of a filter, as an archive
 //
-// A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record.
+// A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record. A token needs the scope `read`.
 //
 // Corresponds with GET /audit/export (the `ExportAudit` operationId).
 func (c *Client) ExportAudit(ctx context.Context, params *ExportAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4993,6 +5161,8 @@ func (c *Client) ExportAudit(ctx context.Context, params *ExportAuditParams, req
 
 // ListCapacities What the clusters can give, and what VMs ask of them
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /cluster-capacities (the `ListCapacities` operationId).
 func (c *Client) ListCapacities(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListCapacitiesRequest(c.Server)
@@ -5008,7 +5178,7 @@ func (c *Client) ListCapacities(ctx context.Context, reqEditors ...RequestEditor
 
 // UploadKubeconfigWithBody Begin to add a cluster: upload a kubeconfig
 //
-// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.
+// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5027,7 +5197,7 @@ func (c *Client) UploadKubeconfigWithBody(ctx context.Context, params *UploadKub
 
 // UploadKubeconfig Begin to add a cluster: upload a kubeconfig
 //
-// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.
+// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5046,6 +5216,8 @@ func (c *Client) UploadKubeconfig(ctx context.Context, params *UploadKubeconfigP
 
 // GetClusterDraft A cluster that I am adding
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with GET /cluster-drafts/{draft} (the `GetClusterDraft` operationId).
 func (c *Client) GetClusterDraft(ctx context.Context, draft openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetClusterDraftRequest(c.Server, draft)
@@ -5061,7 +5233,7 @@ func (c *Client) GetClusterDraft(ctx context.Context, draft openapi_types.UUID, 
 
 // CheckClusterDraftWithBody Look at the cluster through a context of the draft
 //
-// Nothing is stored but what was found. That the cluster does not answer is a result.
+// Nothing is stored but what was found. That the cluster does not answer is a result. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5080,7 +5252,7 @@ func (c *Client) CheckClusterDraftWithBody(ctx context.Context, draft openapi_ty
 
 // CheckClusterDraft Look at the cluster through a context of the draft
 //
-// Nothing is stored but what was found. That the cluster does not answer is a result.
+// Nothing is stored but what was found. That the cluster does not answer is a result. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5099,6 +5271,8 @@ func (c *Client) CheckClusterDraft(ctx context.Context, draft openapi_types.UUID
 
 // ListClusters Clusters, by name
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /clusters (the `ListClusters` operationId).
 func (c *Client) ListClusters(ctx context.Context, params *ListClustersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListClustersRequest(c.Server, params)
@@ -5113,6 +5287,8 @@ func (c *Client) ListClusters(ctx context.Context, params *ListClustersParams, r
 }
 
 // CreateClusterWithBody Add the cluster of a draft
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5131,6 +5307,8 @@ func (c *Client) CreateClusterWithBody(ctx context.Context, params *CreateCluste
 
 // CreateCluster Add the cluster of a draft
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /clusters (the `CreateCluster` operationId).
@@ -5148,6 +5326,8 @@ func (c *Client) CreateCluster(ctx context.Context, params *CreateClusterParams,
 
 // GetCluster One cluster
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /clusters/{cluster} (the `GetCluster` operationId).
 func (c *Client) GetCluster(ctx context.Context, cluster openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetClusterRequest(c.Server, cluster)
@@ -5162,6 +5342,8 @@ func (c *Client) GetCluster(ctx context.Context, cluster openapi_types.UUID, req
 }
 
 // CheckCluster Ask a cluster how it is, now
+//
+// A token needs the scope `admin`.
 //
 // Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
 func (c *Client) CheckCluster(ctx context.Context, cluster openapi_types.UUID, params *CheckClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5178,6 +5360,8 @@ func (c *Client) CheckCluster(ctx context.Context, cluster openapi_types.UUID, p
 
 // ListGroups Groups, by name
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with GET /groups (the `ListGroups` operationId).
 func (c *Client) ListGroups(ctx context.Context, params *ListGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListGroupsRequest(c.Server, params)
@@ -5192,6 +5376,8 @@ func (c *Client) ListGroups(ctx context.Context, params *ListGroupsParams, reqEd
 }
 
 // CreateGroupWithBody Make a group
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5210,6 +5396,8 @@ func (c *Client) CreateGroupWithBody(ctx context.Context, params *CreateGroupPar
 
 // CreateGroup Make a group
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /groups (the `CreateGroup` operationId).
@@ -5227,6 +5415,8 @@ func (c *Client) CreateGroup(ctx context.Context, params *CreateGroupParams, bod
 
 // DeleteGroup Delete a group, and with it the roles that its members have by it
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with DELETE /groups/{group} (the `DeleteGroup` operationId).
 func (c *Client) DeleteGroup(ctx context.Context, group openapi_types.UUID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteGroupRequest(c.Server, group, params)
@@ -5241,6 +5431,8 @@ func (c *Client) DeleteGroup(ctx context.Context, group openapi_types.UUID, para
 }
 
 // GetGroup One group
+//
+// A token needs the scope `admin`.
 //
 // Corresponds with GET /groups/{group} (the `GetGroup` operationId).
 func (c *Client) GetGroup(ctx context.Context, group openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5257,7 +5449,7 @@ func (c *Client) GetGroup(ctx context.Context, group openapi_types.UUID, reqEdit
 
 // UpdateGroupWithBody Change what is said of a group
 //
-// What is left out is emptied.
+// What is left out is emptied. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5276,7 +5468,7 @@ func (c *Client) UpdateGroupWithBody(ctx context.Context, group openapi_types.UU
 
 // UpdateGroup Change what is said of a group
 //
-// What is left out is emptied.
+// What is left out is emptied. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5295,6 +5487,8 @@ func (c *Client) UpdateGroup(ctx context.Context, group openapi_types.UUID, para
 
 // ListGroupMembers Who is in a group, by user name
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with GET /groups/{group}/members (the `ListGroupMembers` operationId).
 func (c *Client) ListGroupMembers(ctx context.Context, group openapi_types.UUID, params *ListGroupMembersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListGroupMembersRequest(c.Server, group, params)
@@ -5309,6 +5503,8 @@ func (c *Client) ListGroupMembers(ctx context.Context, group openapi_types.UUID,
 }
 
 // AddGroupMemberWithBody Put somebody into a group
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5327,6 +5523,8 @@ func (c *Client) AddGroupMemberWithBody(ctx context.Context, group openapi_types
 
 // AddGroupMember Put somebody into a group
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
@@ -5344,7 +5542,7 @@ func (c *Client) AddGroupMember(ctx context.Context, group openapi_types.UUID, p
 
 // RemoveGroupMember Take somebody out of a group
 //
-// What the OIDC issuer says stays.
+// What the OIDC issuer says stays. A token needs the scope `admin`.
 //
 // Corresponds with DELETE /groups/{group}/members/{person} (the `RemoveGroupMember` operationId).
 func (c *Client) RemoveGroupMember(ctx context.Context, group openapi_types.UUID, person openapi_types.UUID, params *RemoveGroupMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5361,6 +5559,8 @@ func (c *Client) RemoveGroupMember(ctx context.Context, group openapi_types.UUID
 
 // TakeGroupRole Take a role on the platform away from a group
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with DELETE /groups/{group}/roles (the `TakeGroupRole` operationId).
 func (c *Client) TakeGroupRole(ctx context.Context, group openapi_types.UUID, params *TakeGroupRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTakeGroupRoleRequest(c.Server, group, params)
@@ -5375,6 +5575,8 @@ func (c *Client) TakeGroupRole(ctx context.Context, group openapi_types.UUID, pa
 }
 
 // GiveGroupRoleWithBody Give a group a role on the platform
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5393,6 +5595,8 @@ func (c *Client) GiveGroupRoleWithBody(ctx context.Context, group openapi_types.
 
 // GiveGroupRole Give a group a role on the platform
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
@@ -5410,6 +5614,8 @@ func (c *Client) GiveGroupRole(ctx context.Context, group openapi_types.UUID, pa
 
 // GetMe Who I am, and what I may do
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /me (the `GetMe` operationId).
 func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetMeRequest(c.Server)
@@ -5425,7 +5631,7 @@ func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 
 // EndMySessions Sign out everywhere
 //
-// Ends all sessions of browsers, on every device. For a browser: a token may not.
+// Ends all sessions of browsers, on every device. No token may do this: it takes the session of a browser.
 //
 // Corresponds with POST /me/sessions/end (the `EndMySessions` operationId).
 func (c *Client) EndMySessions(ctx context.Context, params *EndMySessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5442,6 +5648,8 @@ func (c *Client) EndMySessions(ctx context.Context, params *EndMySessionsParams,
 
 // ListNamespaces Registered namespaces, by name
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /namespaces (the `ListNamespaces` operationId).
 func (c *Client) ListNamespaces(ctx context.Context, params *ListNamespacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNamespacesRequest(c.Server, params)
@@ -5456,6 +5664,8 @@ func (c *Client) ListNamespaces(ctx context.Context, params *ListNamespacesParam
 }
 
 // RegisterNamespaceWithBody Register a namespace
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5474,6 +5684,8 @@ func (c *Client) RegisterNamespaceWithBody(ctx context.Context, params *Register
 
 // RegisterNamespace Register a namespace
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /namespaces (the `RegisterNamespace` operationId).
@@ -5491,7 +5703,7 @@ func (c *Client) RegisterNamespace(ctx context.Context, params *RegisterNamespac
 
 // UnregisterNamespace Take a namespace back
 //
-// The namespace in the cluster is not touched.
+// The namespace in the cluster is not touched. A token needs the scope `admin`.
 //
 // Corresponds with DELETE /namespaces/{namespace} (the `UnregisterNamespace` operationId).
 func (c *Client) UnregisterNamespace(ctx context.Context, namespace openapi_types.UUID, params *UnregisterNamespaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5508,6 +5720,8 @@ func (c *Client) UnregisterNamespace(ctx context.Context, namespace openapi_type
 
 // GetNamespace One registered namespace
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /namespaces/{namespace} (the `GetNamespace` operationId).
 func (c *Client) GetNamespace(ctx context.Context, namespace openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetNamespaceRequest(c.Server, namespace)
@@ -5523,6 +5737,8 @@ func (c *Client) GetNamespace(ctx context.Context, namespace openapi_types.UUID,
 
 // ListNotifications Messages to me, the newest first
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /notifications (the `ListNotifications` operationId).
 func (c *Client) ListNotifications(ctx context.Context, params *ListNotificationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNotificationsRequest(c.Server, params)
@@ -5537,6 +5753,8 @@ func (c *Client) ListNotifications(ctx context.Context, params *ListNotification
 }
 
 // ReadNotificationsWithBody Mark messages as read
+//
+// A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5555,6 +5773,8 @@ func (c *Client) ReadNotificationsWithBody(ctx context.Context, params *ReadNoti
 
 // ReadNotifications Mark messages as read
 //
+// A token needs the scope `request`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /notifications/read (the `ReadNotifications` operationId).
@@ -5572,6 +5792,8 @@ func (c *Client) ReadNotifications(ctx context.Context, params *ReadNotification
 
 // ListPeople Everybody, by user name
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with GET /people (the `ListPeople` operationId).
 func (c *Client) ListPeople(ctx context.Context, params *ListPeopleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListPeopleRequest(c.Server, params)
@@ -5586,6 +5808,8 @@ func (c *Client) ListPeople(ctx context.Context, params *ListPeopleParams, reqEd
 }
 
 // InvitePersonWithBody Invite somebody
+//
+// No token may do this: it takes the session of a browser.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5604,6 +5828,8 @@ func (c *Client) InvitePersonWithBody(ctx context.Context, params *InvitePersonP
 
 // InvitePerson Invite somebody
 //
+// No token may do this: it takes the session of a browser.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /people (the `InvitePerson` operationId).
@@ -5621,6 +5847,8 @@ func (c *Client) InvitePerson(ctx context.Context, params *InvitePersonParams, b
 
 // GetPerson One person with all roles
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with GET /people/{person} (the `GetPerson` operationId).
 func (c *Client) GetPerson(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPersonRequest(c.Server, person)
@@ -5636,7 +5864,7 @@ func (c *Client) GetPerson(ctx context.Context, person openapi_types.UUID, reqEd
 
 // ExplainPerson What somebody may do, and why
 //
-// On the platform, or in a system.
+// On the platform, or in a system. A token needs the scope `admin`.
 //
 // Corresponds with GET /people/{person}/access (the `ExplainPerson` operationId).
 func (c *Client) ExplainPerson(ctx context.Context, person openapi_types.UUID, params *ExplainPersonParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5653,6 +5881,8 @@ func (c *Client) ExplainPerson(ctx context.Context, person openapi_types.UUID, p
 
 // DisablePerson Close an account
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with POST /people/{person}/disable (the `DisablePerson` operationId).
 func (c *Client) DisablePerson(ctx context.Context, person openapi_types.UUID, params *DisablePersonParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDisablePersonRequest(c.Server, person, params)
@@ -5668,6 +5898,8 @@ func (c *Client) DisablePerson(ctx context.Context, person openapi_types.UUID, p
 
 // EnablePerson Open a closed account again
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with POST /people/{person}/enable (the `EnablePerson` operationId).
 func (c *Client) EnablePerson(ctx context.Context, person openapi_types.UUID, params *EnablePersonParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEnablePersonRequest(c.Server, person, params)
@@ -5682,6 +5914,8 @@ func (c *Client) EnablePerson(ctx context.Context, person openapi_types.UUID, pa
 }
 
 // HandOverWithBody Give the systems that only this person owns to somebody else
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5700,6 +5934,8 @@ func (c *Client) HandOverWithBody(ctx context.Context, person openapi_types.UUID
 
 // HandOver Give the systems that only this person owns to somebody else
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
@@ -5717,6 +5953,8 @@ func (c *Client) HandOver(ctx context.Context, person openapi_types.UUID, params
 
 // GetLeftovers What somebody would leave behind
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with GET /people/{person}/leftovers (the `GetLeftovers` operationId).
 func (c *Client) GetLeftovers(ctx context.Context, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetLeftoversRequest(c.Server, person)
@@ -5732,7 +5970,7 @@ func (c *Client) GetLeftovers(ctx context.Context, person openapi_types.UUID, re
 
 // CreatePersonLink A new one-time link, for a lost password
 //
-// Links before it stop to work.
+// Links before it stop to work. No token may do this: it takes the session of a browser.
 //
 // Corresponds with POST /people/{person}/link (the `CreatePersonLink` operationId).
 func (c *Client) CreatePersonLink(ctx context.Context, person openapi_types.UUID, params *CreatePersonLinkParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5749,6 +5987,8 @@ func (c *Client) CreatePersonLink(ctx context.Context, person openapi_types.UUID
 
 // TakeRole Take a role on the platform away
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with DELETE /people/{person}/roles (the `TakeRole` operationId).
 func (c *Client) TakeRole(ctx context.Context, person openapi_types.UUID, params *TakeRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTakeRoleRequest(c.Server, person, params)
@@ -5763,6 +6003,8 @@ func (c *Client) TakeRole(ctx context.Context, person openapi_types.UUID, params
 }
 
 // GiveRoleWithBody Give somebody a role on the platform
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5781,6 +6023,8 @@ func (c *Client) GiveRoleWithBody(ctx context.Context, person openapi_types.UUID
 
 // GiveRole Give somebody a role on the platform
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /people/{person}/roles (the `GiveRole` operationId).
@@ -5798,6 +6042,8 @@ func (c *Client) GiveRole(ctx context.Context, person openapi_types.UUID, params
 
 // EndSessions Sign somebody out everywhere
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with POST /people/{person}/sessions/end (the `EndSessions` operationId).
 func (c *Client) EndSessions(ctx context.Context, person openapi_types.UUID, params *EndSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEndSessionsRequest(c.Server, person, params)
@@ -5812,6 +6058,8 @@ func (c *Client) EndSessions(ctx context.Context, person openapi_types.UUID, par
 }
 
 // ListRequests Requests that I see, the newest first
+//
+// A token needs the scope `read`.
 //
 // Corresponds with GET /requests (the `ListRequests` operationId).
 func (c *Client) ListRequests(ctx context.Context, params *ListRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5828,7 +6076,7 @@ func (c *Client) ListRequests(ctx context.Context, params *ListRequestsParams, r
 
 // CreateRequestWithBody Ask for new VMs
 //
-// What a policy allows at once is approved when the answer comes; everything else waits for a decision.
+// What a policy allows at once is approved when the answer comes; everything else waits for a decision. A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5847,7 +6095,7 @@ func (c *Client) CreateRequestWithBody(ctx context.Context, params *CreateReques
 
 // CreateRequest Ask for new VMs
 //
-// What a policy allows at once is approved when the answer comes; everything else waits for a decision.
+// What a policy allows at once is approved when the answer comes; everything else waits for a decision. A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5866,6 +6114,8 @@ func (c *Client) CreateRequest(ctx context.Context, params *CreateRequestParams,
 
 // GetRequestOptions Templates and sizes that can be asked for
 //
+// A token needs the scope `request`.
+//
 // Corresponds with GET /requests/options (the `GetRequestOptions` operationId).
 func (c *Client) GetRequestOptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetRequestOptionsRequest(c.Server)
@@ -5881,7 +6131,7 @@ func (c *Client) GetRequestOptions(ctx context.Context, reqEditors ...RequestEdi
 
 // PreviewRequestWithBody What a request would start
 //
-// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.
+// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing. A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5900,7 +6150,7 @@ func (c *Client) PreviewRequestWithBody(ctx context.Context, params *PreviewRequ
 
 // PreviewRequest What a request would start
 //
-// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.
+// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing. A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5919,6 +6169,8 @@ func (c *Client) PreviewRequest(ctx context.Context, params *PreviewRequestParam
 
 // GetRequest One request, with all that happened to it
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
 func (c *Client) GetRequest(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetRequestRequest(c.Server, ticket)
@@ -5934,7 +6186,7 @@ func (c *Client) GetRequest(ctx context.Context, ticket int, reqEditors ...Reque
 
 // RetryRequest Carry out again what failed
 //
-// On the same approval.
+// On the same approval. A token needs the scope `request`.
 //
 // Corresponds with POST /requests/{ticket}/retry (the `RetryRequest` operationId).
 func (c *Client) RetryRequest(ctx context.Context, ticket int, params *RetryRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5951,6 +6203,8 @@ func (c *Client) RetryRequest(ctx context.Context, ticket int, params *RetryRequ
 
 // WithdrawRequest Take an undecided request back
 //
+// A token needs the scope `request`.
+//
 // Corresponds with POST /requests/{ticket}/withdraw (the `WithdrawRequest` operationId).
 func (c *Client) WithdrawRequest(ctx context.Context, ticket int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWithdrawRequestRequest(c.Server, ticket, params)
@@ -5965,6 +6219,8 @@ func (c *Client) WithdrawRequest(ctx context.Context, ticket int, params *Withdr
 }
 
 // Search Find VMs, services, systems and requests by name, address or number
+//
+// A token needs the scope `read`.
 //
 // Corresponds with GET /search (the `Search` operationId).
 func (c *Client) Search(ctx context.Context, params *SearchParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5981,6 +6237,8 @@ func (c *Client) Search(ctx context.Context, params *SearchParams, reqEditors ..
 
 // ListServices Services that I see, by name
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /services (the `ListServices` operationId).
 func (c *Client) ListServices(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListServicesRequest(c.Server, params)
@@ -5995,6 +6253,8 @@ func (c *Client) ListServices(ctx context.Context, params *ListServicesParams, r
 }
 
 // DeleteService Delete a service that never had a VM
+//
+// A token needs the scope `request`.
 //
 // Corresponds with DELETE /services/{service} (the `DeleteService` operationId).
 func (c *Client) DeleteService(ctx context.Context, service openapi_types.UUID, params *DeleteServiceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6011,6 +6271,8 @@ func (c *Client) DeleteService(ctx context.Context, service openapi_types.UUID, 
 
 // GetService One service
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /services/{service} (the `GetService` operationId).
 func (c *Client) GetService(ctx context.Context, service openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetServiceRequest(c.Server, service)
@@ -6025,6 +6287,8 @@ func (c *Client) GetService(ctx context.Context, service openapi_types.UUID, req
 }
 
 // UpdateServiceWithBody Replace the documentation of a service
+//
+// A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6043,6 +6307,8 @@ func (c *Client) UpdateServiceWithBody(ctx context.Context, service openapi_type
 
 // UpdateService Replace the documentation of a service
 //
+// A token needs the scope `request`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /services/{service} (the `UpdateService` operationId).
@@ -6060,6 +6326,8 @@ func (c *Client) UpdateService(ctx context.Context, service openapi_types.UUID, 
 
 // ListServiceVMs VMs of a service, the newest first
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /services/{service}/vms (the `ListServiceVMs` operationId).
 func (c *Client) ListServiceVMs(ctx context.Context, service openapi_types.UUID, params *ListServiceVMsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListServiceVMsRequest(c.Server, service, params)
@@ -6075,6 +6343,8 @@ func (c *Client) ListServiceVMs(ctx context.Context, service openapi_types.UUID,
 
 // ListSizes Sizes, from the smallest up
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /sizes (the `ListSizes` operationId).
 func (c *Client) ListSizes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListSizesRequest(c.Server)
@@ -6089,6 +6359,8 @@ func (c *Client) ListSizes(ctx context.Context, reqEditors ...RequestEditorFn) (
 }
 
 // CreateSizeWithBody Publish a size
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6107,6 +6379,8 @@ func (c *Client) CreateSizeWithBody(ctx context.Context, params *CreateSizeParam
 
 // CreateSize Publish a size
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /sizes (the `CreateSize` operationId).
@@ -6124,6 +6398,8 @@ func (c *Client) CreateSize(ctx context.Context, params *CreateSizeParams, body 
 
 // ListSystemNamespaces Namespaces that a system can be made in
 //
+// A token needs the scope `request`.
+//
 // Corresponds with GET /system-namespaces (the `ListSystemNamespaces` operationId).
 func (c *Client) ListSystemNamespaces(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListSystemNamespacesRequest(c.Server)
@@ -6138,6 +6414,8 @@ func (c *Client) ListSystemNamespaces(ctx context.Context, reqEditors ...Request
 }
 
 // ListSystems Systems that I see, by name
+//
+// A token needs the scope `read`.
 //
 // Corresponds with GET /systems (the `ListSystems` operationId).
 func (c *Client) ListSystems(ctx context.Context, params *ListSystemsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6154,7 +6432,7 @@ func (c *Client) ListSystems(ctx context.Context, params *ListSystemsParams, req
 
 // CreateSystemWithBody Make a system
 //
-// Whoever makes it is its owner.
+// Whoever makes it is its owner. A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6173,7 +6451,7 @@ func (c *Client) CreateSystemWithBody(ctx context.Context, params *CreateSystemP
 
 // CreateSystem Make a system
 //
-// Whoever makes it is its owner.
+// Whoever makes it is its owner. A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6192,6 +6470,8 @@ func (c *Client) CreateSystem(ctx context.Context, params *CreateSystemParams, b
 
 // DeleteSystem Delete an empty system
 //
+// A token needs the scope `request`.
+//
 // Corresponds with DELETE /systems/{system} (the `DeleteSystem` operationId).
 func (c *Client) DeleteSystem(ctx context.Context, system openapi_types.UUID, params *DeleteSystemParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteSystemRequest(c.Server, system, params)
@@ -6207,6 +6487,8 @@ func (c *Client) DeleteSystem(ctx context.Context, system openapi_types.UUID, pa
 
 // GetSystem One system
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /systems/{system} (the `GetSystem` operationId).
 func (c *Client) GetSystem(ctx context.Context, system openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetSystemRequest(c.Server, system)
@@ -6221,6 +6503,8 @@ func (c *Client) GetSystem(ctx context.Context, system openapi_types.UUID, reqEd
 }
 
 // UpdateSystemWithBody Replace the documentation of a system
+//
+// A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6239,6 +6523,8 @@ func (c *Client) UpdateSystemWithBody(ctx context.Context, system openapi_types.
 
 // UpdateSystem Replace the documentation of a system
 //
+// A token needs the scope `request`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /systems/{system} (the `UpdateSystem` operationId).
@@ -6256,6 +6542,8 @@ func (c *Client) UpdateSystem(ctx context.Context, system openapi_types.UUID, pa
 
 // RemoveSystemGroup Take a role in a system away from a group
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with DELETE /systems/{system}/groups/{group} (the `RemoveSystemGroup` operationId).
 func (c *Client) RemoveSystemGroup(ctx context.Context, system openapi_types.UUID, group openapi_types.UUID, params *RemoveSystemGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveSystemGroupRequest(c.Server, system, group, params)
@@ -6271,6 +6559,8 @@ func (c *Client) RemoveSystemGroup(ctx context.Context, system openapi_types.UUI
 
 // ListSystemMembers Who has a role in a system
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /systems/{system}/members (the `ListSystemMembers` operationId).
 func (c *Client) ListSystemMembers(ctx context.Context, system openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListSystemMembersRequest(c.Server, system)
@@ -6285,6 +6575,8 @@ func (c *Client) ListSystemMembers(ctx context.Context, system openapi_types.UUI
 }
 
 // AddSystemMemberWithBody Give somebody a role in a system
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6303,6 +6595,8 @@ func (c *Client) AddSystemMemberWithBody(ctx context.Context, system openapi_typ
 
 // AddSystemMember Give somebody a role in a system
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /systems/{system}/members (the `AddSystemMember` operationId).
@@ -6320,6 +6614,8 @@ func (c *Client) AddSystemMember(ctx context.Context, system openapi_types.UUID,
 
 // RemoveSystemMember Take a role in a system away
 //
+// A token needs the scope `admin`.
+//
 // Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
 func (c *Client) RemoveSystemMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, params *RemoveSystemMemberParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveSystemMemberRequest(c.Server, system, person, params)
@@ -6335,6 +6631,8 @@ func (c *Client) RemoveSystemMember(ctx context.Context, system openapi_types.UU
 
 // ExplainMember What somebody may do in a system, and why
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /systems/{system}/members/{person}/access (the `ExplainMember` operationId).
 func (c *Client) ExplainMember(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewExplainMemberRequest(c.Server, system, person)
@@ -6349,6 +6647,8 @@ func (c *Client) ExplainMember(ctx context.Context, system openapi_types.UUID, p
 }
 
 // CreateServiceWithBody Make a service
+//
+// A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6367,6 +6667,8 @@ func (c *Client) CreateServiceWithBody(ctx context.Context, system openapi_types
 
 // CreateService Make a service
 //
+// A token needs the scope `request`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
@@ -6383,6 +6685,8 @@ func (c *Client) CreateService(ctx context.Context, system openapi_types.UUID, p
 }
 
 // TransferSystemWithBody Hand a system over to another owner
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6401,6 +6705,8 @@ func (c *Client) TransferSystemWithBody(ctx context.Context, system openapi_type
 
 // TransferSystem Hand a system over to another owner
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
@@ -6418,6 +6724,8 @@ func (c *Client) TransferSystem(ctx context.Context, system openapi_types.UUID, 
 
 // PreviewVMNames What the VMs of a new service would be called
 //
+// A token needs the scope `request`.
+//
 // Corresponds with GET /systems/{system}/vm-names (the `PreviewVMNames` operationId).
 func (c *Client) PreviewVMNames(ctx context.Context, system openapi_types.UUID, params *PreviewVMNamesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPreviewVMNamesRequest(c.Server, system, params)
@@ -6432,6 +6740,8 @@ func (c *Client) PreviewVMNames(ctx context.Context, system openapi_types.UUID, 
 }
 
 // ListTemplates Templates, by name and the newest version first
+//
+// A token needs the scope `read`.
 //
 // Corresponds with GET /templates (the `ListTemplates` operationId).
 func (c *Client) ListTemplates(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6448,7 +6758,7 @@ func (c *Client) ListTemplates(ctx context.Context, reqEditors ...RequestEditorF
 
 // CreateTemplateWithBody Publish a template, or its next version
 //
-// The version before becomes deprecated.
+// The version before becomes deprecated. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6467,7 +6777,7 @@ func (c *Client) CreateTemplateWithBody(ctx context.Context, params *CreateTempl
 
 // CreateTemplate Publish a template, or its next version
 //
-// The version before becomes deprecated.
+// The version before becomes deprecated. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6486,7 +6796,7 @@ func (c *Client) CreateTemplate(ctx context.Context, params *CreateTemplateParam
 
 // GetTree The hierarchy of systems, services and VMs
 //
-// Branches are closed unless they are named in `open`, or hold a hit.
+// Branches are closed unless they are named in `open`, or hold a hit. A token needs the scope `read`.
 //
 // Corresponds with GET /tree (the `GetTree` operationId).
 func (c *Client) GetTree(ctx context.Context, params *GetTreeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6503,6 +6813,8 @@ func (c *Client) GetTree(ctx context.Context, params *GetTreeParams, reqEditors 
 
 // GetTrends VMs and waiting times over time
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /trends (the `GetTrends` operationId).
 func (c *Client) GetTrends(ctx context.Context, params *GetTrendsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTrendsRequest(c.Server, params)
@@ -6517,6 +6829,8 @@ func (c *Client) GetTrends(ctx context.Context, params *GetTrendsParams, reqEdit
 }
 
 // ListVMs VMs that I see, by name
+//
+// A token needs the scope `read`.
 //
 // Corresponds with GET /vms (the `ListVMs` operationId).
 func (c *Client) ListVMs(ctx context.Context, params *ListVMsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6533,6 +6847,8 @@ func (c *Client) ListVMs(ctx context.Context, params *ListVMsParams, reqEditors 
 
 // GetVM One VM, with its history
 //
+// A token needs the scope `read`.
+//
 // Corresponds with GET /vms/{vm} (the `GetVM` operationId).
 func (c *Client) GetVM(ctx context.Context, vm openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetVMRequest(c.Server, vm)
@@ -6547,6 +6863,8 @@ func (c *Client) GetVM(ctx context.Context, vm openapi_types.UUID, reqEditors ..
 }
 
 // DeleteVMWithBody Ask for the deletion of a VM and its disks
+//
+// A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6565,6 +6883,8 @@ func (c *Client) DeleteVMWithBody(ctx context.Context, vm openapi_types.UUID, pa
 
 // DeleteVM Ask for the deletion of a VM and its disks
 //
+// A token needs the scope `request`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /vms/{vm}/deletion (the `DeleteVM` operationId).
@@ -6582,7 +6902,7 @@ func (c *Client) DeleteVM(ctx context.Context, vm openapi_types.UUID, params *De
 
 // PowerVMWithBody Start, stop or restart a VM
 //
-// In test it is ordered at once. In prod somebody else decides.
+// In test it is ordered at once. In prod somebody else decides. A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6601,7 +6921,7 @@ func (c *Client) PowerVMWithBody(ctx context.Context, vm openapi_types.UUID, par
 
 // PowerVM Start, stop or restart a VM
 //
-// In test it is ordered at once. In prod somebody else decides.
+// In test it is ordered at once. In prod somebody else decides. A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -11706,12 +12026,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListApprovalsWithResponse The queue of an approver
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /approvals (the `ListApprovals` operationId).
 	ListApprovalsWithResponse(ctx context.Context, params *ListApprovalsParams, reqEditors ...RequestEditorFn) (*ListApprovalsResponse, error)
 
 	// CountApprovalsWithResponse How much waits, and for how long
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11720,6 +12044,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetApprovalWithResponse A request with all that a decision needs
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /approvals/{ticket} (the `GetApproval` operationId).
@@ -11727,7 +12053,7 @@ type ClientWithResponsesInterface interface {
 
 	// DecideWithBodyWithResponse Approve or reject a request
 	//
-	// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.
+	// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided. A token needs the scope `decide`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11736,7 +12062,7 @@ type ClientWithResponsesInterface interface {
 
 	// DecideWithResponse Approve or reject a request
 	//
-	// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.
+	// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided. A token needs the scope `decide`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11745,6 +12071,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListAuditWithResponse Entries of the audit log, the newest first
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /audit (the `ListAudit` operationId).
@@ -11752,7 +12080,7 @@ type ClientWithResponsesInterface interface {
 
 	// ExportAuditWithResponse All entries of a filter, as an archive
 	//
-	// A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record.
+	// A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record. A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11761,6 +12089,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListCapacitiesWithResponse What the clusters can give, and what VMs ask of them
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /cluster-capacities (the `ListCapacities` operationId).
@@ -11768,7 +12098,7 @@ type ClientWithResponsesInterface interface {
 
 	// UploadKubeconfigWithBodyWithResponse Begin to add a cluster: upload a kubeconfig
 	//
-	// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.
+	// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11777,7 +12107,7 @@ type ClientWithResponsesInterface interface {
 
 	// UploadKubeconfigWithResponse Begin to add a cluster: upload a kubeconfig
 	//
-	// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.
+	// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11786,6 +12116,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetClusterDraftWithResponse A cluster that I am adding
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /cluster-drafts/{draft} (the `GetClusterDraft` operationId).
@@ -11793,7 +12125,7 @@ type ClientWithResponsesInterface interface {
 
 	// CheckClusterDraftWithBodyWithResponse Look at the cluster through a context of the draft
 	//
-	// Nothing is stored but what was found. That the cluster does not answer is a result.
+	// Nothing is stored but what was found. That the cluster does not answer is a result. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11802,7 +12134,7 @@ type ClientWithResponsesInterface interface {
 
 	// CheckClusterDraftWithResponse Look at the cluster through a context of the draft
 	//
-	// Nothing is stored but what was found. That the cluster does not answer is a result.
+	// Nothing is stored but what was found. That the cluster does not answer is a result. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11811,12 +12143,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListClustersWithResponse Clusters, by name
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /clusters (the `ListClusters` operationId).
 	ListClustersWithResponse(ctx context.Context, params *ListClustersParams, reqEditors ...RequestEditorFn) (*ListClustersResponse, error)
 
 	// CreateClusterWithBodyWithResponse Add the cluster of a draft
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11825,12 +12161,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateClusterWithResponse Add the cluster of a draft
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /clusters (the `CreateCluster` operationId).
 	CreateClusterWithResponse(ctx context.Context, params *CreateClusterParams, body CreateClusterJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClusterResponse, error)
 
 	// GetClusterWithResponse One cluster
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11839,12 +12179,16 @@ type ClientWithResponsesInterface interface {
 
 	// CheckClusterWithResponse Ask a cluster how it is, now
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
 	CheckClusterWithResponse(ctx context.Context, cluster openapi_types.UUID, params *CheckClusterParams, reqEditors ...RequestEditorFn) (*CheckClusterResponse, error)
 
 	// ListGroupsWithResponse Groups, by name
+	//
+	// A token needs the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11853,12 +12197,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateGroupWithBodyWithResponse Make a group
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /groups (the `CreateGroup` operationId).
 	CreateGroupWithBodyWithResponse(ctx context.Context, params *CreateGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGroupResponse, error)
 
 	// CreateGroupWithResponse Make a group
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11867,12 +12215,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteGroupWithResponse Delete a group, and with it the roles that its members have by it
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /groups/{group} (the `DeleteGroup` operationId).
 	DeleteGroupWithResponse(ctx context.Context, group openapi_types.UUID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*DeleteGroupResponse, error)
 
 	// GetGroupWithResponse One group
+	//
+	// A token needs the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11881,7 +12233,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateGroupWithBodyWithResponse Change what is said of a group
 	//
-	// What is left out is emptied.
+	// What is left out is emptied. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11890,7 +12242,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateGroupWithResponse Change what is said of a group
 	//
-	// What is left out is emptied.
+	// What is left out is emptied. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11899,12 +12251,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListGroupMembersWithResponse Who is in a group, by user name
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /groups/{group}/members (the `ListGroupMembers` operationId).
 	ListGroupMembersWithResponse(ctx context.Context, group openapi_types.UUID, params *ListGroupMembersParams, reqEditors ...RequestEditorFn) (*ListGroupMembersResponse, error)
 
 	// AddGroupMemberWithBodyWithResponse Put somebody into a group
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11913,6 +12269,8 @@ type ClientWithResponsesInterface interface {
 
 	// AddGroupMemberWithResponse Put somebody into a group
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
@@ -11920,7 +12278,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveGroupMemberWithResponse Take somebody out of a group
 	//
-	// What the OIDC issuer says stays.
+	// What the OIDC issuer says stays. A token needs the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11929,12 +12287,16 @@ type ClientWithResponsesInterface interface {
 
 	// TakeGroupRoleWithResponse Take a role on the platform away from a group
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /groups/{group}/roles (the `TakeGroupRole` operationId).
 	TakeGroupRoleWithResponse(ctx context.Context, group openapi_types.UUID, params *TakeGroupRoleParams, reqEditors ...RequestEditorFn) (*TakeGroupRoleResponse, error)
 
 	// GiveGroupRoleWithBodyWithResponse Give a group a role on the platform
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11943,12 +12305,16 @@ type ClientWithResponsesInterface interface {
 
 	// GiveGroupRoleWithResponse Give a group a role on the platform
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
 	GiveGroupRoleWithResponse(ctx context.Context, group openapi_types.UUID, params *GiveGroupRoleParams, body GiveGroupRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*GiveGroupRoleResponse, error)
 
 	// GetMeWithResponse Who I am, and what I may do
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11957,7 +12323,7 @@ type ClientWithResponsesInterface interface {
 
 	// EndMySessionsWithResponse Sign out everywhere
 	//
-	// Ends all sessions of browsers, on every device. For a browser: a token may not.
+	// Ends all sessions of browsers, on every device. No token may do this: it takes the session of a browser.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11966,12 +12332,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListNamespacesWithResponse Registered namespaces, by name
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /namespaces (the `ListNamespaces` operationId).
 	ListNamespacesWithResponse(ctx context.Context, params *ListNamespacesParams, reqEditors ...RequestEditorFn) (*ListNamespacesResponse, error)
 
 	// RegisterNamespaceWithBodyWithResponse Register a namespace
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11980,6 +12350,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterNamespaceWithResponse Register a namespace
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /namespaces (the `RegisterNamespace` operationId).
@@ -11987,7 +12359,7 @@ type ClientWithResponsesInterface interface {
 
 	// UnregisterNamespaceWithResponse Take a namespace back
 	//
-	// The namespace in the cluster is not touched.
+	// The namespace in the cluster is not touched. A token needs the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11996,12 +12368,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetNamespaceWithResponse One registered namespace
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /namespaces/{namespace} (the `GetNamespace` operationId).
 	GetNamespaceWithResponse(ctx context.Context, namespace openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNamespaceResponse, error)
 
 	// ListNotificationsWithResponse Messages to me, the newest first
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12010,12 +12386,16 @@ type ClientWithResponsesInterface interface {
 
 	// ReadNotificationsWithBodyWithResponse Mark messages as read
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /notifications/read (the `ReadNotifications` operationId).
 	ReadNotificationsWithBodyWithResponse(ctx context.Context, params *ReadNotificationsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReadNotificationsResponse, error)
 
 	// ReadNotificationsWithResponse Mark messages as read
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12024,12 +12404,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListPeopleWithResponse Everybody, by user name
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /people (the `ListPeople` operationId).
 	ListPeopleWithResponse(ctx context.Context, params *ListPeopleParams, reqEditors ...RequestEditorFn) (*ListPeopleResponse, error)
 
 	// InvitePersonWithBodyWithResponse Invite somebody
+	//
+	// No token may do this: it takes the session of a browser.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12038,12 +12422,16 @@ type ClientWithResponsesInterface interface {
 
 	// InvitePersonWithResponse Invite somebody
 	//
+	// No token may do this: it takes the session of a browser.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /people (the `InvitePerson` operationId).
 	InvitePersonWithResponse(ctx context.Context, params *InvitePersonParams, body InvitePersonJSONRequestBody, reqEditors ...RequestEditorFn) (*InvitePersonResponse, error)
 
 	// GetPersonWithResponse One person with all roles
+	//
+	// A token needs the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12052,7 +12440,7 @@ type ClientWithResponsesInterface interface {
 
 	// ExplainPersonWithResponse What somebody may do, and why
 	//
-	// On the platform, or in a system.
+	// On the platform, or in a system. A token needs the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12061,12 +12449,16 @@ type ClientWithResponsesInterface interface {
 
 	// DisablePersonWithResponse Close an account
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /people/{person}/disable (the `DisablePerson` operationId).
 	DisablePersonWithResponse(ctx context.Context, person openapi_types.UUID, params *DisablePersonParams, reqEditors ...RequestEditorFn) (*DisablePersonResponse, error)
 
 	// EnablePersonWithResponse Open a closed account again
+	//
+	// A token needs the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12075,12 +12467,16 @@ type ClientWithResponsesInterface interface {
 
 	// HandOverWithBodyWithResponse Give the systems that only this person owns to somebody else
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
 	HandOverWithBodyWithResponse(ctx context.Context, person openapi_types.UUID, params *HandOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HandOverResponse, error)
 
 	// HandOverWithResponse Give the systems that only this person owns to somebody else
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12089,6 +12485,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetLeftoversWithResponse What somebody would leave behind
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /people/{person}/leftovers (the `GetLeftovers` operationId).
@@ -12096,7 +12494,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreatePersonLinkWithResponse A new one-time link, for a lost password
 	//
-	// Links before it stop to work.
+	// Links before it stop to work. No token may do this: it takes the session of a browser.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12105,12 +12503,16 @@ type ClientWithResponsesInterface interface {
 
 	// TakeRoleWithResponse Take a role on the platform away
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /people/{person}/roles (the `TakeRole` operationId).
 	TakeRoleWithResponse(ctx context.Context, person openapi_types.UUID, params *TakeRoleParams, reqEditors ...RequestEditorFn) (*TakeRoleResponse, error)
 
 	// GiveRoleWithBodyWithResponse Give somebody a role on the platform
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12119,12 +12521,16 @@ type ClientWithResponsesInterface interface {
 
 	// GiveRoleWithResponse Give somebody a role on the platform
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /people/{person}/roles (the `GiveRole` operationId).
 	GiveRoleWithResponse(ctx context.Context, person openapi_types.UUID, params *GiveRoleParams, body GiveRoleJSONRequestBody, reqEditors ...RequestEditorFn) (*GiveRoleResponse, error)
 
 	// EndSessionsWithResponse Sign somebody out everywhere
+	//
+	// A token needs the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12133,6 +12539,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListRequestsWithResponse Requests that I see, the newest first
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /requests (the `ListRequests` operationId).
@@ -12140,7 +12548,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRequestWithBodyWithResponse Ask for new VMs
 	//
-	// What a policy allows at once is approved when the answer comes; everything else waits for a decision.
+	// What a policy allows at once is approved when the answer comes; everything else waits for a decision. A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12149,7 +12557,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRequestWithResponse Ask for new VMs
 	//
-	// What a policy allows at once is approved when the answer comes; everything else waits for a decision.
+	// What a policy allows at once is approved when the answer comes; everything else waits for a decision. A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12158,6 +12566,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetRequestOptionsWithResponse Templates and sizes that can be asked for
 	//
+	// A token needs the scope `request`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /requests/options (the `GetRequestOptions` operationId).
@@ -12165,7 +12575,7 @@ type ClientWithResponsesInterface interface {
 
 	// PreviewRequestWithBodyWithResponse What a request would start
 	//
-	// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.
+	// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing. A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12174,7 +12584,7 @@ type ClientWithResponsesInterface interface {
 
 	// PreviewRequestWithResponse What a request would start
 	//
-	// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.
+	// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing. A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12183,6 +12593,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetRequestWithResponse One request, with all that happened to it
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
@@ -12190,7 +12602,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRequestWithResponse Carry out again what failed
 	//
-	// On the same approval.
+	// On the same approval. A token needs the scope `request`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12199,12 +12611,16 @@ type ClientWithResponsesInterface interface {
 
 	// WithdrawRequestWithResponse Take an undecided request back
 	//
+	// A token needs the scope `request`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /requests/{ticket}/withdraw (the `WithdrawRequest` operationId).
 	WithdrawRequestWithResponse(ctx context.Context, ticket int, params *WithdrawRequestParams, reqEditors ...RequestEditorFn) (*WithdrawRequestResponse, error)
 
 	// SearchWithResponse Find VMs, services, systems and requests by name, address or number
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12213,12 +12629,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListServicesWithResponse Services that I see, by name
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /services (the `ListServices` operationId).
 	ListServicesWithResponse(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*ListServicesResponse, error)
 
 	// DeleteServiceWithResponse Delete a service that never had a VM
+	//
+	// A token needs the scope `request`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12227,12 +12647,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetServiceWithResponse One service
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /services/{service} (the `GetService` operationId).
 	GetServiceWithResponse(ctx context.Context, service openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetServiceResponse, error)
 
 	// UpdateServiceWithBodyWithResponse Replace the documentation of a service
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12241,12 +12665,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateServiceWithResponse Replace the documentation of a service
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /services/{service} (the `UpdateService` operationId).
 	UpdateServiceWithResponse(ctx context.Context, service openapi_types.UUID, params *UpdateServiceParams, body UpdateServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateServiceResponse, error)
 
 	// ListServiceVMsWithResponse VMs of a service, the newest first
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12255,12 +12683,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListSizesWithResponse Sizes, from the smallest up
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /sizes (the `ListSizes` operationId).
 	ListSizesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSizesResponse, error)
 
 	// CreateSizeWithBodyWithResponse Publish a size
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12269,12 +12701,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSizeWithResponse Publish a size
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /sizes (the `CreateSize` operationId).
 	CreateSizeWithResponse(ctx context.Context, params *CreateSizeParams, body CreateSizeJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateSizeResponse, error)
 
 	// ListSystemNamespacesWithResponse Namespaces that a system can be made in
+	//
+	// A token needs the scope `request`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12283,6 +12719,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListSystemsWithResponse Systems that I see, by name
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /systems (the `ListSystems` operationId).
@@ -12290,7 +12728,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSystemWithBodyWithResponse Make a system
 	//
-	// Whoever makes it is its owner.
+	// Whoever makes it is its owner. A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12299,7 +12737,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateSystemWithResponse Make a system
 	//
-	// Whoever makes it is its owner.
+	// Whoever makes it is its owner. A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12308,12 +12746,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSystemWithResponse Delete an empty system
 	//
+	// A token needs the scope `request`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /systems/{system} (the `DeleteSystem` operationId).
 	DeleteSystemWithResponse(ctx context.Context, system openapi_types.UUID, params *DeleteSystemParams, reqEditors ...RequestEditorFn) (*DeleteSystemResponse, error)
 
 	// GetSystemWithResponse One system
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12322,12 +12764,16 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSystemWithBodyWithResponse Replace the documentation of a system
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /systems/{system} (the `UpdateSystem` operationId).
 	UpdateSystemWithBodyWithResponse(ctx context.Context, system openapi_types.UUID, params *UpdateSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSystemResponse, error)
 
 	// UpdateSystemWithResponse Replace the documentation of a system
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12336,12 +12782,16 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSystemGroupWithResponse Take a role in a system away from a group
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /systems/{system}/groups/{group} (the `RemoveSystemGroup` operationId).
 	RemoveSystemGroupWithResponse(ctx context.Context, system openapi_types.UUID, group openapi_types.UUID, params *RemoveSystemGroupParams, reqEditors ...RequestEditorFn) (*RemoveSystemGroupResponse, error)
 
 	// ListSystemMembersWithResponse Who has a role in a system
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12350,12 +12800,16 @@ type ClientWithResponsesInterface interface {
 
 	// AddSystemMemberWithBodyWithResponse Give somebody a role in a system
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /systems/{system}/members (the `AddSystemMember` operationId).
 	AddSystemMemberWithBodyWithResponse(ctx context.Context, system openapi_types.UUID, params *AddSystemMemberParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddSystemMemberResponse, error)
 
 	// AddSystemMemberWithResponse Give somebody a role in a system
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12364,12 +12818,16 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSystemMemberWithResponse Take a role in a system away
 	//
+	// A token needs the scope `admin`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
 	RemoveSystemMemberWithResponse(ctx context.Context, system openapi_types.UUID, person openapi_types.UUID, params *RemoveSystemMemberParams, reqEditors ...RequestEditorFn) (*RemoveSystemMemberResponse, error)
 
 	// ExplainMemberWithResponse What somebody may do in a system, and why
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12378,12 +12836,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateServiceWithBodyWithResponse Make a service
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
 	CreateServiceWithBodyWithResponse(ctx context.Context, system openapi_types.UUID, params *CreateServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateServiceResponse, error)
 
 	// CreateServiceWithResponse Make a service
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12392,12 +12854,16 @@ type ClientWithResponsesInterface interface {
 
 	// TransferSystemWithBodyWithResponse Hand a system over to another owner
 	//
+	// A token needs the scope `admin`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
 	TransferSystemWithBodyWithResponse(ctx context.Context, system openapi_types.UUID, params *TransferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TransferSystemResponse, error)
 
 	// TransferSystemWithResponse Hand a system over to another owner
+	//
+	// A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12406,12 +12872,16 @@ type ClientWithResponsesInterface interface {
 
 	// PreviewVMNamesWithResponse What the VMs of a new service would be called
 	//
+	// A token needs the scope `request`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /systems/{system}/vm-names (the `PreviewVMNames` operationId).
 	PreviewVMNamesWithResponse(ctx context.Context, system openapi_types.UUID, params *PreviewVMNamesParams, reqEditors ...RequestEditorFn) (*PreviewVMNamesResponse, error)
 
 	// ListTemplatesWithResponse Templates, by name and the newest version first
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12420,7 +12890,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateTemplateWithBodyWithResponse Publish a template, or its next version
 	//
-	// The version before becomes deprecated.
+	// The version before becomes deprecated. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12429,7 +12899,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateTemplateWithResponse Publish a template, or its next version
 	//
-	// The version before becomes deprecated.
+	// The version before becomes deprecated. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12438,7 +12908,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetTreeWithResponse The hierarchy of systems, services and VMs
 	//
-	// Branches are closed unless they are named in `open`, or hold a hit.
+	// Branches are closed unless they are named in `open`, or hold a hit. A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12447,12 +12917,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetTrendsWithResponse VMs and waiting times over time
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /trends (the `GetTrends` operationId).
 	GetTrendsWithResponse(ctx context.Context, params *GetTrendsParams, reqEditors ...RequestEditorFn) (*GetTrendsResponse, error)
 
 	// ListVMsWithResponse VMs that I see, by name
+	//
+	// A token needs the scope `read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12461,12 +12935,16 @@ type ClientWithResponsesInterface interface {
 
 	// GetVMWithResponse One VM, with its history
 	//
+	// A token needs the scope `read`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /vms/{vm} (the `GetVM` operationId).
 	GetVMWithResponse(ctx context.Context, vm openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetVMResponse, error)
 
 	// DeleteVMWithBodyWithResponse Ask for the deletion of a VM and its disks
+	//
+	// A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12475,6 +12953,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteVMWithResponse Ask for the deletion of a VM and its disks
 	//
+	// A token needs the scope `request`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /vms/{vm}/deletion (the `DeleteVM` operationId).
@@ -12482,7 +12962,7 @@ type ClientWithResponsesInterface interface {
 
 	// PowerVMWithBodyWithResponse Start, stop or restart a VM
 	//
-	// In test it is ordered at once. In prod somebody else decides.
+	// In test it is ordered at once. In prod somebody else decides. A token needs the scope `request`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12491,7 +12971,7 @@ type ClientWithResponsesInterface interface {
 
 	// PowerVMWithResponse Start, stop or restart a VM
 	//
-	// In test it is ordered at once. In prod somebody else decides.
+	// In test it is ordered at once. In prod somebody else decides. A token needs the scope `request`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16284,6 +16764,8 @@ func (r PowerVMResponse) ContentType() string {
 
 // ListApprovalsWithResponse The queue of an approver
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /approvals (the `ListApprovals` operationId).
@@ -16296,6 +16778,8 @@ func (c *ClientWithResponses) ListApprovalsWithResponse(ctx context.Context, par
 }
 
 // CountApprovalsWithResponse How much waits, and for how long
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16310,6 +16794,8 @@ func (c *ClientWithResponses) CountApprovalsWithResponse(ctx context.Context, re
 
 // GetApprovalWithResponse A request with all that a decision needs
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /approvals/{ticket} (the `GetApproval` operationId).
@@ -16323,7 +16809,7 @@ func (c *ClientWithResponses) GetApprovalWithResponse(ctx context.Context, ticke
 
 // DecideWithBodyWithResponse Approve or reject a request
 //
-// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.
+// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided. A token needs the scope `decide`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16338,7 +16824,7 @@ func (c *ClientWithResponses) DecideWithBodyWithResponse(ctx context.Context, ti
 
 // DecideWithResponse Approve or reject a request
 //
-// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.
+// Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided. A token needs the scope `decide`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16353,6 +16839,8 @@ func (c *ClientWithResponses) DecideWithResponse(ctx context.Context, ticket int
 
 // ListAuditWithResponse Entries of the audit log, the newest first
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /audit (the `ListAudit` operationId).
@@ -16366,7 +16854,7 @@ func (c *ClientWithResponses) ListAuditWithResponse(ctx context.Context, params 
 
 // ExportAuditWithResponse All entries of a filter, as an archive
 //
-// A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record.
+// A ZIP file with the entries and a manifest, which is the last file: an archive that was cut off has none. That somebody exports is on record. A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16381,6 +16869,8 @@ func (c *ClientWithResponses) ExportAuditWithResponse(ctx context.Context, param
 
 // ListCapacitiesWithResponse What the clusters can give, and what VMs ask of them
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /cluster-capacities (the `ListCapacities` operationId).
@@ -16394,7 +16884,7 @@ func (c *ClientWithResponses) ListCapacitiesWithResponse(ctx context.Context, re
 
 // UploadKubeconfigWithBodyWithResponse Begin to add a cluster: upload a kubeconfig
 //
-// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.
+// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16409,7 +16899,7 @@ func (c *ClientWithResponses) UploadKubeconfigWithBodyWithResponse(ctx context.C
 
 // UploadKubeconfigWithResponse Begin to add a cluster: upload a kubeconfig
 //
-// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had.
+// It is read strictly, and its credentials wait sealed for half an hour. It replaces the draft that I had. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16424,6 +16914,8 @@ func (c *ClientWithResponses) UploadKubeconfigWithResponse(ctx context.Context, 
 
 // GetClusterDraftWithResponse A cluster that I am adding
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /cluster-drafts/{draft} (the `GetClusterDraft` operationId).
@@ -16437,7 +16929,7 @@ func (c *ClientWithResponses) GetClusterDraftWithResponse(ctx context.Context, d
 
 // CheckClusterDraftWithBodyWithResponse Look at the cluster through a context of the draft
 //
-// Nothing is stored but what was found. That the cluster does not answer is a result.
+// Nothing is stored but what was found. That the cluster does not answer is a result. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16452,7 +16944,7 @@ func (c *ClientWithResponses) CheckClusterDraftWithBodyWithResponse(ctx context.
 
 // CheckClusterDraftWithResponse Look at the cluster through a context of the draft
 //
-// Nothing is stored but what was found. That the cluster does not answer is a result.
+// Nothing is stored but what was found. That the cluster does not answer is a result. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16467,6 +16959,8 @@ func (c *ClientWithResponses) CheckClusterDraftWithResponse(ctx context.Context,
 
 // ListClustersWithResponse Clusters, by name
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /clusters (the `ListClusters` operationId).
@@ -16479,6 +16973,8 @@ func (c *ClientWithResponses) ListClustersWithResponse(ctx context.Context, para
 }
 
 // CreateClusterWithBodyWithResponse Add the cluster of a draft
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16493,6 +16989,8 @@ func (c *ClientWithResponses) CreateClusterWithBodyWithResponse(ctx context.Cont
 
 // CreateClusterWithResponse Add the cluster of a draft
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /clusters (the `CreateCluster` operationId).
@@ -16505,6 +17003,8 @@ func (c *ClientWithResponses) CreateClusterWithResponse(ctx context.Context, par
 }
 
 // GetClusterWithResponse One cluster
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16519,6 +17019,8 @@ func (c *ClientWithResponses) GetClusterWithResponse(ctx context.Context, cluste
 
 // CheckClusterWithResponse Ask a cluster how it is, now
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
@@ -16531,6 +17033,8 @@ func (c *ClientWithResponses) CheckClusterWithResponse(ctx context.Context, clus
 }
 
 // ListGroupsWithResponse Groups, by name
+//
+// A token needs the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16545,6 +17049,8 @@ func (c *ClientWithResponses) ListGroupsWithResponse(ctx context.Context, params
 
 // CreateGroupWithBodyWithResponse Make a group
 //
+// A token needs the scope `admin`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /groups (the `CreateGroup` operationId).
@@ -16557,6 +17063,8 @@ func (c *ClientWithResponses) CreateGroupWithBodyWithResponse(ctx context.Contex
 }
 
 // CreateGroupWithResponse Make a group
+//
+// A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16571,6 +17079,8 @@ func (c *ClientWithResponses) CreateGroupWithResponse(ctx context.Context, param
 
 // DeleteGroupWithResponse Delete a group, and with it the roles that its members have by it
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /groups/{group} (the `DeleteGroup` operationId).
@@ -16583,6 +17093,8 @@ func (c *ClientWithResponses) DeleteGroupWithResponse(ctx context.Context, group
 }
 
 // GetGroupWithResponse One group
+//
+// A token needs the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16597,7 +17109,7 @@ func (c *ClientWithResponses) GetGroupWithResponse(ctx context.Context, group op
 
 // UpdateGroupWithBodyWithResponse Change what is said of a group
 //
-// What is left out is emptied.
+// What is left out is emptied. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16612,7 +17124,7 @@ func (c *ClientWithResponses) UpdateGroupWithBodyWithResponse(ctx context.Contex
 
 // UpdateGroupWithResponse Change what is said of a group
 //
-// What is left out is emptied.
+// What is left out is emptied. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16627,6 +17139,8 @@ func (c *ClientWithResponses) UpdateGroupWithResponse(ctx context.Context, group
 
 // ListGroupMembersWithResponse Who is in a group, by user name
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /groups/{group}/members (the `ListGroupMembers` operationId).
@@ -16639,6 +17153,8 @@ func (c *ClientWithResponses) ListGroupMembersWithResponse(ctx context.Context, 
 }
 
 // AddGroupMemberWithBodyWithResponse Put somebody into a group
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16653,6 +17169,8 @@ func (c *ClientWithResponses) AddGroupMemberWithBodyWithResponse(ctx context.Con
 
 // AddGroupMemberWithResponse Put somebody into a group
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /groups/{group}/members (the `AddGroupMember` operationId).
@@ -16666,7 +17184,7 @@ func (c *ClientWithResponses) AddGroupMemberWithResponse(ctx context.Context, gr
 
 // RemoveGroupMemberWithResponse Take somebody out of a group
 //
-// What the OIDC issuer says stays.
+// What the OIDC issuer says stays. A token needs the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16681,6 +17199,8 @@ func (c *ClientWithResponses) RemoveGroupMemberWithResponse(ctx context.Context,
 
 // TakeGroupRoleWithResponse Take a role on the platform away from a group
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /groups/{group}/roles (the `TakeGroupRole` operationId).
@@ -16693,6 +17213,8 @@ func (c *ClientWithResponses) TakeGroupRoleWithResponse(ctx context.Context, gro
 }
 
 // GiveGroupRoleWithBodyWithResponse Give a group a role on the platform
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16707,6 +17229,8 @@ func (c *ClientWithResponses) GiveGroupRoleWithBodyWithResponse(ctx context.Cont
 
 // GiveGroupRoleWithResponse Give a group a role on the platform
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /groups/{group}/roles (the `GiveGroupRole` operationId).
@@ -16719,6 +17243,8 @@ func (c *ClientWithResponses) GiveGroupRoleWithResponse(ctx context.Context, gro
 }
 
 // GetMeWithResponse Who I am, and what I may do
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16733,7 +17259,7 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 
 // EndMySessionsWithResponse Sign out everywhere
 //
-// Ends all sessions of browsers, on every device. For a browser: a token may not.
+// Ends all sessions of browsers, on every device. No token may do this: it takes the session of a browser.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16748,6 +17274,8 @@ func (c *ClientWithResponses) EndMySessionsWithResponse(ctx context.Context, par
 
 // ListNamespacesWithResponse Registered namespaces, by name
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /namespaces (the `ListNamespaces` operationId).
@@ -16760,6 +17288,8 @@ func (c *ClientWithResponses) ListNamespacesWithResponse(ctx context.Context, pa
 }
 
 // RegisterNamespaceWithBodyWithResponse Register a namespace
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16774,6 +17304,8 @@ func (c *ClientWithResponses) RegisterNamespaceWithBodyWithResponse(ctx context.
 
 // RegisterNamespaceWithResponse Register a namespace
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /namespaces (the `RegisterNamespace` operationId).
@@ -16787,7 +17319,7 @@ func (c *ClientWithResponses) RegisterNamespaceWithResponse(ctx context.Context,
 
 // UnregisterNamespaceWithResponse Take a namespace back
 //
-// The namespace in the cluster is not touched.
+// The namespace in the cluster is not touched. A token needs the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16802,6 +17334,8 @@ func (c *ClientWithResponses) UnregisterNamespaceWithResponse(ctx context.Contex
 
 // GetNamespaceWithResponse One registered namespace
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /namespaces/{namespace} (the `GetNamespace` operationId).
@@ -16814,6 +17348,8 @@ func (c *ClientWithResponses) GetNamespaceWithResponse(ctx context.Context, name
 }
 
 // ListNotificationsWithResponse Messages to me, the newest first
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16828,6 +17364,8 @@ func (c *ClientWithResponses) ListNotificationsWithResponse(ctx context.Context,
 
 // ReadNotificationsWithBodyWithResponse Mark messages as read
 //
+// A token needs the scope `request`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /notifications/read (the `ReadNotifications` operationId).
@@ -16840,6 +17378,8 @@ func (c *ClientWithResponses) ReadNotificationsWithBodyWithResponse(ctx context.
 }
 
 // ReadNotificationsWithResponse Mark messages as read
+//
+// A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16854,6 +17394,8 @@ func (c *ClientWithResponses) ReadNotificationsWithResponse(ctx context.Context,
 
 // ListPeopleWithResponse Everybody, by user name
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /people (the `ListPeople` operationId).
@@ -16866,6 +17408,8 @@ func (c *ClientWithResponses) ListPeopleWithResponse(ctx context.Context, params
 }
 
 // InvitePersonWithBodyWithResponse Invite somebody
+//
+// No token may do this: it takes the session of a browser.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16880,6 +17424,8 @@ func (c *ClientWithResponses) InvitePersonWithBodyWithResponse(ctx context.Conte
 
 // InvitePersonWithResponse Invite somebody
 //
+// No token may do this: it takes the session of a browser.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /people (the `InvitePerson` operationId).
@@ -16892,6 +17438,8 @@ func (c *ClientWithResponses) InvitePersonWithResponse(ctx context.Context, para
 }
 
 // GetPersonWithResponse One person with all roles
+//
+// A token needs the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16906,7 +17454,7 @@ func (c *ClientWithResponses) GetPersonWithResponse(ctx context.Context, person 
 
 // ExplainPersonWithResponse What somebody may do, and why
 //
-// On the platform, or in a system.
+// On the platform, or in a system. A token needs the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16921,6 +17469,8 @@ func (c *ClientWithResponses) ExplainPersonWithResponse(ctx context.Context, per
 
 // DisablePersonWithResponse Close an account
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /people/{person}/disable (the `DisablePerson` operationId).
@@ -16933,6 +17483,8 @@ func (c *ClientWithResponses) DisablePersonWithResponse(ctx context.Context, per
 }
 
 // EnablePersonWithResponse Open a closed account again
+//
+// A token needs the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16947,6 +17499,8 @@ func (c *ClientWithResponses) EnablePersonWithResponse(ctx context.Context, pers
 
 // HandOverWithBodyWithResponse Give the systems that only this person owns to somebody else
 //
+// A token needs the scope `admin`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
@@ -16959,6 +17513,8 @@ func (c *ClientWithResponses) HandOverWithBodyWithResponse(ctx context.Context, 
 }
 
 // HandOverWithResponse Give the systems that only this person owns to somebody else
+//
+// A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16973,6 +17529,8 @@ func (c *ClientWithResponses) HandOverWithResponse(ctx context.Context, person o
 
 // GetLeftoversWithResponse What somebody would leave behind
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /people/{person}/leftovers (the `GetLeftovers` operationId).
@@ -16986,7 +17544,7 @@ func (c *ClientWithResponses) GetLeftoversWithResponse(ctx context.Context, pers
 
 // CreatePersonLinkWithResponse A new one-time link, for a lost password
 //
-// Links before it stop to work.
+// Links before it stop to work. No token may do this: it takes the session of a browser.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17001,6 +17559,8 @@ func (c *ClientWithResponses) CreatePersonLinkWithResponse(ctx context.Context, 
 
 // TakeRoleWithResponse Take a role on the platform away
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /people/{person}/roles (the `TakeRole` operationId).
@@ -17013,6 +17573,8 @@ func (c *ClientWithResponses) TakeRoleWithResponse(ctx context.Context, person o
 }
 
 // GiveRoleWithBodyWithResponse Give somebody a role on the platform
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17027,6 +17589,8 @@ func (c *ClientWithResponses) GiveRoleWithBodyWithResponse(ctx context.Context, 
 
 // GiveRoleWithResponse Give somebody a role on the platform
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /people/{person}/roles (the `GiveRole` operationId).
@@ -17039,6 +17603,8 @@ func (c *ClientWithResponses) GiveRoleWithResponse(ctx context.Context, person o
 }
 
 // EndSessionsWithResponse Sign somebody out everywhere
+//
+// A token needs the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17053,6 +17619,8 @@ func (c *ClientWithResponses) EndSessionsWithResponse(ctx context.Context, perso
 
 // ListRequestsWithResponse Requests that I see, the newest first
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /requests (the `ListRequests` operationId).
@@ -17066,7 +17634,7 @@ func (c *ClientWithResponses) ListRequestsWithResponse(ctx context.Context, para
 
 // CreateRequestWithBodyWithResponse Ask for new VMs
 //
-// What a policy allows at once is approved when the answer comes; everything else waits for a decision.
+// What a policy allows at once is approved when the answer comes; everything else waits for a decision. A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17081,7 +17649,7 @@ func (c *ClientWithResponses) CreateRequestWithBodyWithResponse(ctx context.Cont
 
 // CreateRequestWithResponse Ask for new VMs
 //
-// What a policy allows at once is approved when the answer comes; everything else waits for a decision.
+// What a policy allows at once is approved when the answer comes; everything else waits for a decision. A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17096,6 +17664,8 @@ func (c *ClientWithResponses) CreateRequestWithResponse(ctx context.Context, par
 
 // GetRequestOptionsWithResponse Templates and sizes that can be asked for
 //
+// A token needs the scope `request`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /requests/options (the `GetRequestOptions` operationId).
@@ -17109,7 +17679,7 @@ func (c *ClientWithResponses) GetRequestOptionsWithResponse(ctx context.Context,
 
 // PreviewRequestWithBodyWithResponse What a request would start
 //
-// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.
+// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing. A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17124,7 +17694,7 @@ func (c *ClientWithResponses) PreviewRequestWithBodyWithResponse(ctx context.Con
 
 // PreviewRequestWithResponse What a request would start
 //
-// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing.
+// Keeps nothing: who decides, what the VMs would be called, where they fit, and what is still missing. A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17139,6 +17709,8 @@ func (c *ClientWithResponses) PreviewRequestWithResponse(ctx context.Context, pa
 
 // GetRequestWithResponse One request, with all that happened to it
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
@@ -17152,7 +17724,7 @@ func (c *ClientWithResponses) GetRequestWithResponse(ctx context.Context, ticket
 
 // RetryRequestWithResponse Carry out again what failed
 //
-// On the same approval.
+// On the same approval. A token needs the scope `request`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17167,6 +17739,8 @@ func (c *ClientWithResponses) RetryRequestWithResponse(ctx context.Context, tick
 
 // WithdrawRequestWithResponse Take an undecided request back
 //
+// A token needs the scope `request`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /requests/{ticket}/withdraw (the `WithdrawRequest` operationId).
@@ -17179,6 +17753,8 @@ func (c *ClientWithResponses) WithdrawRequestWithResponse(ctx context.Context, t
 }
 
 // SearchWithResponse Find VMs, services, systems and requests by name, address or number
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17193,6 +17769,8 @@ func (c *ClientWithResponses) SearchWithResponse(ctx context.Context, params *Se
 
 // ListServicesWithResponse Services that I see, by name
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /services (the `ListServices` operationId).
@@ -17205,6 +17783,8 @@ func (c *ClientWithResponses) ListServicesWithResponse(ctx context.Context, para
 }
 
 // DeleteServiceWithResponse Delete a service that never had a VM
+//
+// A token needs the scope `request`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17219,6 +17799,8 @@ func (c *ClientWithResponses) DeleteServiceWithResponse(ctx context.Context, ser
 
 // GetServiceWithResponse One service
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /services/{service} (the `GetService` operationId).
@@ -17231,6 +17813,8 @@ func (c *ClientWithResponses) GetServiceWithResponse(ctx context.Context, servic
 }
 
 // UpdateServiceWithBodyWithResponse Replace the documentation of a service
+//
+// A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17245,6 +17829,8 @@ func (c *ClientWithResponses) UpdateServiceWithBodyWithResponse(ctx context.Cont
 
 // UpdateServiceWithResponse Replace the documentation of a service
 //
+// A token needs the scope `request`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /services/{service} (the `UpdateService` operationId).
@@ -17257,6 +17843,8 @@ func (c *ClientWithResponses) UpdateServiceWithResponse(ctx context.Context, ser
 }
 
 // ListServiceVMsWithResponse VMs of a service, the newest first
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17271,6 +17859,8 @@ func (c *ClientWithResponses) ListServiceVMsWithResponse(ctx context.Context, se
 
 // ListSizesWithResponse Sizes, from the smallest up
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /sizes (the `ListSizes` operationId).
@@ -17283,6 +17873,8 @@ func (c *ClientWithResponses) ListSizesWithResponse(ctx context.Context, reqEdit
 }
 
 // CreateSizeWithBodyWithResponse Publish a size
+//
+// A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17297,6 +17889,8 @@ func (c *ClientWithResponses) CreateSizeWithBodyWithResponse(ctx context.Context
 
 // CreateSizeWithResponse Publish a size
 //
+// A token needs the scope `admin`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /sizes (the `CreateSize` operationId).
@@ -17309,6 +17903,8 @@ func (c *ClientWithResponses) CreateSizeWithResponse(ctx context.Context, params
 }
 
 // ListSystemNamespacesWithResponse Namespaces that a system can be made in
+//
+// A token needs the scope `request`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17323,6 +17919,8 @@ func (c *ClientWithResponses) ListSystemNamespacesWithResponse(ctx context.Conte
 
 // ListSystemsWithResponse Systems that I see, by name
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /systems (the `ListSystems` operationId).
@@ -17336,7 +17934,7 @@ func (c *ClientWithResponses) ListSystemsWithResponse(ctx context.Context, param
 
 // CreateSystemWithBodyWithResponse Make a system
 //
-// Whoever makes it is its owner.
+// Whoever makes it is its owner. A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17351,7 +17949,7 @@ func (c *ClientWithResponses) CreateSystemWithBodyWithResponse(ctx context.Conte
 
 // CreateSystemWithResponse Make a system
 //
-// Whoever makes it is its owner.
+// Whoever makes it is its owner. A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17366,6 +17964,8 @@ func (c *ClientWithResponses) CreateSystemWithResponse(ctx context.Context, para
 
 // DeleteSystemWithResponse Delete an empty system
 //
+// A token needs the scope `request`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /systems/{system} (the `DeleteSystem` operationId).
@@ -17378,6 +17978,8 @@ func (c *ClientWithResponses) DeleteSystemWithResponse(ctx context.Context, syst
 }
 
 // GetSystemWithResponse One system
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17392,6 +17994,8 @@ func (c *ClientWithResponses) GetSystemWithResponse(ctx context.Context, system 
 
 // UpdateSystemWithBodyWithResponse Replace the documentation of a system
 //
+// A token needs the scope `request`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /systems/{system} (the `UpdateSystem` operationId).
@@ -17404,6 +18008,8 @@ func (c *ClientWithResponses) UpdateSystemWithBodyWithResponse(ctx context.Conte
 }
 
 // UpdateSystemWithResponse Replace the documentation of a system
+//
+// A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17418,6 +18024,8 @@ func (c *ClientWithResponses) UpdateSystemWithResponse(ctx context.Context, syst
 
 // RemoveSystemGroupWithResponse Take a role in a system away from a group
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /systems/{system}/groups/{group} (the `RemoveSystemGroup` operationId).
@@ -17430,6 +18038,8 @@ func (c *ClientWithResponses) RemoveSystemGroupWithResponse(ctx context.Context,
 }
 
 // ListSystemMembersWithResponse Who has a role in a system
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17444,6 +18054,8 @@ func (c *ClientWithResponses) ListSystemMembersWithResponse(ctx context.Context,
 
 // AddSystemMemberWithBodyWithResponse Give somebody a role in a system
 //
+// A token needs the scope `admin`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /systems/{system}/members (the `AddSystemMember` operationId).
@@ -17456,6 +18068,8 @@ func (c *ClientWithResponses) AddSystemMemberWithBodyWithResponse(ctx context.Co
 }
 
 // AddSystemMemberWithResponse Give somebody a role in a system
+//
+// A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17470,6 +18084,8 @@ func (c *ClientWithResponses) AddSystemMemberWithResponse(ctx context.Context, s
 
 // RemoveSystemMemberWithResponse Take a role in a system away
 //
+// A token needs the scope `admin`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /systems/{system}/members/{person} (the `RemoveSystemMember` operationId).
@@ -17482,6 +18098,8 @@ func (c *ClientWithResponses) RemoveSystemMemberWithResponse(ctx context.Context
 }
 
 // ExplainMemberWithResponse What somebody may do in a system, and why
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17496,6 +18114,8 @@ func (c *ClientWithResponses) ExplainMemberWithResponse(ctx context.Context, sys
 
 // CreateServiceWithBodyWithResponse Make a service
 //
+// A token needs the scope `request`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /systems/{system}/services (the `CreateService` operationId).
@@ -17508,6 +18128,8 @@ func (c *ClientWithResponses) CreateServiceWithBodyWithResponse(ctx context.Cont
 }
 
 // CreateServiceWithResponse Make a service
+//
+// A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17522,6 +18144,8 @@ func (c *ClientWithResponses) CreateServiceWithResponse(ctx context.Context, sys
 
 // TransferSystemWithBodyWithResponse Hand a system over to another owner
 //
+// A token needs the scope `admin`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /systems/{system}/transfer (the `TransferSystem` operationId).
@@ -17534,6 +18158,8 @@ func (c *ClientWithResponses) TransferSystemWithBodyWithResponse(ctx context.Con
 }
 
 // TransferSystemWithResponse Hand a system over to another owner
+//
+// A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17548,6 +18174,8 @@ func (c *ClientWithResponses) TransferSystemWithResponse(ctx context.Context, sy
 
 // PreviewVMNamesWithResponse What the VMs of a new service would be called
 //
+// A token needs the scope `request`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /systems/{system}/vm-names (the `PreviewVMNames` operationId).
@@ -17560,6 +18188,8 @@ func (c *ClientWithResponses) PreviewVMNamesWithResponse(ctx context.Context, sy
 }
 
 // ListTemplatesWithResponse Templates, by name and the newest version first
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17574,7 +18204,7 @@ func (c *ClientWithResponses) ListTemplatesWithResponse(ctx context.Context, req
 
 // CreateTemplateWithBodyWithResponse Publish a template, or its next version
 //
-// The version before becomes deprecated.
+// The version before becomes deprecated. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17589,7 +18219,7 @@ func (c *ClientWithResponses) CreateTemplateWithBodyWithResponse(ctx context.Con
 
 // CreateTemplateWithResponse Publish a template, or its next version
 //
-// The version before becomes deprecated.
+// The version before becomes deprecated. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17604,7 +18234,7 @@ func (c *ClientWithResponses) CreateTemplateWithResponse(ctx context.Context, pa
 
 // GetTreeWithResponse The hierarchy of systems, services and VMs
 //
-// Branches are closed unless they are named in `open`, or hold a hit.
+// Branches are closed unless they are named in `open`, or hold a hit. A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17619,6 +18249,8 @@ func (c *ClientWithResponses) GetTreeWithResponse(ctx context.Context, params *G
 
 // GetTrendsWithResponse VMs and waiting times over time
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /trends (the `GetTrends` operationId).
@@ -17631,6 +18263,8 @@ func (c *ClientWithResponses) GetTrendsWithResponse(ctx context.Context, params 
 }
 
 // ListVMsWithResponse VMs that I see, by name
+//
+// A token needs the scope `read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17645,6 +18279,8 @@ func (c *ClientWithResponses) ListVMsWithResponse(ctx context.Context, params *L
 
 // GetVMWithResponse One VM, with its history
 //
+// A token needs the scope `read`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /vms/{vm} (the `GetVM` operationId).
@@ -17657,6 +18293,8 @@ func (c *ClientWithResponses) GetVMWithResponse(ctx context.Context, vm openapi_
 }
 
 // DeleteVMWithBodyWithResponse Ask for the deletion of a VM and its disks
+//
+// A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17671,6 +18309,8 @@ func (c *ClientWithResponses) DeleteVMWithBodyWithResponse(ctx context.Context, 
 
 // DeleteVMWithResponse Ask for the deletion of a VM and its disks
 //
+// A token needs the scope `request`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /vms/{vm}/deletion (the `DeleteVM` operationId).
@@ -17684,7 +18324,7 @@ func (c *ClientWithResponses) DeleteVMWithResponse(ctx context.Context, vm opena
 
 // PowerVMWithBodyWithResponse Start, stop or restart a VM
 //
-// In test it is ordered at once. In prod somebody else decides.
+// In test it is ordered at once. In prod somebody else decides. A token needs the scope `request`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17699,7 +18339,7 @@ func (c *ClientWithResponses) PowerVMWithBodyWithResponse(ctx context.Context, v
 
 // PowerVMWithResponse Start, stop or restart a VM
 //
-// In test it is ordered at once. In prod somebody else decides.
+// In test it is ordered at once. In prod somebody else decides. A token needs the scope `request`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

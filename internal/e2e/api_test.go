@@ -133,7 +133,7 @@ func TestMainJobOverTheAPI(t *testing.T) {
 // issue has the command make a token.
 func issue(t *testing.T, env []string, who cast.Person, scopes string) string {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), planes.shepherd, "token", who.Username)
+	c := exec.CommandContext(t.Context(), planes.shepherd, "token", "create", "-scopes", scopes, who.Username)
 	c.Env = append(os.Environ(), env...)
 	c.Stderr = t.Output()
 	out, err := c.Output()
