@@ -25,7 +25,7 @@ import (
 // auditNouns are the choices of the filter: all actions of a noun.
 var auditNouns = []struct{ value, label string }{
 	{"", "Every action"}, {"ticket.", "Requests and decisions"}, {"vm.", "VMs"}, {"service.", "Services"}, {"system.", "Systems"},
-	{"cluster.", "Clusters"}, {"namespace.", "Namespaces"}, {"template.", "Templates"}, {"size.", "Sizes"}, {"user.", "People"}, {"session.", "Sign-ins"}, {"audit.", "Exports of this log"},
+	{"cluster.", "Clusters"}, {"namespace.", "Namespaces"}, {"template.", "Templates"}, {"size.", "Sizes"}, {"user.", "People"}, {"group.", "Groups"}, {"session.", "Sign-ins"}, {"audit.", "Exports of this log"},
 }
 
 // auditResults say how an action went.
@@ -224,6 +224,8 @@ var auditVerbs = map[string]string{
 	"cluster.create": "added the cluster", "cluster.status": "checked", "cluster.preflight": "looked at", "namespace.register": "registered the namespace",
 	"namespace.unregister": "unregistered the namespace", "session.sign_in": "signed in", "session.sign_out": "signed out",
 	"user.create": "made the account", "user.bind": "gave a role to", "user.unbind": "took a role from", "user.disable": "disabled", "user.enable": "enabled", "session.end_all": "signed out everywhere", "user.set_password": "set the password of", "user.set_language": "chose the language of", "user.invite": "invited",
+	"group.create": "made the group", "group.update": "changed the group", "group.delete": "deleted the group", "group.add_member": "put somebody into the group",
+	"group.remove_member": "took somebody out of the group", "group.bind": "gave a role to the group", "group.unbind": "took a role from the group", "system.transfer": "handed over",
 	"audit.export": "began the export", "audit.exported": "exported",
 }
 

@@ -190,7 +190,7 @@ func Access(s Shell, v AccessView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				templ_7745c5c3_Err = ui.TextField(
-					ui.FieldView{ID: "system", Label: tr(ctx, "System"), Hint: tr(ctx, "Its name. Left empty: only what belongs to the platform.")},
+					ui.FieldView{ID: "system", Label: tr(ctx, "Name of a system"), Optional: true},
 					ui.InputView{Name: "system", Value: v.System, Autocomplete: "off", MaxLength: domain.MaxLabel},
 				).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {

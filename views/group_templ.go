@@ -78,9 +78,9 @@ func peopleTabs(current string) templ.Component {
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
 		templ_7745c5c3_Err = ui.Tabs(tr(ctx, "People and groups"), []ui.Tab{
-			{Label: tr(ctx, "People"), Href: paths.People, Current: current == "people"},
-			{Label: tr(ctx, "Groups"), Href: paths.Groups, Current: current == "groups"},
-			{Label: tr(ctx, "Leavers"), Href: paths.Leavers, Current: current == "leavers"},
+			{Label: tr(ctx, "People"), Href: paths.People, Count: -1, Current: current == "people"},
+			{Label: tr(ctx, "Groups"), Href: paths.Groups, Count: -1, Current: current == "groups"},
+			{Label: tr(ctx, "Leavers"), Href: paths.Leavers, Count: -1, Current: current == "leavers"},
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
@@ -137,9 +137,9 @@ func Groups(s Shell, v GroupsView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var5 string
-			templ_7745c5c3_Var5, templ_7745c5c3_Err = templ.JoinStringErrs(tr(ctx, "Who is in a group has its roles, for as long as he is in it."))
+			templ_7745c5c3_Var5, templ_7745c5c3_Err = templ.JoinStringErrs(tr(ctx, "Whoever is in a group has its roles, for as long as they are in it."))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/group.templ`, Line: 68, Col: 106}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/group.templ`, Line: 68, Col: 113}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var5))
 			if templ_7745c5c3_Err != nil {
@@ -506,7 +506,7 @@ func GroupForm(s Shell, v GroupFormView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			templ_7745c5c3_Err = ui.TextField(
-				ui.FieldView{ID: "name", Label: tr(ctx, "Name"), Hint: tr(ctx, "Small letters, digits and dashes, such as “payments-team”."), Error: ui.ErrorFor(v.Errors, "name")},
+				ui.FieldView{ID: "name", Label: tr(ctx, "Name"), Hint: tr(ctx, "Small letters, digits and dashes, such as “shop”."), Error: ui.ErrorFor(v.Errors, "name")},
 				ui.InputView{Name: "name", Value: v.Name, Autocomplete: "off", Required: true, MaxLength: domain.MaxLabel},
 			).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {

@@ -223,3 +223,10 @@ func Screenshots(ctx context.Context, dir string, names ...string) (written int,
 	}
 	return written, nil
 }
+
+// Before runs a script in every document that is opened from now on, before
+// anything of the document itself.
+func (c *Camera) Before(script string) error {
+	_, err := chromedp.Call(c.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	return err
+}

@@ -427,6 +427,56 @@ func work() map[string]templ.Component {
 		"person-last": views.PersonPage(admin, views.PersonView{
 			Row: people().Rows[0], Roles: personRoles()[2:], More: personRoles()[1:2], Errors: []ui.FieldError{{Message: "admin is the last admin. Give it to somebody else first."}},
 		}),
+		"people-leavers":       views.People(admin, views.PeopleView{Leavers: true, Rows: people().Rows[4:]}),
+		"people-leavers-empty": views.People(admin, views.PeopleView{Leavers: true}),
+		"person-groups": views.PersonPage(admin, views.PersonView{
+			Row: people().Rows[2], More: personRoles()[2:], ByGroup: []views.RoleByGroup{{Role: "Approver, test", Via: "shop-team", Href: paths.Group("g1")}},
+			Systems: []views.RoleInSystem{{Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "Maintainer", Via: "shop-team"}},
+			Groups:  []ui.Crumb{{Label: "shop-team", Href: paths.Group("g1")}},
+		}),
+		"groups":            views.Groups(admin, views.GroupsView{Rows: groups()}),
+		"groups-empty":      views.Groups(admin, views.GroupsView{}),
+		"group-form":        views.GroupForm(titled(admin, "New group"), views.GroupFormView{}),
+		"group-form-errors": views.GroupForm(titled(admin, "New group"), views.GroupFormView{Name: "Shop Team", External: "shop", Errors: []ui.FieldError{{Field: "name", Label: "Name", Message: "small letters, digits and dashes"}}}),
+		"group-edit":        views.GroupForm(titled(admin, "shop-team"), views.GroupFormView{ID: "g1", Name: "shop-team", Description: groups()[0].Description, External: groups()[0].External}),
+		"group": views.GroupPage(titled(admin, "shop-team"), views.GroupView{
+			Row: groups()[0], More: personRoles()[2:], Roles: personRoles()[1:2],
+			Members: []views.GroupMemberRow{
+				{ID: "p3", Username: "developer", DisplayName: "Dev Patel", Local: true, Claimed: true},
+				{ID: "p4", Username: "lea", Local: true}, {ID: "p5", Username: "tom", Claimed: true, Disabled: true},
+			},
+			Systems: []views.RoleInSystem{{Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "Maintainer"}},
+		}),
+		"group-empty":  views.GroupPage(titled(admin, "auditors"), views.GroupView{Row: groups()[1], More: personRoles()[1:]}),
+		"group-delete": views.GroupDelete(titled(admin, "shop-team"), views.GroupDeleteView{Row: groups()[0]}),
+		"group-delete-last": views.GroupDelete(titled(admin, "shop-team"), views.GroupDeleteView{
+			Row: groups()[0], Refused: "shop-team is the last owner. Nobody could give the role back. Give it to somebody else first.",
+		}),
+		"access": views.Access(admin, views.AccessView{PersonID: "p3", Name: "developer", System: "shop", Asked: true, Parts: []views.AccessPart{
+			{Rows: []views.AccessRow{
+				{What: "Make systems", Why: "Everybody who is signed in may.", Allowed: true},
+				{What: "Decide requests in test", Why: "Approver, test, by the group shop-team", Allowed: true, ChangeHref: paths.Group("g1")},
+				{What: "Manage people, groups and roles", Why: "No role reaches this. It takes one of: Platform admin.", ChangeHref: paths.Person("p3")},
+			}},
+			accessPart(),
+		}}),
+		"access-none":   views.Access(admin, views.AccessView{PersonID: "p5", Name: "tom", Disabled: true, System: "shp", Asked: true, Parts: []views.AccessPart{{}}}),
+		"access-member": views.Access(viewer("What lea may do", "explorer", "developer", paths.Members("s1")), views.AccessView{PersonID: "p4", Name: "lea", SystemID: "s1", System: "shop", Parts: []views.AccessPart{accessPart()}}),
+		"transfer":      views.Transfer(viewer("Transfer shop", "explorer", "developer", paths.Members("s1")), transfer()),
+		"transfer-errors": views.Transfer(viewer("Transfer shop", "explorer", "developer", paths.Members("s1")), func() views.TransferView {
+			v := transfer()
+			v.To, v.Errors = "leaa", []ui.FieldError{{Field: "to", Label: "New owner", Message: "Nobody has the account name leaa."}}
+			return v
+		}()),
+		"transfer-confirm": views.Transfer(viewer("Transfer shop", "explorer", "developer", paths.Members("s1")), views.TransferView{SystemID: "s1", System: "shop", Env: "prod", From: "developer", To: "lea", Stays: true, Confirm: true}),
+		"transfer-groups":  views.Transfer(viewer("Transfer shop", "explorer", "developer", paths.Members("s1")), views.TransferView{SystemID: "s1", System: "shop", Env: "prod"}),
+		"leaver": views.Leaver(admin, views.LeaverView{
+			PersonID: "p3", Name: "developer", Groups: []ui.Crumb{{Label: "shop-team", Href: paths.Group("g1")}},
+			Systems:  []views.RoleInSystem{{ID: "s1", Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "Owner"}, {ID: "s2", Name: "ci", Env: "test", Href: paths.System("s2"), Role: "Owner"}},
+			Requests: []views.LeaverRequest{{Ticket: "TKT-12", Title: "2 × redis", Env: "prod", Href: paths.Request(12), Status: views.TicketState(domain.TicketPending)}},
+		}),
+		"leaver-empty":        views.Leaver(admin, views.LeaverView{PersonID: "p4", Name: "lea"}),
+		"leaver-disabled":     views.Leaver(admin, views.LeaverView{PersonID: "p5", Name: "tom", Disabled: true, To: "leaa", Systems: []views.RoleInSystem{{ID: "s1", Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "Owner"}}, Errors: []ui.FieldError{{Field: "to", Label: "New owner", Message: "Nobody has the account name leaa."}}}),
 		"members":             views.Members(viewer("Members of shop", "explorer", "developer", paths.Members("s1")), members(true)),
 		"members-viewer":      views.Members(viewer("Members of shop", "explorer", "developer", paths.Members("s1")), members(false)),
 		"person-link":         views.PersonLink(admin, views.PersonLinkView{Name: "lea", Link: "https://shepherd.example.com/setup/EXAMPLEEXAMPLEEXAMPLEEXAMP", Days: 3}),
@@ -450,10 +500,39 @@ func members(owner bool) views.MembersView {
 	return views.MembersView{
 		SystemID: "s1", System: "shop", Env: "prod", CanChange: owner,
 		Rows: []views.MemberRow{
-			{ID: "p3", Username: "developer", DisplayName: "Dev Patel", Role: "owner", Self: owner},
-			{ID: "p4", Username: "lea", Role: "maintainer"},
+			{ID: "p3", Username: "developer", DisplayName: "Dev Patel", Role: "owner", RoleLabel: "Owner", Self: owner},
+			{ID: "p4", Username: "lea", Role: "maintainer", RoleLabel: "Maintainer"},
+			{ID: "p6", Username: "max", Role: "maintainer", RoleLabel: "Maintainer", Via: "shop-team"},
 		},
-		Roles: []ui.Option{{Value: "maintainer", Label: "Maintainer: makes services, asks for VMs, switches them"}, {Value: "viewer", Label: "Viewer: sees everything in it"}},
+		Groups: []views.MemberGroup{{ID: "g1", Name: "shop-team", Role: "maintainer", RoleLabel: "Maintainer"}},
+		Roles:  []ui.Option{{Value: "maintainer", Label: "Maintainer: makes services, asks for VMs, switches them"}, {Value: "viewer", Label: "Viewer: sees everything in it"}},
+	}
+}
+
+func groups() []views.GroupRow {
+	return []views.GroupRow{
+		{ID: "g1", Name: "shop-team", Description: "Who runs the shop", External: "cn=shop,ou=teams", RoleLabel: "Approver, test", People: 3, Systems: 1},
+		{ID: "g2", Name: "auditors", RoleLabel: "Auditor"},
+	}
+}
+
+func titled(s views.Shell, title string) views.Shell {
+	s.Title = title
+	return s
+}
+
+func accessPart() views.AccessPart {
+	return views.AccessPart{System: "shop", Env: "prod", Namespace: "prod-shop", Href: paths.System("s1"), Rows: []views.AccessRow{
+		{What: "See it, its services and VMs", Why: "Maintainer of this system, by the group shop-team", Allowed: true, ChangeHref: paths.Members("s1")},
+		{What: "Ask for VMs", Why: "Maintainer of this system, by the group shop-team", Allowed: true, ChangeHref: paths.Members("s1")},
+		{What: "Delete it", Why: "No role reaches this. It takes one of: Platform admin, Owner.", ChangeHref: paths.Members("s1")},
+	}}
+}
+
+func transfer() views.TransferView {
+	return views.TransferView{
+		SystemID: "s1", System: "shop", Env: "prod", From: "developer", To: "lea", Stays: true,
+		Owners: []ui.Option{{Value: "developer", Label: "developer", Selected: true}, {Value: "max", Label: "max"}},
 	}
 }
 
