@@ -14,7 +14,7 @@ import (
 // TestOperatorGuide: the guide, with that of signing in, has every command and
 // every variable, and none that does not exist.
 func TestOperatorGuide(t *testing.T) {
-	raw, ok := docs.Read("operator-guide", docs.English)
+	raw, ok := docs.Read("operator-guide")
 	if !ok {
 		t.Fatal("no operator guide")
 	}

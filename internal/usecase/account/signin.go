@@ -100,7 +100,7 @@ func (s *Service) refused(ctx context.Context, username, ip, requestID string) e
 			return err
 		}
 	}
-	return database.Classify(audit.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
+	return database.Classify(s.Denials.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
 }
 
 // SignOut writes down that somebody left. Ending the session is up to whoever
@@ -126,7 +126,7 @@ func (s *Service) Confirm(ctx context.Context, a domain.Actor, password string) 
 	switch {
 	case apperr.CodeOf(err) == apperr.ErrPasswordWrong:
 		entry.Refused = true
-		return errors.Join(err, database.Classify(audit.Record(ctx, s.DB.Ent, a, entry)))
+		return errors.Join(err, database.Classify(s.Denials.Record(ctx, s.DB.Ent, a, entry)))
 	case err != nil:
 		return err
 	}
