@@ -194,10 +194,12 @@ func formPage(path string) string {
 		return paths.NewPerson
 	case paths.Groups:
 		return paths.NewGroup
+	case paths.Tokens:
+		return paths.NewToken
 	case paths.Preview:
 		return paths.NewRequest
 	}
-	if strings.HasSuffix(path, "/services") {
+	if strings.HasSuffix(path, "/services") || strings.HasPrefix(path, paths.ServiceAccounts+"/") && strings.HasSuffix(path, "/tokens") {
 		return path + "/new"
 	}
 	if strings.HasPrefix(path, paths.Identities) {
@@ -209,7 +211,7 @@ func formPage(path string) string {
 		}
 	}
 	// A part of a person or a group that is only posted to.
-	for _, noun := range []string{paths.People, paths.Groups} {
+	for _, noun := range []string{paths.People, paths.Groups, paths.ServiceAccounts} {
 		rest, ok := strings.CutPrefix(path, noun+"/")
 		id, part, _ := strings.Cut(rest, "/")
 		part, _, _ = strings.Cut(part, "/")

@@ -249,6 +249,7 @@ func TestDangerousAsk(t *testing.T) {
 	own, all := s.objects(), handlers.Dangerous()
 	root := s.person("root", domain.Binding{Role: domain.RoleAdmin})
 	own["{person}"] = root.ID.String()
+	own["{account}"] = s.db.Ent.User.Create().SetUsername("robot").SetKind("service").SaveX(t.Context()).ID.String()
 	own["{group}"] = s.db.Ent.Group.Create().SetName("some-group").SaveX(t.Context()).ID.String()
 	own["{draft}"] = s.db.Ent.ClusterDraft.Create().SetUserID(root.ID).SetSealed([]byte("x")).SetKeyID("k").
 		SetContexts(nil).SetExpiresAt(time.Now().Add(time.Hour)).SaveX(t.Context()).ID.String()

@@ -205,6 +205,8 @@ var dangerous = map[methodAndPattern]bool{
 	{post, paths.Groups}: true, {post, paths.Groups + "/{group}/edit"}: true, {post, paths.Groups + "/{group}/delete"}: true,
 	{post, paths.Groups + "/{group}/members"}: true, {post, paths.Groups + "/{group}/members/{person}/remove"}: true,
 	{post, paths.Groups + "/{group}/roles"}: true, {post, paths.Groups + "/{group}/roles/remove"}: true,
+	{post, paths.Tokens}: true, {post, paths.ServiceAccounts + "/{account}/tokens"}: true,
+	{post, paths.ServiceAccounts + "/{account}/roles"}: true, {post, paths.ServiceAccounts + "/{account}/roles/remove"}: true,
 	{post, "/systems/{system}/delete"}: true,
 	{get, paths.AuditExport}:           true,
 	{post, paths.Identities}:           true, {post, paths.Identities + "/{identity}/remove"}: true,

@@ -243,7 +243,7 @@ func TestCommands(t *testing.T) {
 // command.
 func TestAPIGuide(t *testing.T) {
 	t.Parallel()
-	raw, ok := docs.Read("api-guide", docs.English)
+	raw, ok := docs.Read("api-guide")
 	if !ok {
 		t.Fatal("no API guide")
 	}

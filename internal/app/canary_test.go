@@ -45,6 +45,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/testbed"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 )
 
 // canary is a planted secret. It may be nowhere but where it is meant to be.
@@ -457,12 +458,16 @@ func TestCanaries(t *testing.T) {
 	program := newCaller(t, base, &pages)
 	program.header.Set("Authorization", "Bearer "+c.plant("a forged bearer token"))
 	program.get("/clusters")
-	token, err := app.IssueToken(ctx, cfg, logger, "root", time.Hour)
+	boot, err := a.Accounts.PersonByUsername(ctx, "root")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.add("a bearer token", token[strings.LastIndexByte(token, '.')+1:])
-	program.header.Set("Authorization", "Bearer "+token)
+	_, bearer, err := a.Tokens.Create(ctx, domain.Shepherd(), boot.ID, token.New{Name: "canary", Scopes: domain.Scopes(), Life: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.add("a bearer token", bearer[strings.LastIndexByte(bearer, '.')+1:])
+	program.header.Set("Authorization", "Bearer "+bearer)
 	program.get("/clusters").is(t, http.StatusOK)
 	program.header.Set("Accept", "application/json")
 	program.get("/nowhere").is(t, http.StatusNotFound)
