@@ -397,7 +397,7 @@ func TestAccessMatrix(t *testing.T) {
 	var alone []*line
 	jobs := make(chan func())
 	var wg sync.WaitGroup
-	for range 2 * runtime.GOMAXPROCS(0) {
+	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for do := range jobs {
 				do()

@@ -112,7 +112,7 @@ func (s *Server) groupForm(w http.ResponseWriter, r *http.Request, g account.Gro
 	}))
 }
 
-// groupMemberForm puts somebody into a group, groupRoleForm gives it a role.
+// groupMemberForm puts somebody into a group.
 type groupMemberForm struct {
 	User string `form:"user" label:"Account name" validate:"required"`
 }

@@ -49,6 +49,7 @@ var (
 		{i18n.N("Namespaces"), i18n.N("environments"), paths.Namespaces, domain.NamespaceList},
 		{i18n.N("Templates and sizes"), i18n.N("catalog images"), paths.Catalog, domain.CatalogRead},
 		{i18n.N("People"), i18n.N("users accounts roles members"), paths.People, domain.PersonRead},
+		{i18n.N("Groups"), i18n.N("teams roles members claims"), paths.Groups, domain.GroupRead},
 		{i18n.N("Trends"), i18n.N("charts history capacity waiting"), paths.Trends, domain.TrendsRead},
 		{i18n.N("Audit log"), i18n.N("records history"), paths.Audit, domain.AuditRead},
 		{i18n.N("Notifications"), i18n.N("inbox messages"), paths.Notifications, domain.NotificationRead},

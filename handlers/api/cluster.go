@@ -201,7 +201,7 @@ func (a *API) clusters() []Operation {
 			Pages: []string{"POST /clusters/{cluster}/check"},
 		}, func(ctx context.Context, actor domain.Actor, in clusterPath) (Cluster, error) {
 			c, err := a.cluster(ctx, actor, in.Cluster)
-			if err == nil && !actor.IsAdmin() {
+			if err == nil && !domain.Can(actor, domain.ClusterCheck, domain.Object{}) {
 				err = apperr.New(apperr.ErrForbidden)
 			}
 			if err == nil {

@@ -25,7 +25,7 @@ import (
 var spoken = []string{"views", "views/ui", "handlers"}
 
 // unconverted are files whose words are not translated yet.
-var unconverted = []string{"handlers/audit.go", "views/audit.templ"}
+var unconverted = []string{}
 
 // keyed are the functions that translate, and which of their arguments are the
 // English texts; the last of these is the key.
@@ -36,7 +36,7 @@ var readAttributes = []string{"title", "placeholder", "aria-label", "alt", "aria
 
 // properNames are no words of a language.
 var properNames = []string{
-	"KubeVirt", "KubeVirt Shepherd", "Shepherd", "Kubernetes", "English", "GiB", "MiB", "KiB", "TiB", "vCPU", "UTC", "SSH", "YAML", "IP", "CPU", "Kubeconfig", "Ctrl", "Enter", "Esc",
+	"KubeVirt", "KubeVirt Shepherd", "Shepherd", "Kubernetes", "English", "GiB", "MiB", "KiB", "TiB", "vCPU", "UTC", "SSH", "YAML", "IP", "CPU", "Kubeconfig", "CSV", "JSONL", "Ctrl", "Enter", "Esc",
 }
 
 // wordless are calls whose arguments no page shows.
