@@ -18,7 +18,7 @@ func TestOperatorGuide(t *testing.T) {
 	if !ok {
 		t.Fatal("no operator guide")
 	}
-	more, ok := docs.Read("sign-in-guide", docs.English)
+	more, ok := docs.Read("sign-in-guide")
 	if !ok {
 		t.Fatal("no guide of signing in")
 	}
