@@ -82,6 +82,20 @@ node_modules: package-lock.json
 	npm ci --no-audit --no-fund
 	@touch node_modules
 
+# ---------- release ----------
+
+CYCLONEDX := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+
+.PHONY: sbom
+sbom: build ## bills of materials (CycloneDX JSON) of the binary and of the tools that build the pages, in bin/
+	go run $(CYCLONEDX) bin -json -licenses -std -output-version 1.6 -version "$(VERSION)" -output bin/shepherd.cdx.json bin/shepherd
+	npm sbom --sbom-format cyclonedx --package-lock-only > bin/pages.cdx.json
+	@echo "bin/shepherd.cdx.json, bin/pages.cdx.json"
+
+.PHONY: notices
+notices: ## THIRD_PARTY_NOTICES.md from what the binary has
+	go run ./internal/notices > THIRD_PARTY_NOTICES.md
+
 # ---------- what it needs ----------
 
 # apt as root where there is apt, else the exact command.

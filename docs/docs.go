@@ -20,7 +20,7 @@ const Index = "README"
 
 // order is how the guides are listed: the index, then from what everybody needs
 // to what a few need.
-var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide", "api-guide", "api-reference"}
+var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide", "api-guide", "api-reference", "security", "asvs"}
 
 // English is the language of the guides, as a BCP 47 tag; some are translated.
 const English = "en"

@@ -39,6 +39,8 @@ type ApprovalTicket struct {
 	RequesterID uuid.UUID `json:"requester_id,omitempty"`
 	// user name
 	Requester string `json:"requester,omitempty"`
+	// ids of the people behind a program that asked
+	Behind []string `json:"behind,omitempty"`
 	// Reason holds the value of the "reason" field.
 	Reason string `json:"reason,omitempty"`
 	// SystemID holds the value of the "system_id" field.
@@ -110,7 +112,7 @@ func (*ApprovalTicket) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case approvalticket.FieldVMID, approvalticket.FieldApproverID, approvalticket.FieldClusterID:
 			values[i] = &sql.NullScanner{S: new(uuid.UUID)}
-		case approvalticket.FieldModifiedSpec, approvalticket.FieldProblem:
+		case approvalticket.FieldBehind, approvalticket.FieldModifiedSpec, approvalticket.FieldProblem:
 			values[i] = new([]byte)
 		case approvalticket.FieldID, approvalticket.FieldVersion:
 			values[i] = new(sql.NullInt64)
@@ -194,6 +196,14 @@ func (_m *ApprovalTicket) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field requester", values[i])
 			} else if value.Valid {
 				_m.Requester = value.String
+			}
+		case approvalticket.FieldBehind:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field behind", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.Behind); err != nil {
+					return fmt.Errorf("unmarshal field behind: %w", err)
+				}
 			}
 		case approvalticket.FieldReason:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -385,6 +395,9 @@ func (_m *ApprovalTicket) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("requester=")
 	builder.WriteString(_m.Requester)
+	builder.WriteString(", ")
+	builder.WriteString("behind=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Behind))
 	builder.WriteString(", ")
 	builder.WriteString("reason=")
 	builder.WriteString(_m.Reason)

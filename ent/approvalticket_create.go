@@ -111,6 +111,12 @@ func (_c *ApprovalTicketCreate) SetRequester(v string) *ApprovalTicketCreate {
 	return _c
 }
 
+// SetBehind sets the "behind" field.
+func (_c *ApprovalTicketCreate) SetBehind(v []string) *ApprovalTicketCreate {
+	_c.mutation.SetBehind(v)
+	return _c
+}
+
 // SetReason sets the "reason" field.
 func (_c *ApprovalTicketCreate) SetReason(v string) *ApprovalTicketCreate {
 	_c.mutation.SetReason(v)
@@ -530,6 +536,10 @@ func (_c *ApprovalTicketCreate) createSpec() (*ApprovalTicket, *sqlgraph.CreateS
 		_spec.SetField(approvalticket.FieldRequester, field.TypeString, value)
 		_node.Requester = value
 	}
+	if value, ok := _c.mutation.Behind(); ok {
+		_spec.SetField(approvalticket.FieldBehind, field.TypeJSON, value)
+		_node.Behind = value
+	}
 	if value, ok := _c.mutation.Reason(); ok {
 		_spec.SetField(approvalticket.FieldReason, field.TypeString, value)
 		_node.Reason = value
@@ -913,6 +923,9 @@ func (u *ApprovalTicketUpsertOne) UpdateNewValues() *ApprovalTicketUpsertOne {
 		}
 		if _, exists := u.create.mutation.Requester(); exists {
 			s.SetIgnore(approvalticket.FieldRequester)
+		}
+		if _, exists := u.create.mutation.Behind(); exists {
+			s.SetIgnore(approvalticket.FieldBehind)
 		}
 		if _, exists := u.create.mutation.Reason(); exists {
 			s.SetIgnore(approvalticket.FieldReason)
@@ -1412,6 +1425,9 @@ func (u *ApprovalTicketUpsertBulk) UpdateNewValues() *ApprovalTicketUpsertBulk {
 			}
 			if _, exists := b.mutation.Requester(); exists {
 				s.SetIgnore(approvalticket.FieldRequester)
+			}
+			if _, exists := b.mutation.Behind(); exists {
+				s.SetIgnore(approvalticket.FieldBehind)
 			}
 			if _, exists := b.mutation.Reason(); exists {
 				s.SetIgnore(approvalticket.FieldReason)

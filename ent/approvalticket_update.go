@@ -328,6 +328,9 @@ func (_u *ApprovalTicketUpdate) sqlSave(ctx context.Context) (_node int, err err
 	if value, ok := _u.mutation.AddedVersion(); ok {
 		_spec.AddField(approvalticket.FieldVersion, field.TypeInt, value)
 	}
+	if _u.mutation.BehindCleared() {
+		_spec.ClearField(approvalticket.FieldBehind, field.TypeJSON)
+	}
 	if _u.mutation.VMIDCleared() {
 		_spec.ClearField(approvalticket.FieldVMID, field.TypeUUID)
 	}
@@ -736,6 +739,9 @@ func (_u *ApprovalTicketUpdateOne) sqlSave(ctx context.Context) (_node *Approval
 	}
 	if value, ok := _u.mutation.AddedVersion(); ok {
 		_spec.AddField(approvalticket.FieldVersion, field.TypeInt, value)
+	}
+	if _u.mutation.BehindCleared() {
+		_spec.ClearField(approvalticket.FieldBehind, field.TypeJSON)
 	}
 	if _u.mutation.VMIDCleared() {
 		_spec.ClearField(approvalticket.FieldVMID, field.TypeUUID)

@@ -12,6 +12,7 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
+	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
@@ -97,6 +98,7 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
+			accesstoken.Table:     accesstoken.ValidColumn,
 			approvalpolicy.Table:  approvalpolicy.ValidColumn,
 			approvalticket.Table:  approvalticket.ValidColumn,
 			auditlog.Table:        auditlog.ValidColumn,

@@ -38,11 +38,13 @@ type Group struct {
 type GroupEdges struct {
 	// Members holds the value of the members edge.
 	Members []*GroupMember `json:"members,omitempty"`
+	// Services holds the value of the services edge.
+	Services []*User `json:"services,omitempty"`
 	// Bindings holds the value of the bindings edge.
 	Bindings []*RoleBinding `json:"bindings,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [3]bool
 }
 
 // MembersOrErr returns the Members value or an error if the edge
@@ -54,10 +56,19 @@ func (e GroupEdges) MembersOrErr() ([]*GroupMember, error) {
 	return nil, &NotLoadedError{edge: "members"}
 }
 
+// ServicesOrErr returns the Services value or an error if the edge
+// was not loaded in eager-loading.
+func (e GroupEdges) ServicesOrErr() ([]*User, error) {
+	if e.loadedTypes[1] {
+		return e.Services, nil
+	}
+	return nil, &NotLoadedError{edge: "services"}
+}
+
 // BindingsOrErr returns the Bindings value or an error if the edge
 // was not loaded in eager-loading.
 func (e GroupEdges) BindingsOrErr() ([]*RoleBinding, error) {
-	if e.loadedTypes[1] {
+	if e.loadedTypes[2] {
 		return e.Bindings, nil
 	}
 	return nil, &NotLoadedError{edge: "bindings"}
@@ -142,6 +153,11 @@ func (_m *Group) Value(name string) (ent.Value, error) {
 // QueryMembers queries the "members" edge of the Group entity.
 func (_m *Group) QueryMembers() *GroupMemberQuery {
 	return NewGroupClient(_m.config).QueryMembers(_m)
+}
+
+// QueryServices queries the "services" edge of the Group entity.
+func (_m *Group) QueryServices() *UserQuery {
+	return NewGroupClient(_m.config).QueryServices(_m)
 }
 
 // QueryBindings queries the "bindings" edge of the Group entity.

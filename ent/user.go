@@ -10,6 +10,7 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
+	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 )
 
@@ -26,6 +27,14 @@ type User struct {
 	Username string `json:"username,omitempty"`
 	// DisplayName holds the value of the "display_name" field.
 	DisplayName string `json:"display_name,omitempty"`
+	// Kind holds the value of the "kind" field.
+	Kind user.Kind `json:"kind,omitempty"`
+	// Description holds the value of the "description" field.
+	Description string `json:"description,omitempty"`
+	// OwnerID holds the value of the "owner_id" field.
+	OwnerID *uuid.UUID `json:"owner_id,omitempty"`
+	// OwnerGroupID holds the value of the "owner_group_id" field.
+	OwnerGroupID *uuid.UUID `json:"owner_group_id,omitempty"`
 	// argon2id; empty until the setup link was used
 	PasswordHash string `json:"-"`
 	// Disabled holds the value of the "disabled" field.
@@ -60,9 +69,17 @@ type UserEdges struct {
 	Memberships []*GroupMember `json:"memberships,omitempty"`
 	// Notifications holds the value of the notifications edge.
 	Notifications []*Notification `json:"notifications,omitempty"`
+	// Tokens holds the value of the tokens edge.
+	Tokens []*AccessToken `json:"tokens,omitempty"`
+	// Owner holds the value of the owner edge.
+	Owner *User `json:"owner,omitempty"`
+	// Services holds the value of the services edge.
+	Services []*User `json:"services,omitempty"`
+	// OwnerGroup holds the value of the owner_group edge.
+	OwnerGroup *Group `json:"owner_group,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [4]bool
+	loadedTypes [8]bool
 }
 
 // BindingsOrErr returns the Bindings value or an error if the edge
@@ -101,16 +118,58 @@ func (e UserEdges) NotificationsOrErr() ([]*Notification, error) {
 	return nil, &NotLoadedError{edge: "notifications"}
 }
 
+// TokensOrErr returns the Tokens value or an error if the edge
+// was not loaded in eager-loading.
+func (e UserEdges) TokensOrErr() ([]*AccessToken, error) {
+	if e.loadedTypes[4] {
+		return e.Tokens, nil
+	}
+	return nil, &NotLoadedError{edge: "tokens"}
+}
+
+// OwnerOrErr returns the Owner value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e UserEdges) OwnerOrErr() (*User, error) {
+	if e.Owner != nil {
+		return e.Owner, nil
+	} else if e.loadedTypes[5] {
+		return nil, &NotFoundError{label: user.Label}
+	}
+	return nil, &NotLoadedError{edge: "owner"}
+}
+
+// ServicesOrErr returns the Services value or an error if the edge
+// was not loaded in eager-loading.
+func (e UserEdges) ServicesOrErr() ([]*User, error) {
+	if e.loadedTypes[6] {
+		return e.Services, nil
+	}
+	return nil, &NotLoadedError{edge: "services"}
+}
+
+// OwnerGroupOrErr returns the OwnerGroup value or an error if the edge
+// was not loaded in eager-loading, or loaded but was not found.
+func (e UserEdges) OwnerGroupOrErr() (*Group, error) {
+	if e.OwnerGroup != nil {
+		return e.OwnerGroup, nil
+	} else if e.loadedTypes[7] {
+		return nil, &NotFoundError{label: group.Label}
+	}
+	return nil, &NotLoadedError{edge: "owner_group"}
+}
+
 // scanValues returns the types for scanning values from sql.Rows.
 func (*User) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
+		case user.FieldOwnerID, user.FieldOwnerGroupID:
+			values[i] = &sql.NullScanner{S: new(uuid.UUID)}
 		case user.FieldDisabled:
 			values[i] = new(sql.NullBool)
 		case user.FieldSessionEpoch, user.FieldFailedSignIns:
 			values[i] = new(sql.NullInt64)
-		case user.FieldUsername, user.FieldDisplayName, user.FieldPasswordHash, user.FieldSetupHash, user.FieldLanguage:
+		case user.FieldUsername, user.FieldDisplayName, user.FieldKind, user.FieldDescription, user.FieldPasswordHash, user.FieldSetupHash, user.FieldLanguage:
 			values[i] = new(sql.NullString)
 		case user.FieldCreatedAt, user.FieldUpdatedAt, user.FieldSetupExpiresAt, user.FieldLastSignInAt, user.FieldNextSignInAt:
 			values[i] = new(sql.NullTime)
@@ -160,6 +219,32 @@ func (_m *User) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field display_name", values[i])
 			} else if value.Valid {
 				_m.DisplayName = value.String
+			}
+		case user.FieldKind:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field kind", values[i])
+			} else if value.Valid {
+				_m.Kind = user.Kind(value.String)
+			}
+		case user.FieldDescription:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field description", values[i])
+			} else if value.Valid {
+				_m.Description = value.String
+			}
+		case user.FieldOwnerID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field owner_id", values[i])
+			} else if value.Valid {
+				_m.OwnerID = new(uuid.UUID)
+				*_m.OwnerID = *value.S.(*uuid.UUID)
+			}
+		case user.FieldOwnerGroupID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field owner_group_id", values[i])
+			} else if value.Valid {
+				_m.OwnerGroupID = new(uuid.UUID)
+				*_m.OwnerGroupID = *value.S.(*uuid.UUID)
 			}
 		case user.FieldPasswordHash:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -252,6 +337,26 @@ func (_m *User) QueryNotifications() *NotificationQuery {
 	return NewUserClient(_m.config).QueryNotifications(_m)
 }
 
+// QueryTokens queries the "tokens" edge of the User entity.
+func (_m *User) QueryTokens() *AccessTokenQuery {
+	return NewUserClient(_m.config).QueryTokens(_m)
+}
+
+// QueryOwner queries the "owner" edge of the User entity.
+func (_m *User) QueryOwner() *UserQuery {
+	return NewUserClient(_m.config).QueryOwner(_m)
+}
+
+// QueryServices queries the "services" edge of the User entity.
+func (_m *User) QueryServices() *UserQuery {
+	return NewUserClient(_m.config).QueryServices(_m)
+}
+
+// QueryOwnerGroup queries the "owner_group" edge of the User entity.
+func (_m *User) QueryOwnerGroup() *GroupQuery {
+	return NewUserClient(_m.config).QueryOwnerGroup(_m)
+}
+
 // Update returns a builder for updating this User.
 // Note that you need to call User.Unwrap() before calling this method if this User
 // was returned from a transaction, and the transaction was committed or rolled back.
@@ -286,6 +391,22 @@ func (_m *User) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("display_name=")
 	builder.WriteString(_m.DisplayName)
+	builder.WriteString(", ")
+	builder.WriteString("kind=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Kind))
+	builder.WriteString(", ")
+	builder.WriteString("description=")
+	builder.WriteString(_m.Description)
+	builder.WriteString(", ")
+	if v := _m.OwnerID; v != nil {
+		builder.WriteString("owner_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	if v := _m.OwnerGroupID; v != nil {
+		builder.WriteString("owner_group_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
 	builder.WriteString(", ")
 	builder.WriteString("password_hash=<sensitive>")
 	builder.WriteString(", ")

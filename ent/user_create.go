@@ -13,6 +13,8 @@ import (
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
+	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
+	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
 	"kubevirt-shepherd.io/shepherd/ent/identity"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
@@ -72,6 +74,62 @@ func (_c *UserCreate) SetDisplayName(v string) *UserCreate {
 func (_c *UserCreate) SetNillableDisplayName(v *string) *UserCreate {
 	if v != nil {
 		_c.SetDisplayName(*v)
+	}
+	return _c
+}
+
+// SetKind sets the "kind" field.
+func (_c *UserCreate) SetKind(v user.Kind) *UserCreate {
+	_c.mutation.SetKind(v)
+	return _c
+}
+
+// SetNillableKind sets the "kind" field if the given value is not nil.
+func (_c *UserCreate) SetNillableKind(v *user.Kind) *UserCreate {
+	if v != nil {
+		_c.SetKind(*v)
+	}
+	return _c
+}
+
+// SetDescription sets the "description" field.
+func (_c *UserCreate) SetDescription(v string) *UserCreate {
+	_c.mutation.SetDescription(v)
+	return _c
+}
+
+// SetNillableDescription sets the "description" field if the given value is not nil.
+func (_c *UserCreate) SetNillableDescription(v *string) *UserCreate {
+	if v != nil {
+		_c.SetDescription(*v)
+	}
+	return _c
+}
+
+// SetOwnerID sets the "owner_id" field.
+func (_c *UserCreate) SetOwnerID(v uuid.UUID) *UserCreate {
+	_c.mutation.SetOwnerID(v)
+	return _c
+}
+
+// SetNillableOwnerID sets the "owner_id" field if the given value is not nil.
+func (_c *UserCreate) SetNillableOwnerID(v *uuid.UUID) *UserCreate {
+	if v != nil {
+		_c.SetOwnerID(*v)
+	}
+	return _c
+}
+
+// SetOwnerGroupID sets the "owner_group_id" field.
+func (_c *UserCreate) SetOwnerGroupID(v uuid.UUID) *UserCreate {
+	_c.mutation.SetOwnerGroupID(v)
+	return _c
+}
+
+// SetNillableOwnerGroupID sets the "owner_group_id" field if the given value is not nil.
+func (_c *UserCreate) SetNillableOwnerGroupID(v *uuid.UUID) *UserCreate {
+	if v != nil {
+		_c.SetOwnerGroupID(*v)
 	}
 	return _c
 }
@@ -276,6 +334,46 @@ func (_c *UserCreate) AddNotifications(v ...*Notification) *UserCreate {
 	return _c.AddNotificationIDs(ids...)
 }
 
+// AddTokenIDs adds the "tokens" edge to the AccessToken entity by IDs.
+func (_c *UserCreate) AddTokenIDs(ids ...uuid.UUID) *UserCreate {
+	_c.mutation.AddTokenIDs(ids...)
+	return _c
+}
+
+// AddTokens adds the "tokens" edges to the AccessToken entity.
+func (_c *UserCreate) AddTokens(v ...*AccessToken) *UserCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddTokenIDs(ids...)
+}
+
+// SetOwner sets the "owner" edge to the User entity.
+func (_c *UserCreate) SetOwner(v *User) *UserCreate {
+	return _c.SetOwnerID(v.ID)
+}
+
+// AddServiceIDs adds the "services" edge to the User entity by IDs.
+func (_c *UserCreate) AddServiceIDs(ids ...uuid.UUID) *UserCreate {
+	_c.mutation.AddServiceIDs(ids...)
+	return _c
+}
+
+// AddServices adds the "services" edges to the User entity.
+func (_c *UserCreate) AddServices(v ...*User) *UserCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddServiceIDs(ids...)
+}
+
+// SetOwnerGroup sets the "owner_group" edge to the Group entity.
+func (_c *UserCreate) SetOwnerGroup(v *Group) *UserCreate {
+	return _c.SetOwnerGroupID(v.ID)
+}
+
 // Mutation returns the UserMutation object of the builder.
 func (_c *UserCreate) Mutation() *UserMutation {
 	return _c.mutation
@@ -319,6 +417,10 @@ func (_c *UserCreate) defaults() {
 		v := user.DefaultUpdatedAt()
 		_c.mutation.SetUpdatedAt(v)
 	}
+	if _, ok := _c.mutation.Kind(); !ok {
+		v := user.DefaultKind
+		_c.mutation.SetKind(v)
+	}
 	if _, ok := _c.mutation.Disabled(); !ok {
 		v := user.DefaultDisabled
 		_c.mutation.SetDisabled(v)
@@ -351,6 +453,14 @@ func (_c *UserCreate) check() error {
 	if v, ok := _c.mutation.Username(); ok {
 		if err := user.UsernameValidator(v); err != nil {
 			return &ValidationError{Name: "username", err: fmt.Errorf(`ent: validator failed for field "User.username": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.Kind(); !ok {
+		return &ValidationError{Name: "kind", err: errors.New(`ent: missing required field "User.kind"`)}
+	}
+	if v, ok := _c.mutation.Kind(); ok {
+		if err := user.KindValidator(v); err != nil {
+			return &ValidationError{Name: "kind", err: fmt.Errorf(`ent: validator failed for field "User.kind": %w`, err)}
 		}
 	}
 	if _, ok := _c.mutation.Disabled(); !ok {
@@ -418,6 +528,14 @@ func (_c *UserCreate) createSpec() (*User, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.DisplayName(); ok {
 		_spec.SetField(user.FieldDisplayName, field.TypeString, value)
 		_node.DisplayName = value
+	}
+	if value, ok := _c.mutation.Kind(); ok {
+		_spec.SetField(user.FieldKind, field.TypeEnum, value)
+		_node.Kind = value
+	}
+	if value, ok := _c.mutation.Description(); ok {
+		_spec.SetField(user.FieldDescription, field.TypeString, value)
+		_node.Description = value
 	}
 	if value, ok := _c.mutation.PasswordHash(); ok {
 		_spec.SetField(user.FieldPasswordHash, field.TypeString, value)
@@ -519,6 +637,72 @@ func (_c *UserCreate) createSpec() (*User, *sqlgraph.CreateSpec) {
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.TokensIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   user.TokensTable,
+			Columns: []string{user.TokensColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(accesstoken.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.OwnerIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   user.OwnerTable,
+			Columns: []string{user.OwnerColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(user.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.OwnerID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ServicesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   user.ServicesTable,
+			Columns: []string{user.ServicesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(user.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.OwnerGroupIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.M2O,
+			Inverse: true,
+			Table:   user.OwnerGroupTable,
+			Columns: []string{user.OwnerGroupColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(group.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_node.OwnerGroupID = &nodes[0]
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	return _node, _spec
 }
 
@@ -598,6 +782,60 @@ func (u *UserUpsert) UpdateDisplayName() *UserUpsert {
 // ClearDisplayName clears the value of the "display_name" field.
 func (u *UserUpsert) ClearDisplayName() *UserUpsert {
 	u.SetNull(user.FieldDisplayName)
+	return u
+}
+
+// SetDescription sets the "description" field.
+func (u *UserUpsert) SetDescription(v string) *UserUpsert {
+	u.Set(user.FieldDescription, v)
+	return u
+}
+
+// UpdateDescription sets the "description" field to the value that was provided on create.
+func (u *UserUpsert) UpdateDescription() *UserUpsert {
+	u.SetExcluded(user.FieldDescription)
+	return u
+}
+
+// ClearDescription clears the value of the "description" field.
+func (u *UserUpsert) ClearDescription() *UserUpsert {
+	u.SetNull(user.FieldDescription)
+	return u
+}
+
+// SetOwnerID sets the "owner_id" field.
+func (u *UserUpsert) SetOwnerID(v uuid.UUID) *UserUpsert {
+	u.Set(user.FieldOwnerID, v)
+	return u
+}
+
+// UpdateOwnerID sets the "owner_id" field to the value that was provided on create.
+func (u *UserUpsert) UpdateOwnerID() *UserUpsert {
+	u.SetExcluded(user.FieldOwnerID)
+	return u
+}
+
+// ClearOwnerID clears the value of the "owner_id" field.
+func (u *UserUpsert) ClearOwnerID() *UserUpsert {
+	u.SetNull(user.FieldOwnerID)
+	return u
+}
+
+// SetOwnerGroupID sets the "owner_group_id" field.
+func (u *UserUpsert) SetOwnerGroupID(v uuid.UUID) *UserUpsert {
+	u.Set(user.FieldOwnerGroupID, v)
+	return u
+}
+
+// UpdateOwnerGroupID sets the "owner_group_id" field to the value that was provided on create.
+func (u *UserUpsert) UpdateOwnerGroupID() *UserUpsert {
+	u.SetExcluded(user.FieldOwnerGroupID)
+	return u
+}
+
+// ClearOwnerGroupID clears the value of the "owner_group_id" field.
+func (u *UserUpsert) ClearOwnerGroupID() *UserUpsert {
+	u.SetNull(user.FieldOwnerGroupID)
 	return u
 }
 
@@ -780,6 +1018,9 @@ func (u *UserUpsertOne) UpdateNewValues() *UserUpsertOne {
 		if _, exists := u.create.mutation.Username(); exists {
 			s.SetIgnore(user.FieldUsername)
 		}
+		if _, exists := u.create.mutation.Kind(); exists {
+			s.SetIgnore(user.FieldKind)
+		}
 	}))
 	return u
 }
@@ -843,6 +1084,69 @@ func (u *UserUpsertOne) UpdateDisplayName() *UserUpsertOne {
 func (u *UserUpsertOne) ClearDisplayName() *UserUpsertOne {
 	return u.Update(func(s *UserUpsert) {
 		s.ClearDisplayName()
+	})
+}
+
+// SetDescription sets the "description" field.
+func (u *UserUpsertOne) SetDescription(v string) *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.SetDescription(v)
+	})
+}
+
+// UpdateDescription sets the "description" field to the value that was provided on create.
+func (u *UserUpsertOne) UpdateDescription() *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.UpdateDescription()
+	})
+}
+
+// ClearDescription clears the value of the "description" field.
+func (u *UserUpsertOne) ClearDescription() *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.ClearDescription()
+	})
+}
+
+// SetOwnerID sets the "owner_id" field.
+func (u *UserUpsertOne) SetOwnerID(v uuid.UUID) *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.SetOwnerID(v)
+	})
+}
+
+// UpdateOwnerID sets the "owner_id" field to the value that was provided on create.
+func (u *UserUpsertOne) UpdateOwnerID() *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.UpdateOwnerID()
+	})
+}
+
+// ClearOwnerID clears the value of the "owner_id" field.
+func (u *UserUpsertOne) ClearOwnerID() *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.ClearOwnerID()
+	})
+}
+
+// SetOwnerGroupID sets the "owner_group_id" field.
+func (u *UserUpsertOne) SetOwnerGroupID(v uuid.UUID) *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.SetOwnerGroupID(v)
+	})
+}
+
+// UpdateOwnerGroupID sets the "owner_group_id" field to the value that was provided on create.
+func (u *UserUpsertOne) UpdateOwnerGroupID() *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.UpdateOwnerGroupID()
+	})
+}
+
+// ClearOwnerGroupID clears the value of the "owner_group_id" field.
+func (u *UserUpsertOne) ClearOwnerGroupID() *UserUpsertOne {
+	return u.Update(func(s *UserUpsert) {
+		s.ClearOwnerGroupID()
 	})
 }
 
@@ -1217,6 +1521,9 @@ func (u *UserUpsertBulk) UpdateNewValues() *UserUpsertBulk {
 			if _, exists := b.mutation.Username(); exists {
 				s.SetIgnore(user.FieldUsername)
 			}
+			if _, exists := b.mutation.Kind(); exists {
+				s.SetIgnore(user.FieldKind)
+			}
 		}
 	}))
 	return u
@@ -1281,6 +1588,69 @@ func (u *UserUpsertBulk) UpdateDisplayName() *UserUpsertBulk {
 func (u *UserUpsertBulk) ClearDisplayName() *UserUpsertBulk {
 	return u.Update(func(s *UserUpsert) {
 		s.ClearDisplayName()
+	})
+}
+
+// SetDescription sets the "description" field.
+func (u *UserUpsertBulk) SetDescription(v string) *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.SetDescription(v)
+	})
+}
+
+// UpdateDescription sets the "description" field to the value that was provided on create.
+func (u *UserUpsertBulk) UpdateDescription() *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.UpdateDescription()
+	})
+}
+
+// ClearDescription clears the value of the "description" field.
+func (u *UserUpsertBulk) ClearDescription() *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.ClearDescription()
+	})
+}
+
+// SetOwnerID sets the "owner_id" field.
+func (u *UserUpsertBulk) SetOwnerID(v uuid.UUID) *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.SetOwnerID(v)
+	})
+}
+
+// UpdateOwnerID sets the "owner_id" field to the value that was provided on create.
+func (u *UserUpsertBulk) UpdateOwnerID() *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.UpdateOwnerID()
+	})
+}
+
+// ClearOwnerID clears the value of the "owner_id" field.
+func (u *UserUpsertBulk) ClearOwnerID() *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.ClearOwnerID()
+	})
+}
+
+// SetOwnerGroupID sets the "owner_group_id" field.
+func (u *UserUpsertBulk) SetOwnerGroupID(v uuid.UUID) *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.SetOwnerGroupID(v)
+	})
+}
+
+// UpdateOwnerGroupID sets the "owner_group_id" field to the value that was provided on create.
+func (u *UserUpsertBulk) UpdateOwnerGroupID() *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.UpdateOwnerGroupID()
+	})
+}
+
+// ClearOwnerGroupID clears the value of the "owner_group_id" field.
+func (u *UserUpsertBulk) ClearOwnerGroupID() *UserUpsertBulk {
+	return u.Update(func(s *UserUpsert) {
+		s.ClearOwnerGroupID()
 	})
 }
 

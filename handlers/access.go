@@ -48,11 +48,30 @@ func (s *Server) theDraft() loader {
 	}
 }
 
+// theServiceAccount is one that the person may know of.
+func (s *Server) theServiceAccount() loader {
+	return func(r *http.Request) (domain.Object, error) {
+		_, err := s.Accounts.ServiceAccount(r.Context(), actor(r), param(r, "account"))
+		return domain.Object{}, err
+	}
+}
+
+// theToken is one that the person may revoke.
+func (s *Server) theToken() loader {
+	return func(r *http.Request) (domain.Object, error) {
+		_, _, err := s.Tokens.Find(r.Context(), actor(r), param(r, "access"))
+		return domain.Object{}, err
+	}
+}
+
 // enter says whether the actor may take the route. What is not there and what
 // he may not know of are the same to him. Where the object does not matter it is
 // not read first, so that the answer says nothing about it.
 func (rt route) enter(r *http.Request) error {
 	a := actor(r)
+	if err := access.Token(a, rt.action); err != nil {
+		return err // before the object is read, so that it says nothing about it
+	}
 	switch {
 	case rt.action == domain.Open:
 		return nil

@@ -43,11 +43,11 @@ const matrixFile = "testdata/access_matrix.txt"
 // letters are the answers. L leads to the sign-in, 3 leads on.
 var letters = map[int]string{
 	http.StatusOK: "2", http.StatusSeeOther: "3", http.StatusUnprocessableEntity: "I", http.StatusForbidden: "F",
-	http.StatusNotFound: "N", http.StatusConflict: "C",
+	http.StatusNotFound: "N", http.StatusConflict: "C", http.StatusUnsupportedMediaType: "U",
 }
 
 const legend = `# What everybody gets at every route, with empty forms; see access_matrix_test.go.
-# 2 a page, 3 leads on, L leads to the sign-in, I the form was wrong (422), F forbidden, N not found, C conflict.
+# 2 a page, 3 leads on, L leads to the sign-in, I the form was wrong (422), F forbidden, N not found, C conflict, U not that kind of data (415).
 # own: in the systems of the people below. other: in systems of somebody else. missing: there is none.
 `
 
@@ -219,6 +219,20 @@ func (w *matrixWorld) furnish() {
 	// way in stays (TestSessionsPage, TestCompanyAccountIsNotLinkedSilently).
 	add("session", "of somebody else", auth.SessionID(w.cookie(target).Value))
 	add("identity", "of somebody else", c.Identity.Create().SetUser(target).SetIssuer("https://sso.example.com").SetSubject("target").SaveX(ctx).ID.String())
+	bot := c.User.Create().SetUsername("bot").SetKind(user.KindService).SetOwner(asker).SaveX(ctx)
+	add("account", "of somebody else", bot.ID.String())
+	token := func(owner string) string {
+		return c.AccessToken.Create().SetUserID(uuid.MustParse(owner)).SetName("x").SetScopes(domain.Scopes()).SetCreatedBy("m").
+			SetExpiresAt(time.Now().Add(time.Hour)).SaveX(ctx).ID.String()
+	}
+	tokens := object{"his own", map[string]string{"": missing}}
+	for _, b := range w.people {
+		if b.id != "" {
+			tokens.ids[b.short] = token(b.id)
+		}
+	}
+	w.objects["access"] = []object{tokens, {"of somebody else", map[string]string{"access": token(asker.ID.String())}},
+		{"of a service account", map[string]string{"access": token(bot.ID.String())}}}
 	for kind := range w.objects {
 		id := missing
 		if kind == "ticket" {
@@ -367,6 +381,10 @@ func (w *matrixWorld) effects() map[string]func(b somebody, path string) {
 		},
 		paths.Groups + "/{group}/members/{person}/remove": nothing,
 		paths.Clusters + "/{cluster}/check":               nothing,
+		"/tokens/{access}/revoke": func(_ somebody, path string) {
+			c.AccessToken.UpdateOneID(uuid.MustParse(last(path))).ClearRevokedAt().ExecX(ctx)
+		},
+		paths.ServiceAccounts + "/{account}/disable": account, paths.ServiceAccounts + "/{account}/enable": account,
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/handlers"
-	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 )
@@ -252,27 +251,6 @@ func TestSetupLinkIsNotLogged(t *testing.T) {
 	if !strings.Contains(log.String(), "/setup/") || strings.Contains(log.String(), token) || strings.Contains(log.String(), password) {
 		t.Errorf("the log: %s", log.String())
 	}
-}
-
-// A program is who its token says, and gets no session.
-func TestBearerToken(t *testing.T) {
-	tokens := auth.JWT{Key: []byte(strings.Repeat("k", 32))}
-	p := newPortal(t, func(c *handlers.Config) { c.Tokens = tokens })
-	u := p.person("bot", domain.Binding{Role: domain.RoleAuditor})
-	token, err := tokens.Issue(u.ID.String(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	api := p.anonymous().with("Accept", "application/json", "Authorization", "Bearer "+token, "Sec-Fetch-Site", "")
-	if got := api.get("/clusters").is(http.StatusOK); got.Header.Get("Set-Cookie") != "" {
-		t.Error("a program gets a session")
-	}
-	api.get("/clusters/new").is(http.StatusForbidden)
-	api.with("Authorization", "Bearer "+token+"x").get("/clusters").is(http.StatusUnauthorized)
-	p.db.Ent.User.Update().SetDisabled(true).ExecX(t.Context())
-	api.get("/clusters").is(http.StatusUnauthorized)
-
-	open(t).anonymous().with("Accept", "application/json", "Authorization", "Bearer "+token).get("/clusters").is(http.StatusUnauthorized)
 }
 
 // The audit log has the address that the proxy saw, not one that was made up.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
@@ -480,6 +481,24 @@ func TestAPIRefuses(t *testing.T) {
 	if foreign.Title != missing.Title || foreign.Detail != missing.Detail || len(foreign.Params) != len(missing.Params) {
 		t.Errorf("foreign %+v, missing %+v", foreign, missing)
 	}
+	// Before what is dangerous a browser's session must be confirmed, here as on the
+	// pages. A token needs no such thing.
+	ctx, err := s.sessions.Load(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sessions.Put(ctx, "user", s.db.Ent.User.Query().Where(user.Username("admin")).OnlyIDX(ctx).String())
+	cookie, _, err := s.sessions.Commit(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsure := s.anonymous()
+	unsure.setCookie(&http.Cookie{Name: s.sessions.Cookie.Name, Value: cookie, Path: "/"})
+	c.call(unsure, "GET", "/people", nil).is(http.StatusOK)
+	problem(c.call(unsure, "POST", "/people", fields{"username": "li-wei"}), 403, "CONFIRMATION_REQUIRED")
+	problem(unsure.get("/api/v1/audit/export?format=csv"), 403, "CONFIRMATION_REQUIRED")
+	c.call(token("admin", s.admin), "POST", "/people", fields{"username": "li-wei"}).is(http.StatusCreated)
+
 	// A change that another site asks a browser for.
 	problem(c.call(s.dev, "POST", "/systems", fields{"name": "evil", "namespace": "shop-test"}, "Sec-Fetch-Site", "cross-site"), 403, "CROSS_ORIGIN")
 
@@ -723,6 +742,12 @@ var notInAPI = map[string]string{
 	"GET /events": "tells open pages that they are stale",
 	"GET /login":  "a form", "POST /login": "programs have tokens", "POST /logout": "ends a session of a browser",
 	"GET /setup/{token}": "a form", "POST /setup/{token}": "makes a password, for a browser",
+	"GET /login/oidc": "a browser signs in", "GET /login/oidc/callback": "a browser signs in", "GET /setup/{token}/oidc": "a browser signs in",
+	"GET /account": "what a person sets up at a browser", "GET /account/password": "passwords are a person's", "POST /account/password": "passwords are a person's",
+	"POST /account/identities": "ways in are a person's", "POST /account/identities/{identity}/remove": "ways in are a person's",
+	"GET /account/sessions": "sessions are of browsers; all of them can be ended", "POST /account/sessions/end-others": "a program is in no session",
+	"POST /account/sessions/{session}/end": "sessions are of browsers; all of them can be ended", "POST /people/{person}/sessions/{session}/end": "all of them can be ended",
+	"GET /account/confirm": "asks a person", "POST /account/confirm": "asks a person", "GET /account/confirm/oidc": "asks a person",
 	"POST /theme": "how pages look in this browser", "POST /language": "programs send Accept-Language",
 	"GET /docs": "text", "GET /docs/{guide}": "text", "GET /docs/images/{name}": "pictures", "GET /docs/api": "the API itself",
 	"GET /catalog/templates/new": "a form", "GET /catalog/sizes/new": "a form", "GET /people/new": "a form", "GET /namespaces/new": "a form", "GET /clusters/new": "a form",
@@ -825,6 +850,78 @@ func TestAPIMatrix(t *testing.T) {
 	for _, o := range operations {
 		if !asked[o.ID] && gateDiffers[o.ID] == "" {
 			t.Errorf("%s was not asked", o.ID)
+		}
+	}
+}
+
+// What the document says can go wrong does: each operation gives each of these
+// answers, and all of them are as it says.
+func TestAPIStatuses(t *testing.T) {
+	s := newShop(t)
+	c := newContract(t, s.portal)
+	own := s.objects()
+	own["{ticket}"] = fmt.Sprint(s.pendingTicket())
+	own["{person}"] = s.db.Ent.User.Query().Where(user.Username("viewer")).OnlyIDX(t.Context()).String()
+	own["{group}"] = s.db.Ent.Group.Create().SetName("payments").SaveX(t.Context()).ID.String()
+	own["{draft}"] = s.db.Ent.ClusterDraft.Create().SetUserID(s.db.Ent.User.Query().Where(user.Username("admin")).OnlyIDX(t.Context())).SetSealed([]byte("x")).SetKeyID("k").
+		SetContexts(nil).SetExpiresAt(time.Now().Add(time.Hour)).SaveX(t.Context()).ID.String()
+	gone := map[string]string{}
+	for name := range own {
+		gone[name] = missing
+	}
+	gone["{ticket}"] = "999999"
+	send := func(b *browser, o api.Operation, path, kind, body string, header ...string) {
+		got := b.with(header...).do(o.Method, api.Prefix+path, kind, strings.NewReader(body))
+		if !o.Streams || got.Status >= 400 {
+			c.check(b, o.Method, path, "", got)
+		}
+	}
+	ask, err := json.Marshal(s.ask(s.test))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := api.New(api.Config{}).Document()
+	for _, o := range api.New(api.Config{}).Operations() {
+		item := documented.Paths[o.Path]
+		var responses map[string]*huma.Response
+		for _, v := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+			if v != nil && v.OperationID == o.ID {
+				responses = v.Responses
+			}
+		}
+		has := func(status int) bool { return responses[fmt.Sprint(status)] != nil }
+		path, boss := filled(o.Path, own), s.admin
+		if o.Action == domain.TicketWithdraw {
+			boss = s.dev // who asked, and nobody else
+		}
+		if has(415) {
+			send(s.admin, o, path, "text/plain", "{}")
+			send(s.admin, o, path, "application/json", `{"x":"`+strings.Repeat("x", 1<<20)+`"}`)
+		}
+		if has(400) {
+			send(boss, o, path, "", "", "Idempotency-Key", `""`)
+		}
+		send(s.anonymous(), o, path, "", "")
+		send(boss, o, path+"?none=1", "", map[bool]string{true: `{}`}[has(415)]) // a body without a type is 415 after the address was read
+		if !c.seen[o.ID][422] {
+			send(boss, o, path, "application/json", `{"none":1}`)
+		}
+		if has(404) {
+			send(s.outsider, o, path, "", "")
+			if !c.seen[o.ID][404] {
+				send(s.admin, o, filled(o.Path, gone), "", "")
+			}
+			if !c.seen[o.ID][404] {
+				send(s.admin, o, path+"?system_id="+missing, "", "")
+			}
+			if o.Action == domain.TicketCreate {
+				send(s.outsider, o, path, "application/json", string(ask))
+			}
+		}
+		for _, status := range []int{400, 401, 404, 413, 415, 422} {
+			if has(status) != c.seen[o.ID][status] {
+				t.Errorf("%s: %d is in the document: %v, and happens: %v (%v)", o.ID, status, has(status), c.seen[o.ID][status], c.seen[o.ID])
+			}
 		}
 	}
 }

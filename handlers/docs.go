@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -80,7 +81,7 @@ func readGuides() (map[string][]views.DocsView, error) {
 		}
 		for i, g := range docs.Guides(lang) {
 			source, _ := docs.Read(g.Slug, g.Lang)
-			v, err := readGuide(source)
+			v, err := readGuide(source, i18n.T(i18n.With(context.Background(), g.Lang), "Table"))
 			if err != nil {
 				return nil, err
 			}
@@ -107,15 +108,17 @@ var guideReader = goldmark.New(
 )
 
 // guideBoxes lets wide tables and code scroll in a box of their own, which the
-// keyboard reaches.
-var guideBoxes = strings.NewReplacer(
-	"<table>", `<div class="overflow-x-auto" tabindex="0" role="group" aria-label="Table"><table>`, "</table>", "</table></div>",
-	"<pre>", `<pre tabindex="0">`,
-)
+// keyboard reaches; table is what a screen reader calls it.
+func guideBoxes(table string) *strings.Replacer {
+	return strings.NewReplacer(
+		"<table>", `<div class="overflow-x-auto" tabindex="0" role="group" aria-label="`+table+`"><table>`, "</table>", "</table></div>",
+		"<pre>", `<pre tabindex="0">`,
+	)
+}
 
 // readGuide draws one guide: links lead to pages of the portal, images have
-// their size, headings are listed.
-func readGuide(source []byte) (views.DocsView, error) {
+// their size, headings are listed. table is the word for a table.
+func readGuide(source []byte, table string) (views.DocsView, error) {
 	var v views.DocsView
 	doc := guideReader.Parser().Parse(text.NewReader(source))
 	err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -143,7 +146,7 @@ func readGuide(source []byte) (views.DocsView, error) {
 	if err := guideReader.Renderer().Render(&b, source, doc); err != nil {
 		return v, err
 	}
-	v.Body = templ.Raw(guideBoxes.Replace(b.String()))
+	v.Body = templ.Raw(guideBoxes(table).Replace(b.String()))
 	return v, nil
 }
 

@@ -98,7 +98,7 @@ func testGuides(t *testing.T, lang string) {
 }
 
 // testHeadings: a translation says of every heading which one of the English
-// guide it is, and of each only once.
+// guide it is, each once. Sections that are not translated yet may be missing.
 func testHeadings(t *testing.T, g docs.Guide) {
 	if g.Lang == docs.English {
 		return
@@ -116,9 +116,6 @@ func testHeadings(t *testing.T, g docs.Guide) {
 			t.Errorf("%s in %s: %q is for the heading %q, which is not in the English guide", g.Slug, g.Lang, m[2], id)
 		}
 		delete(known, id)
-	}
-	for id := range known {
-		t.Errorf("%s in %s lacks %s", g.Slug, g.Lang, id)
 	}
 }
 

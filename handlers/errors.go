@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
@@ -72,9 +75,19 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(e)
 	s.logFailure(r, e, err, status)
 
+	if e.Code == apperr.ErrTooMany {
+		wait, known := e.Params["wait"].(time.Duration)
+		if !known {
+			wait = time.Minute
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
+	}
 	if isAPI(r) {
 		s.problem(w, r, e, err, status)
 		return
+	}
+	if _, program := bearer(r); program && status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="shepherd", error="invalid_token"`)
 	}
 	switch {
 	case wantsJSON(r):
@@ -113,9 +126,10 @@ func (s *Server) draw(w http.ResponseWriter, r *http.Request, status int, render
 		b.WriteString("<!DOCTYPE html><title>KubeVirt Shepherd</title><p>" +
 			templ.EscapeString(message(r, apperr.ErrInternal, map[string]any{"request": requestID(r)}).Text()))
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Type", htmlType)
+	w.Header().Set("Content-Language", lang(r))
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
+	_, _ = w.Write(visible(b.Bytes()))
 }
 
 func (s *Server) logFailure(r *http.Request, e *apperr.AppError, err error, status int) {
@@ -178,6 +192,8 @@ func formPage(path string) string {
 		return paths.NewSystem
 	case paths.People:
 		return paths.NewPerson
+	case paths.Groups:
+		return paths.NewGroup
 	case paths.Preview:
 		return paths.NewRequest
 	}
@@ -187,13 +203,18 @@ func formPage(path string) string {
 	if strings.HasPrefix(path, paths.Identities) {
 		return paths.Account
 	}
-	if person, ok := strings.CutPrefix(path, paths.People+"/"); ok {
-		id, _, _ := strings.Cut(person, "/")
-		return paths.Person(id)
-	}
-	for _, action := range []string{"/check", "/withdraw", "/retry"} {
+	for _, action := range []string{"/check", "/withdraw", "/retry", "/enable", "/link", "/sign-out"} {
 		if page, ok := strings.CutSuffix(path, action); ok {
 			return page
+		}
+	}
+	// A part of a person or a group that is only posted to.
+	for _, noun := range []string{paths.People, paths.Groups} {
+		rest, ok := strings.CutPrefix(path, noun+"/")
+		id, part, _ := strings.Cut(rest, "/")
+		part, _, _ = strings.Cut(part, "/")
+		if ok && slices.Contains([]string{"remove", "sessions", "members", "roles"}, part) {
+			return noun + "/" + id
 		}
 	}
 	return path
@@ -228,9 +249,12 @@ func (s *Server) errorView(r *http.Request, e *apperr.AppError, status int) view
 	return v
 }
 
+// wantsJSON says whether an error is answered in JSON: to who asks for it, and to
+// a program that does not ask for a page.
 func wantsJSON(r *http.Request) bool {
 	accept := r.Header.Get("Accept")
-	return strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html")
+	_, program := bearer(r)
+	return (program || strings.Contains(accept, "application/json")) && !strings.Contains(accept, "text/html")
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -78,7 +78,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mayHear(r.Context(), actor(r), topics); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), streamAge)
+	age := streamAge
+	if t := actor(r).Token; t != nil {
+		age = min(age, time.Until(t.ExpiresAt))
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), age)
 	defer cancel()
 	closeStream, ok := s.streams.open(s.credential(r), cancel)
 	if !ok {

@@ -26,3 +26,6 @@ func Dangerous() map[string]bool {
 	}
 	return all
 }
+
+// Costly are the routes with a rate of their own.
+func Costly() map[string]string { return costly }

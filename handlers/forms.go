@@ -131,7 +131,7 @@ func parse(r *http.Request) error {
 	case kind == "application/x-www-form-urlencoded", r.ContentLength == 0:
 		err = r.ParseForm()
 	default:
-		return apperr.New(apperr.ErrMethod).With("type", domain.CleanText(kind, 60))
+		return apperr.New(apperr.ErrMediaType).With("type", domain.CleanText(kind, 60))
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -153,11 +153,16 @@ func cleanText(text string, raw bool) (clean string, ok bool) {
 	if !raw {
 		text = strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n"))
 	}
-	control := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }
-	if strings.ContainsFunc(text, control) {
+	hidden := func(r rune) bool {
+		if raw { // a password may have anything that can be typed
+			return r < ' ' && r != '\n' && r != '\t' || r == 0x7f
+		}
+		return domain.Hidden(r) && r != '\n' && r != '\t'
+	}
+	if strings.ContainsFunc(text, hidden) {
 		ok = false
 		text = strings.Map(func(r rune) rune {
-			if control(r) {
+			if hidden(r) {
 				return '\uFFFD'
 			}
 			return r
@@ -280,7 +285,7 @@ type draft struct {
 func (s *Server) draftCookie(value string, age int) *http.Cookie {
 	name := "draft"
 	if s.Secure {
-		name = "__Host-draft"
+		name = hostOnly + name
 	}
 	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode}
 }

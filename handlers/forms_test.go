@@ -83,7 +83,7 @@ func TestDecodeNamesTheBounds(t *testing.T) {
 func TestDecodeRefusesOtherKinds(t *testing.T) {
 	r := httptest.NewRequest(post, "/x", strings.NewReader(`{"name":"x"}`))
 	r.Header.Set("Content-Type", "text/plain")
-	if _, err := decode[testForm](r); apperr.CodeOf(err) != apperr.ErrMethod {
+	if _, err := decode[testForm](r); apperr.CodeOf(err) != apperr.ErrMediaType {
 		t.Errorf("got %v", err)
 	}
 }
@@ -113,24 +113,6 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q: %v", body, rest)
 		}
 	})
-}
-
-// Every one of these leads to another site in some browser, or nowhere.
-func TestLocal(t *testing.T) {
-	for _, bad := range []string{
-		"", "/", "//evil.example", `/\evil.example`, `\\evil.example`, "https://evil.example", "http:evil.example", "evil.example", "/\t/evil.example",
-		"/ /evil.example", "/\n/evil.example", "/%0d%0a\r\nSet-Cookie:x", "javascript:alert(1)", "data:text/html,x", "/login", "/login?next=/login",
-		"/logout", "/a\\b", "/\x00x", "@evil.example", "/" + strings.Repeat("a", 3000), "///evil.example", " /x", "\u2028/x",
-	} {
-		if got := local(bad, "/home"); got != "/home" {
-			t.Errorf("%q leads to %q", bad, got)
-		}
-	}
-	for _, good := range []string{"/explorer", "/vms/1?open=a&open=b", "/search?q=%2F%2Fx", "/requests/12"} {
-		if got := local(good, "/home"); got != good {
-			t.Errorf("%q leads to %q", good, got)
-		}
-	}
 }
 
 func TestPageOf(t *testing.T) {

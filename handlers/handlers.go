@@ -20,7 +20,6 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
@@ -35,6 +34,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -57,6 +57,7 @@ type Config struct {
 	Trends   *trends.Service
 	// Idempotency keeps the keys of programs.
 	Idempotency *idempotency.Service
+	Tokens      *token.Service // signs programs in, by a bearer token
 
 	Hub      *live.Hub
 	Sessions *scs.SessionManager
@@ -69,8 +70,6 @@ type Config struct {
 	// that Shepherd needs when there are none.
 	ClusterRole func(missing []domain.ResourceRule) string
 
-	// Tokens signs programs in by a bearer token; nil: none comes in.
-	Tokens auth.AuthProvider
 	// OIDC signs people in with their company account; nil: there is none.
 	OIDC *oidc.Provider
 
@@ -78,6 +77,7 @@ type Config struct {
 	Version        string
 	Secure         bool           // browsers come through TLS
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	Limits         Limits         // how often callers may come; zero: as they like
 	CheckEvery     time.Duration  // between two checks of a cluster, to be told
 	Clock          func() time.Time
 	// Demo is how far the demo's clusters are, nil when there is nothing to tell.
@@ -90,6 +90,8 @@ type Server struct {
 
 	streams  streams
 	metrics  *metrics
+	limiters map[string]*limiter // by kind
+	reported *limiter            // lines in the log about violations
 	markdown markdown
 	guides   func() (map[string][]views.DocsView, error)
 }
@@ -102,7 +104,10 @@ func New(c Config) *Server {
 	if c.Demo == nil {
 		c.Demo = func() *views.ProgressView { return nil }
 	}
-	return &Server{Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown(), guides: sync.OnceValues(readGuides)}
+	return &Server{
+		Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown(), guides: sync.OnceValues(readGuides),
+		limiters: newLimiters(c.Limits), reported: newLimiter(Rate{loggedReports, loggedReports}),
+	}
 }
 
 // now is the time that a page is drawn for.

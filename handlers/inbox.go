@@ -10,6 +10,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
+	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
 // showInbox answers GET /notifications.
@@ -77,13 +78,23 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 			n.Title = i18n.T(ctx, "Emergency access: {name} signed in from {ip} as a platform admin until {until}", "name", text("name"), "ip", text("ip"), "until", m.Params["until"])
 		}
 		n.Href, status = paths.AuditBy(text("name")), domain.TicketNeedsAttention
+	case "token.expires":
+		n.Title, n.Text = i18n.T(r.Context(), "Your token {name} ends on {when}", "name", text("token"), "when", m.Params["expires_at"]),
+			i18n.T(r.Context(), "Make a new one and give it to the program before.")
+		n.Href, n.Mark = paths.Tokens, ui.StatusView{Label: i18n.T(r.Context(), "Ends soon"), Role: ui.Warn, Glyph: "warn"}
+		if name := text("account"); name != "" {
+			n.Title = i18n.T(r.Context(), "The token {name} of {account} ends on {when}", "name", text("token"), "account", name, "when", m.Params["expires_at"])
+			n.Href = paths.ServiceAccount(text("account_id"))
+		}
 	default:
 		n.Title = title
 	}
 	if code := text("code"); code != "" {
 		n.Text = message(r, code, m.Params).Text()
 	}
-	n.Mark = views.TicketState(status)
+	if n.Mark.Label == "" {
+		n.Mark = views.TicketState(status)
+	}
 	return n
 }
 

@@ -19,14 +19,11 @@ func lang(r *http.Request) string { return i18n.Lang(r.Context()) }
 // in the account comes before both, see arrive.
 func speak(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		chosen := ""
-		if c, err := r.Cookie(languageCookie); err == nil {
-			chosen = c.Value
+		lang := chosen(r, languageCookie)
+		if !slices.Contains(i18n.Languages(), lang) {
+			lang = i18n.Match(r.Header.Get("Accept-Language"))
 		}
-		if !slices.Contains(i18n.Languages(), chosen) {
-			chosen = i18n.Match(r.Header.Get("Accept-Language"))
-		}
-		next.ServeHTTP(w, r.WithContext(i18n.With(r.Context(), chosen)))
+		next.ServeHTTP(w, r.WithContext(i18n.With(r.Context(), lang)))
 	})
 }
 
@@ -54,7 +51,22 @@ func (s *Server) setLanguage(w http.ResponseWriter, r *http.Request) error {
 // choice is a cookie that keeps how somebody likes to see the pages.
 func (s *Server) choice(name, value string) *http.Cookie {
 	const age = 365 * 24 * 60 * 60 // seconds
+	if s.Secure {
+		name = hostOnly + name
+	}
 	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode}
+}
+
+// chosen reads such a cookie; "" when there is none.
+func chosen(r *http.Request, name string) string {
+	c, err := r.Cookie(hostOnly + name)
+	if err != nil {
+		c, err = r.Cookie(name)
+	}
+	if err != nil {
+		return ""
+	}
+	return c.Value
 }
 
 // switchedOn is the page on which a switch of the frame was used. Next says so

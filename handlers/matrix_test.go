@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
@@ -13,8 +14,9 @@ import (
 func (s *shop) objects() map[string]string {
 	m := s.vm(s.test, 1, domain.StateRunning)
 	return map[string]string{
-		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(), "{group}": m.ID.String(),
-		"{draft}": m.ID.String(), "{identity}": m.ID.String(), "{session}": "none", "{guide}": "concepts", "{name}": "request-life.svg",
+		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(), "{group}": m.ID.String(), "{access}": m.ID.String(),
+		"{account}": s.db.Ent.User.Create().SetUsername("bot").SetKind(user.KindService).SaveX(s.t.Context()).ID.String(),
+		"{draft}":   m.ID.String(), "{identity}": m.ID.String(), "{session}": "none", "{guide}": "concepts", "{name}": "request-life.svg",
 		"{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
 	}
 }
@@ -43,7 +45,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 	for _, p := range []string{
 		paths.Home, paths.Login, paths.Logout, paths.Theme, paths.Explorer, paths.Search, paths.NewSystem, paths.Systems, paths.Requests, paths.NewRequest,
 		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.AuditExport, paths.Trends,
-		paths.Notifications, paths.Events, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
+		paths.Notifications, paths.Events, paths.Reports, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
@@ -53,6 +55,9 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.MemberAccess("{system}", "{person}"), paths.RemoveMemberGroup("{system}", "{group}"), paths.Transfer("{system}"), paths.Groups, paths.NewGroup,
 		paths.Group("{group}"), paths.EditGroup("{group}"), paths.DeleteGroup("{group}"), paths.GroupMembers("{group}"), paths.RemoveFromGroup("{group}", "{person}"),
 		paths.GroupRoles("{group}"), paths.RemoveGroupRole("{group}"), paths.PersonAccess("{person}"), paths.HandOver("{person}"), paths.Docs, paths.Guide("{guide}"), paths.DocsImage("{name}"),
+		paths.Tokens, paths.NewToken, paths.RevokeToken("{access}"), paths.PersonTokens("{person}"), paths.ServiceAccounts, paths.NewServiceAccount,
+		paths.ServiceAccount("{account}"), paths.EditServiceAccount("{account}"), paths.GiveServiceRole("{account}"), paths.RemoveServiceRole("{account}"),
+		paths.DisableServiceAccount("{account}"), paths.EnableServiceAccount("{account}"), paths.ServiceTokens("{account}"), paths.NewServiceToken("{account}"),
 	} {
 		if p = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(p); !known[p] {
 			t.Errorf("%s leads nowhere", p)

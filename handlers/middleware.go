@@ -27,6 +27,8 @@ const (
 	// the body of its form, with what multipart adds.
 	maxKubeconfig = 64 << 10
 	maxUpload     = maxKubeconfig + 4<<10
+	// maxSignIn is for who is nobody yet.
+	maxSignIn = 16 << 10
 	// timeLimit is for everything but the stream of events. Checking a cluster
 	// takes the longest.
 	timeLimit = 30 * time.Second
@@ -35,7 +37,11 @@ const (
 // contentPolicy allows our own files and nothing else; no page has a script or
 // style in its text (reference A1.4).
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
-	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; report-uri " + paths.Reports
+
+// noDevices are the abilities of a browser that no page of ours uses.
+const noDevices = "accelerometer=(), autoplay=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), " +
+	"midi=(), payment=(), serial=(), usb=(), xr-spatial-tracking=()"
 
 // visit is what is known of a request while it is answered.
 type visit struct {
@@ -115,26 +121,33 @@ func (s *Server) observe(next http.Handler) http.Handler {
 
 // loggedPath is the path without the token of a one-time link, which is as good
 // as a password.
-func loggedPath(r *http.Request) string {
-	if strings.HasPrefix(r.URL.Path, paths.Setup("")) {
+func loggedPath(r *http.Request) string { return maskPath(r.URL.Path) }
+
+func maskPath(path string) string {
+	if strings.HasPrefix(path, paths.Setup("")) {
 		return paths.Setup("") + "…"
 	}
-	return r.URL.Path
+	return path
 }
 
 // harden sets the headers of every answer, errors and files included.
 func (s *Server) harden(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", contentPolicy)
+		policy := contentPolicy
+		if s.Secure { // the Reporting API works through TLS only, and where it is named the older way is not used
+			policy += "; report-to " + reportsName
+			h.Set("Reporting-Endpoints", reportsName+`="`+paths.Reports+`"`)
+			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		}
+		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
-		if s.Secure {
-			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
-		}
+		h.Set("Cross-Origin-Embedder-Policy", "require-corp")
+		h.Set("Origin-Agent-Cluster", "?1")
+		h.Set("Permissions-Policy", noDevices)
 		h.Set("Cache-Control", "no-store") // files say otherwise
 		next.ServeHTTP(w, r)
 	})
@@ -165,18 +178,32 @@ func (s *Server) sameOrigin(next http.Handler) http.Handler {
 	return p.Handler(next)
 }
 
-// limit bounds the size of the body and the time.
-func limit(next http.Handler) http.Handler {
+// bound limits the size of the body and the time. A body comes as it is: one
+// that is packed could be a thousand times what it says.
+func (s *Server) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		size := int64(maxBody)
-		if isUpload(r) {
-			size = maxUpload
+		if packed := r.Header.Get("Content-Encoding"); packed != "" && packed != "identity" {
+			s.fail(w, r, apperr.New(apperr.ErrMediaType).With("type", domain.CleanText(packed, 60)))
+			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, size)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBytes(r))
 		ctx, cancel := context.WithTimeout(r.Context(), timeLimit)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// maxBytes is how large the body of a request may be.
+func maxBytes(r *http.Request) int64 {
+	switch path := r.URL.Path; {
+	case isUpload(r):
+		return maxUpload
+	case path == paths.Reports:
+		return maxReport
+	case path == paths.Login, strings.HasPrefix(path, paths.Setup("")):
+		return maxSignIn
+	}
+	return maxBody
 }
 
 // arrive finds out who sends the request: a program by its token, a browser by
@@ -184,7 +211,6 @@ func limit(next http.Handler) http.Handler {
 func (s *Server) arrive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "HX-Request, HX-Target, Accept-Language")
-		w.Header().Set("Content-Language", lang(r))
 		ctx, a, err := s.who(r.Context(), r)
 		if err != nil {
 			s.fail(w, r, err)
@@ -193,7 +219,6 @@ func (s *Server) arrive(next http.Handler) http.Handler {
 		visitOf(r).actor = a
 		if slices.Contains(i18n.Languages(), a.Language) {
 			ctx = i18n.With(ctx, a.Language)
-			w.Header().Set("Content-Language", a.Language)
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

@@ -60,6 +60,7 @@ func (i *issuer) pages() http.Handler {
 	mux := http.NewServeMux()
 	var provider *op.Provider
 	mux.HandleFunc("GET /sign-in", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprintf(w, `<form method="post"><input name="id" value="%s"><input name="username"><input name="password"><input name="agree">`, r.FormValue("id"))
 	})
 	mux.HandleFunc("POST /sign-in", func(w http.ResponseWriter, r *http.Request) {

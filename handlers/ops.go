@@ -54,8 +54,10 @@ func (s *Server) AdminHandler() http.Handler {
 
 // metrics are the numbers of this floor.
 type metrics struct {
-	duration *prometheus.HistogramVec
-	streams  prometheus.Gauge
+	duration   *prometheus.HistogramVec
+	streams    prometheus.Gauge
+	limited    *prometheus.CounterVec
+	violations *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, version string) *metrics {
@@ -65,12 +67,18 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 			Buckets: []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"method", "route", "status"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{Name: "shepherd_event_streams", Help: "Open streams of events."}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shepherd_rate_limited_total", Help: "Requests refused because their caller came too often, by kind.",
+		}, []string{"kind"}),
+		violations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "shepherd_csp_violations_total", Help: "Violations of the content policy that browsers report, by directive. Anybody can send them.",
+		}, []string{"directive"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "shepherd_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	reg.MustRegister(m.duration, m.streams, build)
+	reg.MustRegister(m.duration, m.streams, m.limited, m.violations, build)
 	return m
 }
 

@@ -35,6 +35,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 )
@@ -99,8 +100,9 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 			DB: db, Policy: policy.Internal{}, Notify: notify.Inbox{}, Enqueue: func(context.Context, *ent.Tx, uuid.UUID) error { return nil },
 			ActorTx: accounts.ActorTx, Approvers: accounts.Approvers,
 		},
-		VMs: &vm.Service{DB: db, Provider: p.play, Logger: logger},
-		Hub: p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",
+		VMs:    &vm.Service{DB: db, Provider: p.play, Logger: logger},
+		Tokens: &token.Service{DB: db, Keys: keys, Notify: notify.Inbox{}, Logger: logger},
+		Hub:    p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",
 		ClusterRole: func([]domain.ResourceRule) string { return "kind: ClusterRole\n" },
 	}
 	for _, c := range change {
@@ -117,6 +119,7 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 		cancel()
 		<-done // ends the streams
 		s.Close()
+		cfg.Tokens.Flush()
 	})
 	return p
 }

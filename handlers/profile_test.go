@@ -225,6 +225,7 @@ func TestDangerousAsk(t *testing.T) {
 	own, all := s.objects(), handlers.Dangerous()
 	root := s.person("root", domain.Binding{Role: domain.RoleAdmin})
 	own["{person}"] = root.ID.String()
+	own["{group}"] = s.db.Ent.Group.Create().SetName("some-group").SaveX(t.Context()).ID.String()
 	own["{draft}"] = s.db.Ent.ClusterDraft.Create().SetUserID(root.ID).SetSealed([]byte("x")).SetKeyID("k").
 		SetContexts(nil).SetExpiresAt(time.Now().Add(time.Hour)).SaveX(t.Context()).ID.String()
 	own["{identity}"] = s.db.Ent.Identity.Create().SetUser(root).SetIssuer("x").SetSubject("x").SaveX(t.Context()).ID.String()
@@ -261,7 +262,7 @@ func TestBreakGlassBanner(t *testing.T) {
 	b.post("/setup/"+token, "name", account.BreakGlassUser, "password", password, "repeat", password).is(http.StatusSeeOther)
 	for _, path := range []string{"/", "/people", "/explorer", "/account", "/nowhere"} {
 		got := b.get(path)
-		if banner := got.text("[data-break-glass]"); !strings.Contains(banner, "you are a platform admin until") || !strings.Contains(banner, "The issuer is <b>down</b>") {
+		if banner := got.text("[data-break-glass]"); !strings.Contains(banner, "you are a platform admin, and that ends") || !strings.Contains(banner, "The issuer is <b>down</b>") {
 			t.Errorf("%s: banner %q", path, banner)
 		}
 	}

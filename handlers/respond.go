@@ -7,11 +7,15 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/a-h/templ"
 
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
+
+const htmlType = "text/html; charset=utf-8"
 
 // elementID is what a fragment can be called; anything else in HX-Target is
 // not one of our pages.
@@ -45,7 +49,36 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, status int, page t
 			return err
 		}
 	}
-	return s.send(w, r, status, "text/html; charset=utf-8", b.Bytes())
+	return s.send(w, r, status, htmlType, visible(b.Bytes()))
+}
+
+// suspects are the bytes with which a hidden character can begin in UTF-8.
+var suspects = func() (table [256]bool) {
+	for r := rune(0); r <= 0xe007f; r++ {
+		if domain.Hidden(r) {
+			table[string(r)[0]] = true
+		}
+	}
+	table['\n'], table['\t'], table['\r'] = false, false, false
+	return table
+}()
+
+// visible replaces what nobody could see on a page, or what would turn it
+// around, also where an older version or another hand has stored it.
+func visible(page []byte) []byte {
+	for i := 0; i < len(page); i++ {
+		if suspects[page[i]] {
+			if r, _ := utf8.DecodeRune(page[i:]); domain.Hidden(r) {
+				return bytes.Map(func(r rune) rune {
+					if domain.Hidden(r) && r != '\n' && r != '\t' && r != '\r' {
+						return utf8.RuneError
+					}
+					return r
+				}, page)
+			}
+		}
+	}
+	return page
 }
 
 // redirect leads to another page of the portal after something was done.
@@ -68,6 +101,9 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, status int, conten
 	if contentType != "" {
 		w.Header().Set("Content-Type", contentType)
 	}
+	if contentType == htmlType {
+		w.Header().Set("Content-Language", lang(r))
+	}
 	w.WriteHeader(status)
 	// A client that is gone cannot be told.
 	_, _ = w.Write(body)
@@ -79,7 +115,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, status int, conten
 // as another site.
 func local(path, fallback string) string {
 	const limit = 2000
-	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }
+	bad := func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' }
 	switch {
 	case len(path) < 2 || len(path) > limit || path[0] != '/' || path[1] == '/':
 		return fallback

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 
@@ -45,6 +46,7 @@ func (s *Server) routes() []route {
 		{get, "/setup/{token}/oidc", domain.Open, nil, s.setupOIDC},
 		{post, paths.Theme, domain.Open, nil, s.setTheme},
 		{post, paths.Language, domain.Open, nil, s.setLanguage},
+		{post, paths.Reports, domain.Open, nil, s.takeReports},
 
 		{get, paths.Account, domain.AccountRead, nil, s.showAccount},
 		{get, paths.Password, domain.AccountUpdate, nil, s.showPassword},
@@ -114,9 +116,9 @@ func (s *Server) routes() []route {
 		{get, paths.People + "/{person}", domain.PersonRead, s.thePerson(), s.showPerson},
 		{post, paths.People + "/{person}", domain.PersonBind, s.thePerson(), s.giveRole},
 		{post, paths.People + "/{person}/remove", domain.PersonBind, s.thePerson(), s.removeRole},
-		{post, paths.People + "/{person}/sign-out", domain.PersonDisable, s.thePerson(), s.endSessions},
+		{post, paths.People + "/{person}/sign-out", domain.PersonSessions, s.thePerson(), s.endSessions},
 		{get, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.askDisable},
-		{post, paths.People + "/{person}/sessions/{session}/end", domain.PersonDisable, s.thePerson(), s.endPersonSession},
+		{post, paths.People + "/{person}/sessions/{session}/end", domain.PersonSessions, s.thePerson(), s.endPersonSession},
 		{post, paths.People + "/{person}/disable", domain.PersonDisable, s.thePerson(), s.disablePerson},
 		{post, paths.People + "/{person}/hand-over", domain.PersonDisable, s.thePerson(), s.handOver},
 		{get, paths.People + "/{person}/access", domain.PersonRead, s.thePerson(), s.explainPerson},
@@ -135,6 +137,27 @@ func (s *Server) routes() []route {
 		{post, paths.Groups + "/{group}/members/{person}/remove", domain.GroupChange, s.theGroup(), s.removeFromGroup},
 		{post, paths.Groups + "/{group}/roles", domain.GroupChange, s.theGroup(), s.giveGroupRole},
 		{post, paths.Groups + "/{group}/roles/remove", domain.GroupChange, s.theGroup(), s.removeGroupRole},
+
+		{get, paths.People + "/{person}/tokens", domain.TokenOversee, s.thePerson(), s.personTokens},
+
+		{get, paths.Tokens, domain.TokenRead, nil, s.ownTokens},
+		{get, paths.NewToken, domain.TokenCreate, nil, s.newToken},
+		{post, paths.Tokens, domain.TokenCreate, nil, s.createToken},
+		{get, "/tokens/{access}/revoke", domain.TokenRevoke, s.theToken(), s.askRevokeToken},
+		{post, "/tokens/{access}/revoke", domain.TokenRevoke, s.theToken(), s.revokeToken},
+
+		{get, paths.ServiceAccounts, domain.ServiceAccountRead, nil, s.listServiceAccounts},
+		{get, paths.NewServiceAccount, domain.ServiceAccountCreate, nil, s.newServiceAccount},
+		{post, paths.ServiceAccounts, domain.ServiceAccountCreate, nil, s.createServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}", domain.ServiceAccountRead, s.theServiceAccount(), s.showServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}/edit", domain.ServiceAccountUpdate, s.theServiceAccount(), s.editServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/edit", domain.ServiceAccountUpdate, s.theServiceAccount(), s.updateServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/roles", domain.ServiceAccountUpdate, s.theServiceAccount(), s.giveServiceRole},
+		{post, paths.ServiceAccounts + "/{account}/roles/remove", domain.ServiceAccountUpdate, s.theServiceAccount(), s.removeServiceRole},
+		{post, paths.ServiceAccounts + "/{account}/disable", domain.ServiceAccountUpdate, s.theServiceAccount(), s.disableServiceAccount},
+		{post, paths.ServiceAccounts + "/{account}/enable", domain.ServiceAccountUpdate, s.theServiceAccount(), s.enableServiceAccount},
+		{get, paths.ServiceAccounts + "/{account}/tokens/new", domain.ServiceAccountToken, s.theServiceAccount(), s.newServiceToken},
+		{post, paths.ServiceAccounts + "/{account}/tokens", domain.ServiceAccountToken, s.theServiceAccount(), s.createServiceToken},
 
 		{get, paths.Docs, domain.DocsRead, nil, s.showDocs},
 		{get, paths.Docs + "/{guide}", domain.DocsRead, nil, s.showDocs},
@@ -171,6 +194,9 @@ var dangerous = map[methodAndPattern]bool{
 	{get, paths.NewCluster}: true, {post, paths.NewCluster}: true, {post, paths.NewCluster + "/{draft}"}: true,
 	{post, paths.People}: true, {post, paths.People + "/{person}"}: true, {post, paths.People + "/{person}/remove"}: true,
 	{post, paths.People + "/{person}/link"}: true, {post, paths.People + "/{person}/disable"}: true, {post, paths.People + "/{person}/enable"}: true,
+	{post, paths.Groups}: true, {post, paths.Groups + "/{group}/edit"}: true, {post, paths.Groups + "/{group}/delete"}: true,
+	{post, paths.Groups + "/{group}/members"}: true, {post, paths.Groups + "/{group}/members/{person}/remove"}: true,
+	{post, paths.Groups + "/{group}/roles"}: true, {post, paths.Groups + "/{group}/roles/remove"}: true,
 	{post, "/systems/{system}/delete"}: true,
 	{get, paths.AuditExport}:           true,
 	{post, paths.Identities}:           true, {post, paths.Identities + "/{identity}/remove"}: true,
@@ -185,6 +211,7 @@ type methodAndPattern struct{ method, pattern string }
 var dryRuns = map[string]bool{
 	paths.Systems: true, "/systems/{system}/services": true, paths.Requests: true, paths.Namespaces: true,
 	paths.Templates: true, paths.Sizes: true, paths.People: true, "/systems/{system}/members": true, paths.Groups: true,
+	paths.ServiceAccounts: true,
 }
 
 // isUpload says whether the request is the form that takes a kubeconfig.
@@ -200,12 +227,17 @@ func (s *Server) Router() http.Handler {
 	r.Get("/readyz", s.readyz)
 
 	// The stream of events and an export have no time limit and are not compressed.
-	portal := chi.Chain(s.sameOrigin, limit, s.arrive, middleware.Compress(5, "text/html", "application/json"))
-	stream := chi.Chain(s.sameOrigin, s.arrive)
+	// The inner rescue draws its page for who is signed in: it has the session.
+	portal := chi.Chain(s.limitAddress, s.sameOrigin, s.bound, s.arrive, s.rescue, s.limitCaller, middleware.Compress(5, "text/html", "application/json"))
+	stream := chi.Chain(s.limitAddress, s.sameOrigin, s.arrive, s.rescue, s.limitCaller)
+	reports := chi.Chain(s.limitAddress, s.bound, s.limitCaller) // a browser sends them without a session
 	for _, rt := range s.routes() {
 		chain := portal
-		if rt.pattern == paths.Events || rt.pattern == paths.AuditExport {
+		switch rt.pattern {
+		case paths.Events, paths.AuditExport:
 			chain = stream
+		case paths.Reports:
+			chain = reports
 		}
 		h := chain.HandlerFunc(s.adapt(rt))
 		r.Method(rt.method, rt.pattern, h)
@@ -245,6 +277,9 @@ func (s *Server) Router() http.Handler {
 func (s *Server) adapt(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := rt.enter(r)
+		if code := apperr.CodeOf(err); actor(r).Token != nil && (code == apperr.ErrTokenScope || code == apperr.ErrTokenNotAllowed) {
+			err = errors.Join(err, s.Tokens.Refused(r.Context(), actor(r), code, rt.action.Needs()))
+		}
 		if err == nil && r.Header.Get("Dry-Run") != "" {
 			if rt.method != post || !dryRuns[rt.pattern] {
 				err = apperr.New(apperr.ErrMethod)

@@ -40,6 +40,10 @@ const (
 
 const themeCookie = "theme"
 
+// hostOnly is the prefix of the names of cookies that a browser takes through
+// TLS and from this very host alone.
+const hostOnly = "__Host-"
+
 // NewSessions sets up sessions in store. With secure the cookie is bound to TLS
 // and to this very host.
 func NewSessions(store scs.Store, secure bool) *scs.SessionManager {
@@ -49,7 +53,7 @@ func NewSessions(store scs.Store, secure bool) *scs.SessionManager {
 	m.HashTokenInStore = true // a copy of the table signs nobody in
 	m.Cookie = scs.SessionCookie{Name: "sid", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: secure}
 	if secure {
-		m.Cookie.Name = "__Host-sid"
+		m.Cookie.Name = hostOnly + m.Cookie.Name
 	}
 	return m
 }
@@ -82,6 +86,9 @@ func (s *Server) take(r *http.Request, key string) string {
 // planted before is worth nothing, and nothing of the session before is left.
 func (s *Server) begin(r *http.Request, userID string, how auth.Method) error {
 	a, err := s.Accounts.Actor(r.Context(), userID, "", "")
+	if err == nil && a.Service {
+		err = apperr.New(apperr.ErrBadCredentials) // a program has no sessions
+	}
 	if err != nil {
 		return err
 	}
@@ -170,11 +177,10 @@ func (s *Server) takeFlash(r *http.Request) *views.Flash {
 
 // theme is light, dark, or "" for the system's.
 func theme(r *http.Request) string {
-	c, err := r.Cookie(themeCookie)
-	if err != nil || c.Value != "light" && c.Value != "dark" {
-		return ""
+	if t := chosen(r, themeCookie); t == "light" || t == "dark" {
+		return t
 	}
-	return c.Value
+	return ""
 }
 
 // who finds out who sends a request: a program by its token, a browser by its
@@ -184,7 +190,8 @@ func theme(r *http.Request) string {
 func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, domain.Actor, error) {
 	nobody := domain.Actor{IP: middleware.GetClientIP(r.Context()), RequestID: requestID(r)}
 	var userID string
-	token, program := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	var shown *domain.Token
+	text, program := bearer(r)
 	cookie := s.sessionToken(r)
 	if program {
 		cookie = ""
@@ -195,10 +202,8 @@ func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, dom
 		return ctx, nobody, apperr.New(apperr.ErrUnavailable).Because(err)
 	case !program:
 		userID = s.Sessions.GetString(ctx, keyUser)
-	case s.Tokens == nil:
-		return ctx, nobody, apperr.New(apperr.ErrSignedOut)
 	default:
-		if userID, err = s.Tokens.Authenticate(ctx, auth.Credentials{Token: token}); err != nil {
+		if userID, shown, err = s.Tokens.Enter(ctx, text, nobody.IP); err != nil {
 			return ctx, nobody, err
 		}
 	}
@@ -209,16 +214,24 @@ func (s *Server) who(ctx context.Context, r *http.Request) (context.Context, dom
 	if apperr.KindOf(err) == apperr.Unauthenticated && !program { // the account is gone or closed
 		return ctx, nobody, nil
 	}
-	if err == nil && !program && a.Epoch != s.Sessions.GetInt(ctx, keyEpoch) {
-		return ctx, nobody, nil // signed out everywhere, or a new password
+	if err == nil && !program && (a.Service || a.Epoch != s.Sessions.GetInt(ctx, keyEpoch)) {
+		return ctx, nobody, nil // signed out everywhere, or a new password; a program has no sessions
 	}
+	a.Token = shown
 	return ctx, a, err
+}
+
+// bearer is the token that a program shows. It is one also when it is no good:
+// a cookie beside it does not count.
+func bearer(r *http.Request) (text string, program bool) {
+	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(text), strings.EqualFold(scheme, "bearer")
 }
 
 // credential is what a stream is counted by: the session or the token.
 func (s *Server) credential(r *http.Request) string {
-	if h := r.Header.Get("Authorization"); h != "" {
-		return h
+	if t := actor(r).Token; t != nil {
+		return "token-" + t.ID
 	}
 	return s.sessionToken(r)
 }

@@ -402,7 +402,7 @@ if (e.target.matches("[data-draft]")) {
 dirty.clear();
 sessionStorage.setItem("sent", draftKey());
 }
-if (e.target.matches('[action="/logout"]')) {
+if (e.target.matches('[action^="/logout"]')) {
 for (const key of Object.keys(localStorage)) if (key.startsWith("draft ")) localStorage.removeItem(key);
 }
 });

@@ -362,7 +362,7 @@ func Account(s Shell, v AccountView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			if v.Issuer != "" {
+			if v.Issuer != "" && len(v.Identities) == 0 {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "<li class=\"px-3 py-2.5 flex flex-wrap items-center gap-x-4 gap-y-2\"><span class=\"flex-1 min-w-60 text-muted\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
@@ -1489,7 +1489,7 @@ func breakGlass(v BreakGlassView, now time.Time) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = ui.Sentence(tr(ctx, "Emergency access: you are a platform admin until <when>"), ui.Parts{"when": ui.Time(v.Until, now)}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Sentence(tr(ctx, "Emergency access: you are a platform admin, and that ends <when>"), ui.Parts{"when": ui.Time(v.Until, now)}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -40,7 +40,9 @@ var commands = []command{
 	{"migrate", "[-app ROLE]", "bring the database up to date and stop; ROLE may then run the portal, and not change records", migrate},
 	{"admin create", "NAME", "make an administrator and print the one-time link to set a password", adminCreate},
 	{"admin break-glass", "-reason TEXT [-for 1h] [-user NAME]", "make an administrator for a while, for an emergency, and print the one-time link; all administrators are told", adminBreakGlass},
-	{"token", "[-ttl 1h] NAME", "print a bearer token for the account of a program", token},
+	{"token create", "[-scopes read] [-ttl 2160h] [-name cli] ACCOUNT", "print a bearer token of an account", tokenCreate},
+	{"token list", "ACCOUNT", "list the tokens of an account", tokenList},
+	{"token revoke", "ID", "end a token at once", tokenRevoke},
 	{"audit verify", "[-heads FILE]", "walk through the whole audit log and name the first entry that was tampered with", auditVerify},
 	{"audit head", "", "print the signed head of the audit log, to be kept elsewhere", auditHead},
 	{"keys new", "FILE", "write a new key encryption key", keysNew},
@@ -156,13 +158,13 @@ func migrate(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if c.DatabaseURL == "" {
+	if len(c.DatabaseURL) == 0 {
 		return errors.New("set DATABASE_URL")
 	}
-	if err := database.Migrate(ctx, c.DatabaseURL); err != nil || *role == "" {
+	if err := database.Migrate(ctx, string(c.DatabaseURL)); err != nil || *role == "" {
 		return err
 	}
-	return database.Grant(ctx, c.DatabaseURL, *role)
+	return database.Grant(ctx, string(c.DatabaseURL), *role)
 }
 
 func adminCreate(ctx context.Context, args []string) error {
@@ -202,27 +204,6 @@ func adminBreakGlass(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("Open this link to set a password of %s and sign in. It works once, within %s.\nThe role ends at %s.\n\n    %s\n\n",
 		*user, min(*life, time.Hour), until.UTC().Format(time.RFC3339), link)
-	return nil
-}
-
-func token(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("token", flag.ContinueOnError)
-	ttl := flags.Duration("ttl", time.Hour, "how long it lives, at most 24h")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() != 1 {
-		return errors.New("usage: shepherd token [-ttl 1h] NAME")
-	}
-	c, log, err := config()
-	if err != nil {
-		return err
-	}
-	t, err := app.IssueToken(ctx, c, log, flags.Arg(0), *ttl)
-	if err != nil {
-		return err
-	}
-	fmt.Println(t)
 	return nil
 }
 

@@ -33,6 +33,8 @@ const (
 	FieldRequesterID = "requester_id"
 	// FieldRequester holds the string denoting the requester field in the database.
 	FieldRequester = "requester"
+	// FieldBehind holds the string denoting the behind field in the database.
+	FieldBehind = "behind"
 	// FieldReason holds the string denoting the reason field in the database.
 	FieldReason = "reason"
 	// FieldSystemID holds the string denoting the system_id field in the database.
@@ -96,6 +98,7 @@ var Columns = []string{
 	FieldEnvironment,
 	FieldRequesterID,
 	FieldRequester,
+	FieldBehind,
 	FieldReason,
 	FieldSystemID,
 	FieldSystemName,

@@ -476,6 +476,16 @@ func RequesterContainsFold(v string) predicate.ApprovalTicket {
 	return predicate.ApprovalTicket(sql.FieldContainsFold(FieldRequester, v))
 }
 
+// BehindIsNil applies the IsNil predicate on the "behind" field.
+func BehindIsNil() predicate.ApprovalTicket {
+	return predicate.ApprovalTicket(sql.FieldIsNull(FieldBehind))
+}
+
+// BehindNotNil applies the NotNil predicate on the "behind" field.
+func BehindNotNil() predicate.ApprovalTicket {
+	return predicate.ApprovalTicket(sql.FieldNotNull(FieldBehind))
+}
+
 // ReasonEQ applies the EQ predicate on the "reason" field.
 func ReasonEQ(v string) predicate.ApprovalTicket {
 	return predicate.ApprovalTicket(sql.FieldEQ(FieldReason, v))

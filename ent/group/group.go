@@ -27,6 +27,8 @@ const (
 	FieldExternal = "external"
 	// EdgeMembers holds the string denoting the members edge name in mutations.
 	EdgeMembers = "members"
+	// EdgeServices holds the string denoting the services edge name in mutations.
+	EdgeServices = "services"
 	// EdgeBindings holds the string denoting the bindings edge name in mutations.
 	EdgeBindings = "bindings"
 	// Table holds the table name of the group in the database.
@@ -38,6 +40,13 @@ const (
 	MembersInverseTable = "group_members"
 	// MembersColumn is the table column denoting the members relation/edge.
 	MembersColumn = "group_id"
+	// ServicesTable is the table that holds the services relation/edge.
+	ServicesTable = "users"
+	// ServicesInverseTable is the table name for the User entity.
+	// It exists in this package in order to avoid circular dependency with the "user" package.
+	ServicesInverseTable = "users"
+	// ServicesColumn is the table column denoting the services relation/edge.
+	ServicesColumn = "owner_group_id"
 	// BindingsTable is the table that holds the bindings relation/edge.
 	BindingsTable = "role_bindings"
 	// BindingsInverseTable is the table name for the RoleBinding entity.
@@ -129,6 +138,20 @@ func ByMembers(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	}
 }
 
+// ByServicesCount orders the results by services count.
+func ByServicesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newServicesStep(), opts...)
+	}
+}
+
+// ByServices orders the results by services terms.
+func ByServices(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newServicesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
 // ByBindingsCount orders the results by bindings count.
 func ByBindingsCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -147,6 +170,13 @@ func newMembersStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(MembersInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, MembersTable, MembersColumn),
+	)
+}
+func newServicesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ServicesInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, ServicesTable, ServicesColumn),
 	)
 }
 func newBindingsStep() *sqlgraph.Step {

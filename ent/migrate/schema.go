@@ -9,6 +9,49 @@ import (
 )
 
 var (
+	// AccessTokensColumns holds the columns for the "access_tokens" table.
+	AccessTokensColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "name", Type: field.TypeString},
+		{Name: "scopes", Type: field.TypeJSON},
+		{Name: "created_by", Type: field.TypeString},
+		{Name: "maker_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "revoked_at", Type: field.TypeTime, Nullable: true},
+		{Name: "revoked_by", Type: field.TypeString, Nullable: true},
+		{Name: "last_used_at", Type: field.TypeTime, Nullable: true},
+		{Name: "last_used_ip", Type: field.TypeString, Nullable: true},
+		{Name: "refused_at", Type: field.TypeTime, Nullable: true},
+		{Name: "reminders", Type: field.TypeInt, Default: 0},
+		{Name: "user_id", Type: field.TypeUUID},
+	}
+	// AccessTokensTable holds the schema information for the "access_tokens" table.
+	AccessTokensTable = &schema.Table{
+		Name:       "access_tokens",
+		Columns:    AccessTokensColumns,
+		PrimaryKey: []*schema.Column{AccessTokensColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "access_tokens_users_tokens",
+				Columns:    []*schema.Column{AccessTokensColumns[13]},
+				RefColumns: []*schema.Column{UsersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "accesstoken_user_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{AccessTokensColumns[13], AccessTokensColumns[0]},
+			},
+			{
+				Name:    "accesstoken_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{AccessTokensColumns[6]},
+			},
+		},
+	}
 	// ApprovalPoliciesColumns holds the columns for the "approval_policies" table.
 	ApprovalPoliciesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -47,6 +90,7 @@ var (
 		{Name: "environment", Type: field.TypeEnum, Enums: []string{"test", "prod"}},
 		{Name: "requester_id", Type: field.TypeUUID},
 		{Name: "requester", Type: field.TypeString},
+		{Name: "behind", Type: field.TypeJSON, Nullable: true},
 		{Name: "reason", Type: field.TypeString},
 		{Name: "system_id", Type: field.TypeUUID},
 		{Name: "system_name", Type: field.TypeString},
@@ -76,7 +120,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "approval_tickets_domain_events_event",
-				Columns:    []*schema.Column{ApprovalTicketsColumns[28]},
+				Columns:    []*schema.Column{ApprovalTicketsColumns[29]},
 				RefColumns: []*schema.Column{DomainEventsColumns[0]},
 				OnDelete:   schema.Restrict,
 			},
@@ -85,7 +129,7 @@ var (
 			{
 				Name:    "approvalticket_resource_key_operation",
 				Unique:  true,
-				Columns: []*schema.Column{ApprovalTicketsColumns[17], ApprovalTicketsColumns[3]},
+				Columns: []*schema.Column{ApprovalTicketsColumns[18], ApprovalTicketsColumns[3]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "status = 'SUBMITTED' OR status = 'PENDING_APPROVAL'",
 				},
@@ -103,27 +147,27 @@ var (
 			{
 				Name:    "approvalticket_system_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{ApprovalTicketsColumns[10], ApprovalTicketsColumns[0]},
+				Columns: []*schema.Column{ApprovalTicketsColumns[11], ApprovalTicketsColumns[0]},
 			},
 			{
 				Name:    "approvalticket_service_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{ApprovalTicketsColumns[12], ApprovalTicketsColumns[0]},
+				Columns: []*schema.Column{ApprovalTicketsColumns[13], ApprovalTicketsColumns[0]},
 			},
 			{
 				Name:    "approvalticket_vm_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{ApprovalTicketsColumns[14], ApprovalTicketsColumns[0]},
+				Columns: []*schema.Column{ApprovalTicketsColumns[15], ApprovalTicketsColumns[0]},
 			},
 			{
 				Name:    "approvalticket_decided_at",
 				Unique:  false,
-				Columns: []*schema.Column{ApprovalTicketsColumns[20]},
+				Columns: []*schema.Column{ApprovalTicketsColumns[21]},
 			},
 			{
 				Name:    "approvalticket_expires_at",
 				Unique:  false,
-				Columns: []*schema.Column{ApprovalTicketsColumns[27]},
+				Columns: []*schema.Column{ApprovalTicketsColumns[28]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "status = 'PENDING_APPROVAL'",
 				},
@@ -829,6 +873,8 @@ var (
 		{Name: "updated_at", Type: field.TypeTime},
 		{Name: "username", Type: field.TypeString, Unique: true, Size: 63},
 		{Name: "display_name", Type: field.TypeString, Nullable: true},
+		{Name: "kind", Type: field.TypeEnum, Enums: []string{"person", "service"}, Default: "person"},
+		{Name: "description", Type: field.TypeString, Nullable: true},
 		{Name: "password_hash", Type: field.TypeString, Nullable: true},
 		{Name: "disabled", Type: field.TypeBool, Default: false},
 		{Name: "session_epoch", Type: field.TypeInt, Default: 0},
@@ -838,12 +884,45 @@ var (
 		{Name: "language", Type: field.TypeString, Nullable: true, Size: 20},
 		{Name: "failed_sign_ins", Type: field.TypeInt, Default: 0},
 		{Name: "next_sign_in_at", Type: field.TypeTime, Nullable: true},
+		{Name: "owner_group_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "owner_id", Type: field.TypeUUID, Nullable: true},
 	}
 	// UsersTable holds the schema information for the "users" table.
 	UsersTable = &schema.Table{
 		Name:       "users",
 		Columns:    UsersColumns,
 		PrimaryKey: []*schema.Column{UsersColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "users_groups_services",
+				Columns:    []*schema.Column{UsersColumns[16]},
+				RefColumns: []*schema.Column{GroupsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "users_users_services",
+				Columns:    []*schema.Column{UsersColumns[17]},
+				RefColumns: []*schema.Column{UsersColumns[0]},
+				OnDelete:   schema.Restrict,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "user_kind_username",
+				Unique:  false,
+				Columns: []*schema.Column{UsersColumns[5], UsersColumns[3]},
+			},
+			{
+				Name:    "user_owner_id",
+				Unique:  false,
+				Columns: []*schema.Column{UsersColumns[17]},
+			},
+			{
+				Name:    "user_owner_group_id",
+				Unique:  false,
+				Columns: []*schema.Column{UsersColumns[16]},
+			},
+		},
 	}
 	// VmsColumns holds the columns for the "vms" table.
 	VmsColumns = []*schema.Column{
@@ -1001,6 +1080,7 @@ var (
 	}
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
+		AccessTokensTable,
 		ApprovalPoliciesTable,
 		ApprovalTicketsTable,
 		AuditLogsTable,
@@ -1030,6 +1110,7 @@ var (
 )
 
 func init() {
+	AccessTokensTable.ForeignKeys[0].RefTable = UsersTable
 	ApprovalTicketsTable.ForeignKeys[0].RefTable = DomainEventsTable
 	AuditUnsealedTable.Annotation = &entsql.Annotation{
 		Table: "audit_unsealed",
@@ -1049,6 +1130,8 @@ func init() {
 		"role_bindings_one_place":  "system_id IS NULL OR environment IS NULL",
 	}
 	ServicesTable.ForeignKeys[0].RefTable = SystemsTable
+	UsersTable.ForeignKeys[0].RefTable = GroupsTable
+	UsersTable.ForeignKeys[1].RefTable = UsersTable
 	VmsTable.ForeignKeys[0].RefTable = ClustersTable
 	VmsTable.ForeignKeys[1].RefTable = ServicesTable
 	VMRevisionsTable.ForeignKeys[0].RefTable = VmsTable

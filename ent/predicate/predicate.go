@@ -6,6 +6,9 @@ import (
 	"entgo.io/ent/dialect/sql"
 )
 
+// AccessToken is the predicate function for accesstoken builders.
+type AccessToken func(*sql.Selector)
+
 // ApprovalPolicy is the predicate function for approvalpolicy builders.
 type ApprovalPolicy func(*sql.Selector)
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
@@ -37,6 +38,33 @@ import (
 // (default values, validators, hooks and policies) and stitches it
 // to their package variables.
 func init() {
+	accesstokenMixin := schema.AccessToken{}.Mixin()
+	accesstokenMixinFields0 := accesstokenMixin[0].Fields()
+	_ = accesstokenMixinFields0
+	accesstokenMixinFields1 := accesstokenMixin[1].Fields()
+	_ = accesstokenMixinFields1
+	accesstokenFields := schema.AccessToken{}.Fields()
+	_ = accesstokenFields
+	// accesstokenDescCreatedAt is the schema descriptor for created_at field.
+	accesstokenDescCreatedAt := accesstokenMixinFields1[0].Descriptor()
+	// accesstoken.DefaultCreatedAt holds the default value on creation for the created_at field.
+	accesstoken.DefaultCreatedAt = accesstokenDescCreatedAt.Default.(func() time.Time)
+	// accesstokenDescName is the schema descriptor for name field.
+	accesstokenDescName := accesstokenFields[1].Descriptor()
+	// accesstoken.NameValidator is a validator for the "name" field. It is called by the builders before save.
+	accesstoken.NameValidator = accesstokenDescName.Validators[0].(func(string) error)
+	// accesstokenDescCreatedBy is the schema descriptor for created_by field.
+	accesstokenDescCreatedBy := accesstokenFields[3].Descriptor()
+	// accesstoken.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
+	accesstoken.CreatedByValidator = accesstokenDescCreatedBy.Validators[0].(func(string) error)
+	// accesstokenDescReminders is the schema descriptor for reminders field.
+	accesstokenDescReminders := accesstokenFields[11].Descriptor()
+	// accesstoken.DefaultReminders holds the default value on creation for the reminders field.
+	accesstoken.DefaultReminders = accesstokenDescReminders.Default.(int)
+	// accesstokenDescID is the schema descriptor for id field.
+	accesstokenDescID := accesstokenMixinFields0[0].Descriptor()
+	// accesstoken.DefaultID holds the default value on creation for the id field.
+	accesstoken.DefaultID = accesstokenDescID.Default.(func() uuid.UUID)
 	approvalpolicyMixin := schema.ApprovalPolicy{}.Mixin()
 	approvalpolicyMixinFields0 := approvalpolicyMixin[0].Fields()
 	_ = approvalpolicyMixinFields0
@@ -112,19 +140,19 @@ func init() {
 	// approvalticket.RequesterValidator is a validator for the "requester" field. It is called by the builders before save.
 	approvalticket.RequesterValidator = approvalticketDescRequester.Validators[0].(func(string) error)
 	// approvalticketDescSystemName is the schema descriptor for system_name field.
-	approvalticketDescSystemName := approvalticketFields[10].Descriptor()
+	approvalticketDescSystemName := approvalticketFields[11].Descriptor()
 	// approvalticket.SystemNameValidator is a validator for the "system_name" field. It is called by the builders before save.
 	approvalticket.SystemNameValidator = approvalticketDescSystemName.Validators[0].(func(string) error)
 	// approvalticketDescServiceName is the schema descriptor for service_name field.
-	approvalticketDescServiceName := approvalticketFields[12].Descriptor()
+	approvalticketDescServiceName := approvalticketFields[13].Descriptor()
 	// approvalticket.ServiceNameValidator is a validator for the "service_name" field. It is called by the builders before save.
 	approvalticket.ServiceNameValidator = approvalticketDescServiceName.Validators[0].(func(string) error)
 	// approvalticketDescTitle is the schema descriptor for title field.
-	approvalticketDescTitle := approvalticketFields[14].Descriptor()
+	approvalticketDescTitle := approvalticketFields[15].Descriptor()
 	// approvalticket.TitleValidator is a validator for the "title" field. It is called by the builders before save.
 	approvalticket.TitleValidator = approvalticketDescTitle.Validators[0].(func(string) error)
 	// approvalticketDescResourceKey is the schema descriptor for resource_key field.
-	approvalticketDescResourceKey := approvalticketFields[16].Descriptor()
+	approvalticketDescResourceKey := approvalticketFields[17].Descriptor()
 	// approvalticket.ResourceKeyValidator is a validator for the "resource_key" field. It is called by the builders before save.
 	approvalticket.ResourceKeyValidator = approvalticketDescResourceKey.Validators[0].(func(string) error)
 	auditlogMixin := schema.AuditLog{}.Mixin()
@@ -910,19 +938,19 @@ func init() {
 		}
 	}()
 	// userDescDisabled is the schema descriptor for disabled field.
-	userDescDisabled := userFields[3].Descriptor()
+	userDescDisabled := userFields[7].Descriptor()
 	// user.DefaultDisabled holds the default value on creation for the disabled field.
 	user.DefaultDisabled = userDescDisabled.Default.(bool)
 	// userDescSessionEpoch is the schema descriptor for session_epoch field.
-	userDescSessionEpoch := userFields[4].Descriptor()
+	userDescSessionEpoch := userFields[8].Descriptor()
 	// user.DefaultSessionEpoch holds the default value on creation for the session_epoch field.
 	user.DefaultSessionEpoch = userDescSessionEpoch.Default.(int)
 	// userDescLanguage is the schema descriptor for language field.
-	userDescLanguage := userFields[8].Descriptor()
+	userDescLanguage := userFields[12].Descriptor()
 	// user.LanguageValidator is a validator for the "language" field. It is called by the builders before save.
 	user.LanguageValidator = userDescLanguage.Validators[0].(func(string) error)
 	// userDescFailedSignIns is the schema descriptor for failed_sign_ins field.
-	userDescFailedSignIns := userFields[9].Descriptor()
+	userDescFailedSignIns := userFields[13].Descriptor()
 	// user.DefaultFailedSignIns holds the default value on creation for the failed_sign_ins field.
 	user.DefaultFailedSignIns = userDescFailedSignIns.Default.(int)
 	// userDescID is the schema descriptor for id field.

@@ -12,7 +12,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
-// User is a person with an account.
+// User is somebody with an account: a person, or a program (a service account),
+// which has no password and signs in by tokens only.
 type User struct{ ent.Schema }
 
 // Mixin of User.
@@ -23,6 +24,12 @@ func (User) Fields() []ent.Field {
 	return []ent.Field{
 		field.String("username").NotEmpty().MaxLen(domain.MaxLabel).Unique().Immutable(),
 		field.String("display_name").Optional(),
+		field.Enum("kind").Values("person", "service").Default("person").Immutable(),
+		// Of a service account: what it is for, and the person or the group who
+		// answers for it.
+		field.String("description").Optional(),
+		field.UUID("owner_id", uuid.UUID{}).Optional().Nillable(),
+		field.UUID("owner_group_id", uuid.UUID{}).Optional().Nillable(),
 		field.String("password_hash").Optional().Sensitive().Comment("argon2id; empty until the setup link was used"),
 		field.Bool("disabled").Default(false),
 		field.Int("session_epoch").Default(0).Comment("sessions of another epoch are over; a counter needs no clocks that agree"),
@@ -43,7 +50,15 @@ func (User) Edges() []ent.Edge {
 		edge.To("identities", Identity.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 		edge.To("memberships", GroupMember.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 		edge.To("notifications", Notification.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+		edge.To("tokens", AccessToken.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+		edge.To("services", User.Type).Annotations(entsql.OnDelete(entsql.Restrict)).From("owner").Unique().Field("owner_id"),
+		edge.From("owner_group", Group.Type).Ref("services").Unique().Field("owner_group_id"),
 	}
+}
+
+// Indexes of User.
+func (User) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("kind", "username"), index.Fields("owner_id"), index.Fields("owner_group_id")}
 }
 
 // Group is a set of users who have its roles.
@@ -66,6 +81,7 @@ func (Group) Fields() []ent.Field {
 func (Group) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.To("members", GroupMember.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+		edge.To("services", User.Type).Annotations(entsql.OnDelete(entsql.SetNull)),
 		edge.To("bindings", RoleBinding.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 	}
 }

@@ -30,6 +30,7 @@ func (ApprovalTicket) Fields() []ent.Field {
 
 		field.UUID("requester_id", uuid.UUID{}).Immutable(),
 		field.String("requester").NotEmpty().Immutable().Comment("user name"),
+		field.JSON("behind", []string{}).Optional().Immutable().Comment("ids of the people behind a program that asked"),
 		field.String("reason").Immutable(),
 		field.UUID("system_id", uuid.UUID{}).Immutable(),
 		field.String("system_name").NotEmpty().Immutable(),

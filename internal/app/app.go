@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/trends"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views"
@@ -48,7 +50,8 @@ const (
 	checkEvery   = 15 * time.Second // health of every cluster
 	sweepEvery   = 30 * time.Second // orders that lost their job
 	expireEvery  = 5 * time.Minute  // requests that nobody decided
-	cleanupEvery = time.Hour        // ended sessions, drafts of clusters
+	remindEvery  = 10 * time.Minute // tokens that end soon
+	cleanupEvery = time.Hour        // ended sessions, drafts of clusters, old tokens
 )
 
 // Deadlines of a connection. Pages are small and uploads 64 KiB; the stream of
@@ -59,6 +62,7 @@ const (
 	writeTimeout      = 60 * time.Second
 	idleTimeout       = 2 * time.Minute
 	drainTimeout      = 20 * time.Second
+	maxHeader         = 64 << 10 // bytes
 )
 
 // App is the whole portal.
@@ -74,6 +78,7 @@ type App struct {
 	Approval *approval.Service
 	VMs      *vm.Service
 	Trends   *trends.Service
+	Tokens   *token.Service
 	Audit    *audit.Log
 
 	// Demo is set by the demo before Run, to show how far its clusters are.
@@ -87,7 +92,6 @@ type App struct {
 	runner      *jobs.Runner
 	sessions    *scs.SessionManager
 	store       auth.Sessions
-	tokens      auth.JWT
 	idempotency *idempotency.Service
 	metrics     *prometheus.Registry
 }
@@ -121,7 +125,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		NewPeople: c.NewPeople, FollowGroups: c.OIDC != nil && c.OIDC.GroupsClaim != "",
 	}
 	a.Audit = &audit.Log{DB: a.DB, Keys: keys, Logger: logger}
-	a.tokens = auth.JWT{Key: keys.Derive("tokens of programs")}
+	a.Tokens = &token.Service{DB: a.DB, Keys: keys, Notify: notifier, Logger: logger}
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
 	a.Systems = &system.Service{DB: a.DB}
 	a.Services = &service.Service{DB: a.DB}
@@ -153,12 +157,17 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 			_, err := a.Approval.Expire(ctx)
 			return err
 		}},
+		{Name: "remind-of-tokens", Every: remindEvery, Run: func(ctx context.Context) error {
+			_, err := a.Tokens.Remind(ctx)
+			return err
+		}},
 		{Name: "sample-vms", Every: trends.SampleEvery, Run: a.Trends.Sample},
 		{Name: "clean-up", Every: cleanupEvery, Run: func(ctx context.Context) error {
 			_, err1 := a.store.DeleteExpired(ctx)
 			_, err2 := a.Clusters.SweepDrafts(ctx)
 			_, err3 := a.idempotency.Sweep(ctx)
-			return errors.Join(err1, err2, err3)
+			_, err4 := a.Tokens.Clean(ctx)
+			return errors.Join(err1, err2, err3, err4)
 		}},
 	})
 	if err != nil {
@@ -168,7 +177,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 }
 
 func (a *App) openDatabase(ctx context.Context) error {
-	if a.Config.DatabaseURL == "" {
+	if len(a.Config.DatabaseURL) == 0 {
 		if err := a.Config.MakeDataDir(); err != nil {
 			return err
 		}
@@ -194,14 +203,14 @@ func (a *App) DatabaseURL() string {
 	if a.private != nil {
 		return a.private.URL
 	}
-	return a.Config.DatabaseURL
+	return string(a.Config.DatabaseURL)
 }
 
 // openKeys loads the key encryption keys. Beside a private database, which is
 // no place for a real installation's secrets, a key file is made.
 func (a *App) openKeys() (*crypto.Keyring, error) {
 	file := a.Config.KEKFile
-	if file == "" && a.Config.KEK == "" && a.private != nil {
+	if file == "" && len(a.Config.KEK) == 0 && a.private != nil {
 		file = a.Config.path("keys")
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 			if err := crypto.WriteNew(file); err != nil {
@@ -209,7 +218,7 @@ func (a *App) openKeys() (*crypto.Keyring, error) {
 			}
 		}
 	}
-	keys, err := crypto.Load(file, a.Config.KEK)
+	keys, err := crypto.Load(file, string(a.Config.KEK))
 	if err != nil {
 		return nil, fmt.Errorf("key encryption keys (SHEPHERD_KEK_FILE; make one with `shepherd keys new FILE`): %w", err)
 	}
@@ -225,9 +234,10 @@ func (a *App) Handler() *handlers.Server {
 	return handlers.New(handlers.Config{
 		Objects: &access.Objects{DB: a.DB}, Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
 		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends, Idempotency: a.idempotency,
-		Tokens: a.tokens, OIDC: company,
+		Tokens: a.Tokens, OIDC: company,
 		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
+		Limits: handlers.DefaultLimits().Times(a.Config.RateLimits),
 	})
 }
 
@@ -237,15 +247,13 @@ func (a *App) ready(ctx context.Context) error { return a.DB.Ping(ctx) }
 // closed, pages and jobs finished.
 func (a *App) Run(ctx context.Context) error {
 	server := a.Handler()
-	portal := &http.Server{
-		Handler: server.Router(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.Logger.Handler(), slog.LevelWarn),
-	}
+	portal := listening(server.Router(), a.Logger)
 	listener, err := net.Listen("tcp", a.Config.Addr)
 	if err != nil {
 		return err
 	}
-	admin := &http.Server{Handler: server.AdminHandler(), ReadHeaderTimeout: readHeaderTimeout}
+	admin := listening(server.AdminHandler(), a.Logger)
+	admin.WriteTimeout = 0 // a profile takes as long as it is asked to
 	var adminListener net.Listener
 	if a.Config.AdminAddr != "" {
 		if adminListener, err = net.Listen("tcp", a.Config.AdminAddr); err != nil {
@@ -306,6 +314,14 @@ func (a *App) Run(ctx context.Context) error {
 	return failed
 }
 
+// listening is a server with limits on what a connection may take.
+func listening(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12}, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
+
 func closed(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -317,6 +333,9 @@ func closed(err error) error {
 func (a *App) Close() {
 	if a.provider != nil {
 		a.provider.Close()
+	}
+	if a.Tokens != nil {
+		a.Tokens.Flush()
 	}
 	if a.DB != nil {
 		a.DB.Close()
@@ -342,18 +361,21 @@ func OpenAudit(ctx context.Context, c Config, logger *slog.Logger) (_ *audit.Log
 	return &audit.Log{DB: a.DB, Keys: keys, Logger: logger}, a.Close, nil
 }
 
-// IssueToken makes a bearer token for the account of a program.
-func IssueToken(ctx context.Context, c Config, logger *slog.Logger, username string, ttl time.Duration) (string, error) {
-	a, err := New(ctx, c, logger)
-	if err != nil {
-		return "", err
+// OpenTokens opens the accounts and their tokens alone, for the command line: no
+// part of the portal runs. done gives back what it took.
+func OpenTokens(ctx context.Context, c Config, logger *slog.Logger) (_ *token.Service, _ *account.Service, done func(), err error) {
+	a := &App{Config: c, Logger: logger}
+	if err := a.openDatabase(ctx); err != nil {
+		a.Close()
+		return nil, nil, nil, err
 	}
-	defer a.Close()
-	p, err := a.Accounts.PersonByUsername(ctx, username)
+	keys, err := a.openKeys()
 	if err != nil {
-		return "", err
+		a.Close()
+		return nil, nil, nil, err
 	}
-	return a.tokens.Issue(p.ID, ttl)
+	return &token.Service{DB: a.DB, Keys: keys, Notify: notify.Inbox{}, Logger: logger},
+		&account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}, a.Close, nil
 }
 
 // CreateAdmin makes an administrator without a password and answers with the

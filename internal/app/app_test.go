@@ -11,6 +11,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/internal/app"
 	"kubevirt-shepherd.io/shepherd/internal/databasetest"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 )
 
@@ -20,8 +21,8 @@ func TestNewFails(t *testing.T) {
 		config app.Config
 		says   string
 	}{
-		"no database": {app.Config{DatabaseURL: "postgres://nobody@127.0.0.1:1/none?connect_timeout=2"}, "connect"},
-		"no keys":     {app.Config{DatabaseURL: databasetest.Empty(t)}, "SHEPHERD_KEK_FILE"},
+		"no database": {app.Config{DatabaseURL: domain.Secret("postgres://nobody@127.0.0.1:1/none?connect_timeout=2")}, "connect"},
+		"no keys":     {app.Config{DatabaseURL: domain.Secret(databasetest.Empty(t))}, "SHEPHERD_KEK_FILE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, err := app.New(t.Context(), c.config, slog.New(slog.DiscardHandler))

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
@@ -24,7 +25,7 @@ import (
 // Config is how one process of the portal runs. FromEnvironment says which
 // variable sets which field.
 type Config struct {
-	DatabaseURL string // empty: a private server in DataDir
+	DatabaseURL domain.Secret // it may have a password; empty: a private server in DataDir
 	DataDir     string
 	Addr        string // of the portal
 	AdminAddr   string // of /metrics and pprof; empty: off
@@ -32,7 +33,7 @@ type Config struct {
 	TLSCert     string // files; empty: plain HTTP, for a proxy in front
 	TLSKey      string
 	KEKFile     string // key encryption keys
-	KEK         string
+	KEK         domain.Secret
 
 	OIDC      *oidc.Config // company accounts; nil: none
 	NewPeople bool         // make accounts for company accounts that have none
@@ -44,7 +45,11 @@ type Config struct {
 	LogLevel       slog.Level
 	Version        string
 	Workers        int // of the job queue
+	// RateLimits multiplies handlers.DefaultLimits; 0: no limits.
+	RateLimits float64
 }
+
+const maxRateFactor = 1000
 
 // variables documents the environment, for `shepherd help` and the README.
 var variables = [][2]string{
@@ -59,6 +64,7 @@ var variables = [][2]string{
 	{"SHEPHERD_CLUSTER_ALLOW_CIDRS", "special addresses where clusters may be, such as 127.0.0.1/32; never needed in production"},
 	{"SHEPHERD_CLUSTER_DENY_CIDRS", "addresses where no cluster may be"},
 	{"SHEPHERD_TRUSTED_PROXIES", "CIDRs whose X-Forwarded-For is believed"},
+	{"SHEPHERD_RATE_LIMITS", "multiplies how often a caller may come (1); \"off\" lifts the limits"},
 	{"SHEPHERD_OIDC_ISSUER", "address of an OpenID Connect issuer, as its tokens name it; switches company accounts on"},
 	{"SHEPHERD_OIDC_CLIENT_ID", "what the issuer calls the portal"},
 	{"SHEPHERD_OIDC_CLIENT_SECRET_FILE", "file with the client's secret; without it the portal is a public client with PKCE"},
@@ -84,7 +90,7 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		return fallback
 	}
 	c := Config{
-		DatabaseURL: getenv("DATABASE_URL"),
+		DatabaseURL: domain.Secret(getenv("DATABASE_URL")),
 		DataDir:     or("SHEPHERD_DATA_DIR", "data"),
 		Addr:        or("SHEPHERD_ADDR", ":8080"),
 		AdminAddr:   or("SHEPHERD_ADMIN_ADDR", "127.0.0.1:9090"),
@@ -92,12 +98,18 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 		TLSCert:     getenv("SHEPHERD_TLS_CERT"),
 		TLSKey:      getenv("SHEPHERD_TLS_KEY"),
 		KEKFile:     getenv("SHEPHERD_KEK_FILE"),
-		KEK:         getenv("SHEPHERD_KEK"),
+		KEK:         domain.Secret(getenv("SHEPHERD_KEK")),
 		Workers:     16,
 	}
 	var wrong []error
 	if c.AdminAddr == "off" {
 		c.AdminAddr = ""
+	}
+	if text := or("SHEPHERD_RATE_LIMITS", "1"); text != "off" {
+		var err error
+		if c.RateLimits, err = strconv.ParseFloat(text, 64); err != nil || !(c.RateLimits > 0 && c.RateLimits <= maxRateFactor) {
+			wrong = append(wrong, errors.New("SHEPHERD_RATE_LIMITS: want a number from 0 to 1000, or off"))
+		}
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		wrong = append(wrong, errors.New("SHEPHERD_TLS_CERT and SHEPHERD_TLS_KEY belong together"))

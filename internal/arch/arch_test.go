@@ -32,6 +32,16 @@ func TestTransactionBoundary(t *testing.T) {
 	}
 }
 
+func TestSecrets(t *testing.T) {
+	found, err := arch.CheckSecrets(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Error(f)
+	}
+}
+
 func TestWords(t *testing.T) {
 	found, err := arch.CheckWords(root)
 	if err != nil {
@@ -75,6 +85,10 @@ func TestChecksFindFaults(t *testing.T) {
 			`package vm; func f() { db.InTx(ctx, func(tx *T) error { s.Provider.CreateVM(ctx); return nil }) }`,
 			"inside a transaction", arch.CheckTransactionBoundary,
 		},
+		"field that prints a secret": {
+			"internal/usecase/vm/bad.go", `package vm; type t struct{ keys map[string][]*domain.Secret }`, "holds a secret", arch.CheckSecrets,
+		},
+		"text drawn as markup":  {"views/bad.go", `package views; var x = templ.Raw("<b>")`, "as markup", arch.CheckSecrets},
 		"text in a template":    {"views/bad.templ", "package views\n\ntempl bad() {\n\t<p>Delete it</p>\n}\n", "not translated", arch.CheckWords},
 		"label in a template":   {"views/bad.templ", "package views\n\ntempl bad() {\n\t<a aria-label=\"Delete\"></a>\n}\n", "not translated", arch.CheckWords},
 		"sentence in Go code":   {"handlers/bad.go", `package handlers; func f() { g("This is gone.") }`, "not translated", arch.CheckWords},

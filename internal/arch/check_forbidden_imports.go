@@ -40,6 +40,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/usecase/access", "ent/ internal/database internal/domain internal/pkg/errors"},
 	{"internal/usecase/audit", base + " internal/crypto"},
 	{"internal/usecase/account", base + " internal/auth internal/auth/oidc internal/notify"},
+	{"internal/usecase/token", base + " internal/auth internal/crypto internal/notify internal/usecase/account"},
 	{"internal/usecase/catalog", base + " internal/crypto"},
 	{"internal/usecase/system", base},
 	{"internal/usecase/service", base + " internal/usecase/system"},
@@ -57,10 +58,10 @@ var floors = []struct{ pkg, may string }{
 	{"handlers/api/gen", "handlers/api"},
 	{"handlers/api", "internal/domain internal/pkg/errors internal/i18n " +
 		"internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster internal/usecase/idempotency " +
-		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
+		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/token internal/usecase/trends internal/usecase/vm"},
 	{"handlers", "handlers/api docs views views/ui views/paths static internal/domain internal/pkg/errors internal/i18n internal/auth internal/auth/oidc internal/live " +
 		"internal/usecase/access internal/usecase/account internal/usecase/approval internal/usecase/audit internal/usecase/catalog internal/usecase/cluster internal/usecase/idempotency " +
-		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/trends internal/usecase/vm"},
+		"internal/usecase/inbox internal/usecase/listing internal/usecase/search internal/usecase/service internal/usecase/system internal/usecase/token internal/usecase/trends internal/usecase/vm"},
 	{"internal/gallery", "views views/ui views/paths static internal/domain internal/i18n"},
 	{"internal/app", "*"},
 	{"internal/cast", "*"},

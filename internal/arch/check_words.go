@@ -25,10 +25,7 @@ import (
 var spoken = []string{"views", "views/ui", "handlers"}
 
 // unconverted are files whose words are not translated yet.
-var unconverted = []string{
-	"handlers/audit.go", "handlers/member.go", "handlers/people.go",
-	"views/audit.templ", "views/member.templ", "views/people.templ",
-}
+var unconverted = []string{"handlers/audit.go", "views/audit.templ"}
 
 // keyed are the functions that translate, and which of their arguments are the
 // English texts; the last of these is the key.

@@ -1,10 +1,17 @@
 // Package auth finds out who somebody is: the extension interface AuthProvider
-// with its first two implementations, local accounts for people and signed
-// tokens for programs, and the store of browser sessions. What a person may do
+// with its first implementation, local accounts for people (package token has
+// the second one, tokens for programs), the JWT of those tokens, and the store of
+// browser sessions. What a person may do
 // is no part of it: rights are read from the database at every request.
 package auth
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+)
 
 // Credentials are what somebody shows. Which fields count depends on the provider.
 type Credentials struct {
@@ -17,6 +24,17 @@ func (Credentials) String() string { return "[REDACTED]" }
 
 // GoString hides everything from %#v.
 func (Credentials) GoString() string { return "[REDACTED]" }
+
+// Format hides everything from every verb of fmt.
+func (Credentials) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[REDACTED]") }
+
+// LogValue hides everything from slog.
+func (Credentials) LogValue() slog.Value { return slog.StringValue("[REDACTED]") }
+
+// MarshalJSON refuses.
+func (Credentials) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("auth: credentials cannot be written down")
+}
 
 // AuthProvider is a way to sign in (contract 7 of the seed).
 type AuthProvider interface {

@@ -90,7 +90,7 @@ func (l *Local) admit(ctx context.Context, name string) (*ent.User, error) {
 		return nil, nil
 	}
 	for range 2 * freeTries {
-		u, err := l.Client.User.Query().Where(user.Username(name), user.Disabled(false)).Only(ctx)
+		u, err := l.Client.User.Query().Where(user.Username(name), user.Disabled(false), user.KindEQ(user.KindPerson)).Only(ctx)
 		if ent.IsNotFound(err) {
 			return nil, nil
 		}

@@ -70,8 +70,22 @@ const (
 	PersonLink    Action = "person.link"
 	PersonBind    Action = "person.bind"
 	PersonDisable Action = "person.disable"
-	GroupRead     Action = "group.read"
-	GroupChange   Action = "group.change"
+	// PersonSessions is to end the sessions of somebody else.
+	PersonSessions Action = "person.sessions"
+	GroupRead      Action = "group.read"
+	GroupChange    Action = "group.change"
+
+	// Tokens are the actor's own; TokenOversee is to see those of other people.
+	// Which service account and which token is decided by who owns them.
+	TokenRead    Action = "token.read"
+	TokenCreate  Action = "token.create"
+	TokenRevoke  Action = "token.revoke"
+	TokenOversee Action = "token.oversee"
+
+	ServiceAccountRead   Action = "service_account.read"
+	ServiceAccountToken  Action = "service_account.token"
+	ServiceAccountCreate Action = "service_account.create"
+	ServiceAccountUpdate Action = "service_account.update"
 
 	AuditRead   Action = "audit.read"
 	AuditExport Action = "audit.export"
@@ -83,6 +97,7 @@ type Object struct {
 	SystemID    string
 	Environment Environment // of a system and all in it, or of a cluster
 	OwnerID     string      // user id of who asked for a ticket
+	Behind      []string    // ids of the people behind the program that asked for it
 	Gone        bool        // a deleted VM
 }
 
@@ -104,7 +119,8 @@ type rule struct {
 	roles  []Role // who has one of them, within reach
 	reach  reach
 	maker  bool   // not who has only roles to read
-	eyes   bool   // never who asked for the ticket himself
+	eyes   bool   // never who asked for the ticket himself, see SameHands
+	decide bool   // of the roles of a program only those that programDecides says
 	living bool   // not to what is deleted
 	shows  Action // who may not do this must not learn that the object exists
 }
@@ -137,10 +153,10 @@ var rules = map[Action]rule{
 	SystemCreate:   {scope: ScopeRequest, all: true, maker: true},
 	SystemUpdate:   {scope: ScopeRequest, roles: owners, shows: SystemRead},
 	SystemDelete:   {scope: ScopeRequest, roles: owners, shows: SystemRead},
-	MemberCreate:   {scope: ScopeRequest, roles: owners, shows: SystemRead},
-	MemberDelete:   {scope: ScopeRequest, roles: owners, shows: SystemRead},
+	MemberCreate:   {scope: ScopeAdmin, roles: owners, shows: SystemRead},
+	MemberDelete:   {scope: ScopeAdmin, roles: owners, shows: SystemRead},
 	MemberExplain:  {scope: ScopeRead, roles: owners, shows: SystemRead},
-	SystemTransfer: {scope: ScopeRequest, roles: owners, shows: SystemRead},
+	SystemTransfer: {scope: ScopeAdmin, roles: owners, shows: SystemRead},
 
 	ServiceRead:   {scope: ScopeRead, roles: everyRole, shows: ServiceRead},
 	ServiceCreate: {scope: ScopeRequest, roles: operators, shows: SystemRead},
@@ -157,9 +173,9 @@ var rules = map[Action]rule{
 	TicketCreate:   {scope: ScopeRequest, all: true},
 	TicketWithdraw: {scope: ScopeRequest, own: true, shows: TicketRead},
 	TicketRetry:    {scope: ScopeRequest, own: true, roles: deciders, shows: TicketRead},
-	TicketQueue:    {scope: ScopeRead, roles: deciders, reach: anywhere},
-	TicketReview:   {scope: ScopeRead, roles: deciders, shows: TicketRead},
-	TicketDecide:   {scope: ScopeDecide, roles: deciders, eyes: true, shows: TicketRead},
+	TicketQueue:    {scope: ScopeRead, roles: deciders, reach: anywhere, decide: true},
+	TicketReview:   {scope: ScopeRead, roles: deciders, decide: true, shows: TicketRead},
+	TicketDecide:   {scope: ScopeDecide, roles: deciders, eyes: true, decide: true, shows: TicketRead},
 
 	ClusterList:   {scope: ScopeRead, roles: stewards, reach: anywhere, shows: ClusterList},
 	ClusterRead:   {scope: ScopeRead, roles: stewards, shows: ClusterRead},
@@ -175,13 +191,24 @@ var rules = map[Action]rule{
 	CatalogRead:   {scope: ScopeRead, all: true},
 	CatalogCreate: {scope: ScopeAdmin, roles: admins, reach: platform},
 
-	PersonRead:    {scope: ScopeAdmin, roles: admins, reach: platform},
-	PersonCreate:  {scope: ScopeAdmin, roles: admins, reach: platform},
-	PersonLink:    {scope: ScopeAdmin, roles: admins, reach: platform},
-	PersonBind:    {scope: ScopeAdmin, roles: admins, reach: platform},
-	PersonDisable: {scope: ScopeAdmin, roles: admins, reach: platform},
-	GroupRead:     {scope: ScopeAdmin, roles: admins, reach: platform},
-	GroupChange:   {scope: ScopeAdmin, roles: admins, reach: platform},
+	PersonRead:     {scope: ScopeAdmin, roles: admins, reach: platform},
+	PersonCreate:   {scope: ScopeAdmin, person: true, roles: admins, reach: platform},
+	PersonLink:     {scope: ScopeAdmin, person: true, roles: admins, reach: platform},
+	PersonBind:     {scope: ScopeAdmin, roles: admins, reach: platform},
+	PersonDisable:  {scope: ScopeAdmin, roles: admins, reach: platform},
+	PersonSessions: {scope: ScopeAdmin, person: true, roles: admins, reach: platform},
+	GroupRead:      {scope: ScopeAdmin, roles: admins, reach: platform},
+	GroupChange:    {scope: ScopeAdmin, roles: admins, reach: platform},
+
+	TokenRead:    {scope: ScopeRead, person: true, all: true},
+	TokenCreate:  {scope: ScopeAdmin, person: true, all: true},
+	TokenRevoke:  {scope: ScopeAdmin, person: true, all: true},
+	TokenOversee: {scope: ScopeAdmin, person: true, roles: []Role{RoleAdmin, RoleAuditor}, reach: platform},
+
+	ServiceAccountRead:   {scope: ScopeRead, person: true, all: true},
+	ServiceAccountToken:  {scope: ScopeAdmin, person: true, all: true},
+	ServiceAccountCreate: {scope: ScopeAdmin, person: true, roles: admins, reach: platform},
+	ServiceAccountUpdate: {scope: ScopeAdmin, person: true, roles: admins, reach: platform},
 
 	AuditRead:   {scope: ScopeRead, roles: []Role{RoleAdmin, RoleAuditor}, reach: anywhere},
 	AuditExport: {scope: ScopeRead, roles: []Role{RoleAdmin, RoleAuditor}, reach: anywhere},
@@ -216,6 +243,9 @@ func (a Action) Shows() Action { return rules[a].shows }
 
 // Needs is the scope that a token must have for the action.
 func (a Action) Needs() Scope { return rules[a].scope }
+
+// PeopleOnly says that no token is enough for the action.
+func (a Action) PeopleOnly() bool { return rules[a].person }
 
 // Cause says why somebody may do something, or why not.
 type Cause string
@@ -265,7 +295,7 @@ func Explain(a Actor, action Action, o Object) Explanation {
 		return no(NotInScope)
 	case r.maker && a.onlyReads():
 		return no(NotByReaders)
-	case r.eyes && own:
+	case r.eyes && SameHands(a, o.OwnerID, o.Behind):
 		return no(NotOwn)
 	case r.living && o.Gone:
 		return no(NotDeleted)
@@ -276,7 +306,7 @@ func Explain(a Actor, action Action, o Object) Explanation {
 	}
 	e := no(NotByAnyRole)
 	for _, b := range a.Bindings {
-		if !slices.Contains(r.roles, b.Role) || !r.reach.has(b, o) {
+		if !slices.Contains(r.roles, b.Role) || !r.reach.has(b, o) || r.decide && a.Service && !programDecides(b, o.Environment) {
 			continue
 		}
 		if !e.Allowed || e.Binding.Via != "" && b.Via == "" {
@@ -319,7 +349,9 @@ func Within(a Actor, action Action) Extent {
 	}
 	for _, b := range a.Bindings {
 		switch {
-		case !slices.Contains(r.roles, b.Role):
+		case !slices.Contains(r.roles, b.Role), r.decide && a.Service && !programDecides(b, b.Environment):
+		case b.Environment == "" && r.decide && a.Service:
+			e.Environments = append(e.Environments, Test)
 		case b.SystemID != "":
 			e.Systems = append(e.Systems, b.SystemID)
 		case b.Environment != "":

@@ -57,6 +57,8 @@ type Actor struct {
 	IP          string // of the request, for the audit log
 	RequestID   string
 	Token       *Token // that a program showed; nil for a person in a browser
+	Service     bool   // a service account: a program, not a person
+	OwnerID     string // of a service account: who answers for it
 	BreakGlass  *BreakGlass
 }
 
@@ -69,8 +71,10 @@ type BreakGlass struct {
 // Token is what a program signed in with. It can do what its user can and, of
 // that, only what its scopes say.
 type Token struct {
-	ID, Name string
-	Scopes   []Scope
+	ID, Name  string
+	Scopes    []Scope
+	MakerID   string // the person who made it; "" for one of the command line
+	ExpiresAt time.Time
 }
 
 // Scope is a part of its user's rights that a token is given.

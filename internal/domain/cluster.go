@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -90,19 +91,30 @@ type ResourceRule struct {
 // Credential is how Shepherd signs in to one cluster: one server, one way to
 // trust it, one way to be known. It is what is left of an uploaded kubeconfig.
 type Credential struct {
-	Server        string `json:"server"` // https URL
-	TLSServerName string `json:"tls_server_name,omitempty"`
-	CA            Secret `json:"ca,omitempty"` // PEM; empty: the system's roots
-	Token         Secret `json:"token,omitempty"`
-	ClientCert    Secret `json:"client_cert,omitempty"` // PEM
-	ClientKey     Secret `json:"client_key,omitempty"`  // PEM
+	Server        string // https URL
+	TLSServerName string
+	CA            Secret // PEM; empty: the system's roots
+	Token         Secret
+	ClientCert    Secret // PEM
+	ClientKey     Secret // PEM
 }
 
-// Secret is bytes that are never printed or logged. It marshals to JSON as
-// base64, and only for the sealed column: nothing else may marshal it.
+// Secret is bytes that are never printed or logged, and never become JSON or
+// another text: who has to write them down converts them to []byte and says so.
 type Secret []byte
 
 const redacted = "[REDACTED]"
+
+var errSecret = errors.New("domain: a secret cannot be written down")
+
+// MarshalJSON refuses.
+func (Secret) MarshalJSON() ([]byte, error) { return nil, errSecret }
+
+// MarshalText refuses, for every other kind of text.
+func (Secret) MarshalText() ([]byte, error) { return nil, errSecret }
+
+// GobEncode refuses.
+func (Secret) GobEncode() ([]byte, error) { return nil, errSecret }
 
 // String hides the secret.
 func (Secret) String() string { return redacted }

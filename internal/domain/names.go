@@ -72,7 +72,8 @@ func VMLabels(system, service string, instance int, ticket int) map[string]strin
 }
 
 // CleanText makes text of foreign origin safe to store and show: it is cut to
-// limit runes, and control and bidirectional characters become U+FFFD.
+// limit runes, line breaks become spaces, and what would hide or turn around
+// other text becomes U+FFFD (Hidden).
 func CleanText(s string, limit int) string {
 	var b strings.Builder
 	n := 0
@@ -85,11 +86,29 @@ func CleanText(s string, limit int) string {
 		switch {
 		case r == '\n' || r == '\t':
 			b.WriteRune(' ')
-		case r < 0x20, r >= 0x7f && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+		case Hidden(r):
 			b.WriteRune('\uFFFD')
 		default:
 			b.WriteRune(r)
 		}
 	}
 	return b.String()
+}
+
+// Hidden says whether a rune has no place in a text of people or clusters: one
+// that controls a terminal, turns the direction of what follows, or cannot be
+// seen. Line feed and tab are hidden too; who allows them asks before. The
+// joiners of scripts and emoji, U+200C and U+200D, and the marks U+200E and
+// U+200F are not.
+func Hidden(r rune) bool {
+	switch {
+	case r < 0x20, r >= 0x7f && r < 0xa0: // C0, C1
+	case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069: // bidirectional embeddings, overrides and isolates
+	case r == 0x200b, r >= 0x2060 && r <= 0x2064, r == 0xfeff, r == 0x00ad, r == 0x180e, r == 0x3164, r == 0x115f, r == 0x1160: // no width, or blank
+	case r == 0x2028, r == 0x2029: // line and paragraph separators
+	case r >= 0xe0000 && r <= 0xe007f: // tags
+	default:
+		return false
+	}
+	return true
 }

@@ -46,7 +46,7 @@ func Modes() []Mode { return []Mode{Light, Dark, Phone} }
 
 // Documented are the pages whose pictures are kept beside the guides.
 var Documented = []string{
-	"approvals", "audit", "catalog", "cluster", "cluster-draft", "cluster-new", "clusters", "components", "explorer", "home",
+	"account-sessions", "approvals", "audit", "catalog", "cluster", "cluster-draft", "cluster-new", "clusters", "components", "explorer", "home",
 	"home-admin-first", "home-approver", "home-first", "login", "namespaces", "notifications", "people", "person-link", "request", "request-new", "request-new-errors",
 	"request-pending", "requests", "search", "service", "system", "template-form", "ticket", "ticket-conflict", "ticket-own", "vm",
 }
@@ -222,4 +222,11 @@ func Screenshots(ctx context.Context, dir string, names ...string) (written int,
 		}
 	}
 	return written, nil
+}
+
+// Before runs a script in every document that is opened from now on, before
+// anything of the document itself.
+func (c *Camera) Before(script string) error {
+	_, err := chromedp.Call(c.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	return err
 }

@@ -23,7 +23,7 @@ import (
 // is sound, also when something else refuses the cluster.
 type place struct {
 	server, tlsServerName string
-	ca                    domain.Secret
+	CA                    domain.Secret
 	refusal               *apperr.AppError
 }
 
@@ -31,7 +31,7 @@ type place struct {
 type identity struct {
 	kind, subject, issuer string
 	expires               *time.Time
-	token, cert, key      domain.Secret
+	Token, Cert, Key      domain.Secret
 	masters               bool // in the group system:masters
 	refusal               *apperr.AppError
 }
@@ -50,13 +50,13 @@ func (rc rawContext) join(id identity, at place, now time.Time) Context {
 		return c
 	}
 	c.Credential = domain.Credential{
-		Server: at.server, TLSServerName: at.tlsServerName, CA: at.ca,
-		Token: id.token, ClientCert: id.cert, ClientKey: id.key,
+		Server: at.server, TLSServerName: at.tlsServerName, CA: at.CA,
+		Token: id.Token, ClientCert: id.Cert, ClientKey: id.Key,
 	}
 	warn := func(code string, params map[string]any) {
 		c.Warnings = append(c.Warnings, domain.Problem{Code: code, Params: params})
 	}
-	if len(at.ca) == 0 {
+	if len(at.CA) == 0 {
 		warn(WarnSystemRoots, nil)
 	}
 	if id.masters {
@@ -96,7 +96,7 @@ func (e entry) place(now time.Time) (p place) {
 		}
 	}
 	if ca.text != "" {
-		if p.ca, code = authorities(ca.text, now); code != "" {
+		if p.CA, code = authorities(ca.text, now); code != "" {
 			p.refusal = ca.refuse(code)
 		}
 	}
@@ -266,7 +266,7 @@ func (id *identity) readToken(token value, now time.Time) {
 		id.refusal = token.refuse(apperr.ErrKubeconfigTokenExpired)
 		return
 	}
-	id.token = domain.Secret(token.text)
+	id.Token = domain.Secret(token.text)
 }
 
 func (id *identity) readCertificate(cert, key value, now time.Time) {
@@ -283,8 +283,8 @@ func (id *identity) readCertificate(cert, key value, now time.Time) {
 		id.refusal = cert.refuse(apperr.ErrKubeconfigCertExpired)
 		return
 	}
-	id.cert = encode(chain)
-	if id.key, ok = clientKey(id.cert, key.text); !ok {
+	id.Cert = encode(chain)
+	if id.Key, ok = clientKey(id.Cert, key.text); !ok {
 		id.refusal = key.refuse(apperr.ErrKubeconfigClientCert)
 	}
 }

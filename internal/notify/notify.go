@@ -31,6 +31,10 @@ const (
 	// SystemTransferred goes to the new owner of a system and to the former one.
 	// Params: system, system_id, from, to, by.
 	SystemTransferred Kind = "system.transferred"
+
+	// Params: token (its name), expires_at, and of a service account account and
+	// account_id.
+	TokenExpires Kind = "token.expires"
 )
 
 // Message is one thing to tell to some people.

@@ -43,6 +43,12 @@ const (
 	Notifications = "/notifications"
 	Docs          = "/docs"
 	Events        = "/events"
+	Reports       = "/csp-reports"
+
+	Tokens            = "/account/tokens" // the reader's own
+	NewToken          = "/account/tokens/new"
+	ServiceAccounts   = "/service-accounts"
+	NewServiceAccount = "/service-accounts/new"
 )
 
 // TrendsOver are the trends over a range, such as 24h.
@@ -212,3 +218,33 @@ func RemoveMemberGroup(system, group string) string {
 
 // Transfer hands a system over to another owner.
 func Transfer(system string) string { return System(system) + "/transfer" }
+
+// RevokeToken asks before a token is revoked, and revokes it.
+func RevokeToken(id string) string { return "/tokens/" + url.PathEscape(id) + "/revoke" }
+
+// PersonTokens are the tokens of a person.
+func PersonTokens(person string) string { return Person(person) + "/tokens" }
+
+// ServiceAccount is the account of a program, with its roles and tokens.
+func ServiceAccount(id string) string { return ServiceAccounts + "/" + url.PathEscape(id) }
+
+// EditServiceAccount is the form of its description and owner.
+func EditServiceAccount(id string) string { return ServiceAccount(id) + "/edit" }
+
+// GiveServiceRole gives it a role.
+func GiveServiceRole(id string) string { return ServiceAccount(id) + "/roles" }
+
+// RemoveServiceRole takes a role from it.
+func RemoveServiceRole(id string) string { return ServiceAccount(id) + "/roles/remove" }
+
+// DisableServiceAccount closes it; EnableServiceAccount opens it again.
+func DisableServiceAccount(id string) string { return ServiceAccount(id) + "/disable" }
+
+// EnableServiceAccount opens one that was closed.
+func EnableServiceAccount(id string) string { return ServiceAccount(id) + "/enable" }
+
+// ServiceTokens is where a token of a service account is made.
+func ServiceTokens(id string) string { return ServiceAccount(id) + "/tokens" }
+
+// NewServiceToken is the form for one.
+func NewServiceToken(id string) string { return ServiceTokens(id) + "/new" }

@@ -10,6 +10,7 @@ const (
 	ErrSignedOut   = "SIGNED_OUT"
 	ErrCrossOrigin = "CROSS_ORIGIN"
 	ErrMethod      = "METHOD_NOT_ALLOWED"
+	ErrMediaType   = "UNSUPPORTED_MEDIA_TYPE" // params type, expected
 	ErrTooLarge    = "TOO_LARGE"
 	ErrTooMany     = "TOO_MANY_REQUESTS"
 	ErrAppendOnly  = "APPEND_ONLY" // somebody tries to change a record
@@ -36,10 +37,9 @@ const (
 
 	// What programs send. A person's form cannot be wrong in these ways.
 	ErrMalformedJSON     = "MALFORMED_JSON"
-	ErrDuplicateField    = "DUPLICATE_FIELD"        // one name twice in an object
-	ErrWrongType         = "WRONG_TYPE"             // param expected, a JSON type
-	ErrMediaType         = "UNSUPPORTED_MEDIA_TYPE" // param expected
-	ErrPrecondition      = "PRECONDITION_FAILED"    // If-Match
+	ErrDuplicateField    = "DUPLICATE_FIELD"     // one name twice in an object
+	ErrWrongType         = "WRONG_TYPE"          // param expected, a JSON type
+	ErrPrecondition      = "PRECONDITION_FAILED" // If-Match
 	ErrIdempotencyKey    = "IDEMPOTENCY_KEY_INVALID"
 	ErrIdempotencyReused = "IDEMPOTENCY_KEY_REUSED"  // for another request
 	ErrIdempotencyBusy   = "IDEMPOTENCY_KEY_IN_USE"  // the first request is not answered yet
@@ -78,6 +78,11 @@ const (
 	ErrOIDCOld       = "OIDC_NOT_ASKED_AGAIN" // the issuer did not ask for the password
 	ErrLastWayIn     = "LAST_WAY_IN"
 	ErrHasRole       = "HAS_ROLE" // for good, so that none can be given for a time
+
+	// Tokens of programs.
+	ErrTokenScope      = "TOKEN_SCOPE"       // params scope: what is missing, has: what there is
+	ErrTokenNotAllowed = "TOKEN_NOT_ALLOWED" // for people who are signed in, never for a token
+	ErrTokenLimit      = "TOKEN_LIMIT"       // param max
 
 	// Systems and services.
 	ErrHasChildren  = "HAS_CHILDREN"
@@ -179,7 +184,7 @@ const (
 // kinds registers every code but ErrInternal, whose kind is the zero value.
 var kinds = map[string]Kind{
 	ErrUnavailable: Unavailable, ErrNotFound: NotFound, ErrForbidden: Forbidden, ErrSignedOut: Unauthenticated,
-	ErrCrossOrigin: Forbidden, ErrMethod: Invalid, ErrAppendOnly: Internal, ErrTooLarge: TooLarge, ErrTooMany: TooMany,
+	ErrCrossOrigin: Forbidden, ErrMethod: Invalid, ErrMediaType: Invalid, ErrAppendOnly: Internal, ErrTooLarge: TooLarge, ErrTooMany: TooMany,
 
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
@@ -191,8 +196,10 @@ var kinds = map[string]Kind{
 	ErrOIDCOff: NotFound, ErrOIDCDown: Unavailable, ErrOIDCSetup: Unavailable, ErrOIDCDenied: Forbidden, ErrOIDCState: Invalid, ErrOIDCCode: Invalid,
 	ErrOIDCToken: Forbidden, ErrOIDCAudience: Forbidden, ErrOIDCClock: Forbidden, ErrOIDCUnproved: Forbidden, ErrOIDCName: Forbidden,
 	ErrOIDCGroups: Forbidden, ErrOIDCNoAccount: Forbidden, ErrOIDCNameTaken: Conflict, ErrOIDCLinked: Conflict, ErrOIDCOther: Forbidden, ErrOIDCOld: Forbidden,
-	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrMediaType: Invalid, ErrPrecondition: Conflict,
+	ErrMalformedJSON: Invalid, ErrDuplicateField: Invalid, ErrWrongType: Invalid, ErrPrecondition: Conflict,
 	ErrIdempotencyKey: Invalid, ErrIdempotencyReused: Invalid, ErrIdempotencyBusy: Conflict, ErrIdempotencyGone: Conflict,
+
+	ErrTokenScope: Forbidden, ErrTokenNotAllowed: Forbidden, ErrTokenLimit: Conflict,
 
 	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrHasHistory: Conflict, ErrNameCollides: Invalid,
 

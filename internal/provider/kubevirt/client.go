@@ -111,7 +111,7 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 	c := &client{transport: t, print: fingerprint(cfg)}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
-			c.secrets = append(c.secrets, s)
+			c.secrets = append(c.secrets, encodings(s)...)
 		}
 	}
 	if c.kube, err = kubernetes.NewForConfigAndClient(mine, hc); err != nil {

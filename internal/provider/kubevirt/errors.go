@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -56,11 +59,55 @@ func (c *client) fail(err error) error {
 	return e.Because(cause)
 }
 
+// failQuietly is fail for calls that send first-boot data: what the cluster says
+// may repeat them, in any form, so only the code is kept.
+func (c *client) failQuietly(err error) error {
+	if err == nil {
+		return nil
+	}
+	e, _ := apperr.From(c.fail(err))
+	cause := &foreignCause{text: "what the cluster said is not kept: it may repeat first-boot data"}
+	if errors.Is(e, context.Canceled) {
+		cause.ctx = context.Canceled
+	} else if errors.Is(e, context.DeadlineExceeded) {
+		cause.ctx = context.DeadlineExceeded
+	}
+	quiet := apperr.New(e.Code)
+	for name, value := range e.Params {
+		if name != "text" {
+			quiet = quiet.With(name, value)
+		}
+	}
+	return quiet.Because(cause)
+}
+
 func (c *client) clean(s string) string {
 	for _, secret := range c.secrets {
 		s = strings.ReplaceAll(s, secret, "[REDACTED]")
 	}
 	return domain.CleanText(s, maxText)
+}
+
+// encodings are the forms in which a strange server may repeat a secret: as it
+// is, in base64 at any position, in hexadecimal digits, escaped for an address.
+func encodings(secret string) []string {
+	const short = 8 // the digits of a few bytes stand in any text
+	if len(secret) < short {
+		return []string{secret}
+	}
+	raw := []byte(secret)
+	all := []string{secret, hex.EncodeToString(raw), strings.ToUpper(hex.EncodeToString(raw)), url.QueryEscape(secret)}
+	for shift := range 3 {
+		padded := append(make([]byte, shift), raw...)
+		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+			// The characters at both ends depend on what stands beside the secret.
+			if text := e.EncodeToString(padded); len(text) > 16 {
+				all = append(all, text[4:len(text)-4])
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return slices.Compact(all)
 }
 
 // classify is the one table from errors of client-go and the network to codes.

@@ -2,14 +2,18 @@ package kubevirt
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -125,4 +129,29 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// A strange server may repeat a secret in another form, and first-boot data in
+// any: of those calls only the code is kept.
+func TestEncodedSecrets(t *testing.T) {
+	const secret = "a-token-of-some-length"
+	c := &client{secrets: encodings(secret)}
+	for _, prefix := range []string{"", "x", "xy", "Bearer "} {
+		text := prefix + secret + " and more"
+		for _, said := range []string{
+			text, base64.StdEncoding.EncodeToString([]byte(text)), base64.RawURLEncoding.EncodeToString([]byte(text)), hex.EncodeToString([]byte(text)),
+			strings.ToUpper(hex.EncodeToString([]byte(text))), url.QueryEscape(text),
+		} {
+			if got := c.clean("It said: " + said); !strings.Contains(got, "[REDACTED]") || !strings.HasPrefix(got, "It said: ") {
+				t.Errorf("%q becomes %q", said, got)
+			}
+		}
+	}
+	quiet := c.failQuietly(&apierrors.StatusError{ErrStatus: status(403, "Forbidden", "exceeded quota: you sent password=hunter2")})
+	if e, _ := apperr.From(quiet); e.Code != apperr.ErrQuotaExceeded || strings.Contains(quiet.Error(), "hunter2") || e.Params["text"] != nil {
+		t.Errorf("%v", quiet)
+	}
+	if !errors.Is(c.failQuietly(context.DeadlineExceeded), context.DeadlineExceeded) || c.failQuietly(nil) != nil {
+		t.Error("the end of a call is not told")
+	}
 }

@@ -389,7 +389,7 @@ func (p *Provider) EnsureCloudInit(ctx context.Context, cluster string, s provid
 		Data: map[string][]byte{"userdata": s.UserData},
 	}, metav1.CreateOptions{FieldManager: domain.FieldManager})
 	if !apierrors.IsAlreadyExists(err) {
-		return c.fail(err)
+		return c.failQuietly(err)
 	}
 	// A patch that only tests: the portal has no right to read Secrets.
 	test := patch{{"op": "test", "path": "/metadata/annotations/" + escapePointer(domain.AnnotationOperation), "value": s.OperationID}}
@@ -397,7 +397,7 @@ func (p *Provider) EnsureCloudInit(ctx context.Context, cluster string, s provid
 	if apierrors.IsInvalid(err) {
 		return apperr.New(apperr.ErrNameCollision).With("name", s.Name)
 	}
-	return c.fail(err)
+	return c.failQuietly(err)
 }
 
 // AdoptCloudInit makes the VM, whose UID must be known, the owner of its Secret.
@@ -418,7 +418,7 @@ func (p *Provider) AdoptCloudInit(ctx context.Context, vm provider.Ref, secret s
 		return err
 	}
 	_, err = c.kube.CoreV1().Secrets(vm.Namespace).Patch(ctx, secret, types.StrategicMergePatchType, body, metav1.PatchOptions{FieldManager: domain.FieldManager})
-	return c.fail(err)
+	return c.failQuietly(err)
 }
 
 // ValidateSpec posts the VM as a dry run: schema, defaults, webhooks and quota

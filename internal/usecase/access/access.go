@@ -24,7 +24,24 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 )
 
-// Check is nil when the actor may do the action. NOT_FOUND, as if there were no
+// Token is nil when the actor shows no token, or one that was given what the
+// action needs; what the account itself may do is another matter. TOKEN_SCOPE
+// with the parameters scope and has, and TOKEN_NOT_ALLOWED for what no token can
+// do: sign in, and all that a thief would do to stay.
+func Token(a domain.Actor, action domain.Action) error {
+	switch {
+	case a.Token == nil:
+		return nil
+	case action == domain.Open || action.PeopleOnly():
+		return apperr.New(apperr.ErrTokenNotAllowed)
+	case !a.Within(action.Needs()):
+		return apperr.New(apperr.ErrTokenScope).With("scope", action.Needs()).With("has", a.Token.Scopes)
+	}
+	return nil
+}
+
+// Check is nil when the actor may do the action. The refusals of Token come
+// first. NOT_FOUND, as if there were no
 // such object, when he may not know of it; SIGNED_OUT for nobody; else FORBIDDEN,
 // SELF_APPROVAL for his own request.
 func Check(a domain.Actor, action domain.Action, o domain.Object) error {
@@ -34,6 +51,8 @@ func Check(a domain.Actor, action domain.Action, o domain.Object) error {
 		return nil
 	case e.Cause == domain.NotSignedIn:
 		return apperr.New(apperr.ErrSignedOut)
+	case e.Cause == domain.NotInScope:
+		return Token(a, action)
 	case action.Shows() == action, action.Shows() != "" && !domain.Can(a, action.Shows(), o):
 		return apperr.New(apperr.ErrNotFound)
 	case e.Cause == domain.NotDeleted:
@@ -61,7 +80,7 @@ func VM(r *ent.VM) domain.Object {
 // Ticket is a ticket as the rules see it.
 func Ticket(r *ent.ApprovalTicket) domain.Object {
 	return domain.Object{
-		SystemID: r.SystemID.String(), Environment: domain.Environment(r.Environment), OwnerID: r.RequesterID.String(),
+		SystemID: r.SystemID.String(), Environment: domain.Environment(r.Environment), OwnerID: r.RequesterID.String(), Behind: r.Behind,
 	}
 }
 
@@ -124,7 +143,7 @@ func (s *Objects) Ticket(ctx context.Context, number string) (domain.Object, err
 		return domain.Object{}, apperr.New(apperr.ErrNotFound)
 	}
 	row, err := s.DB.Ent.ApprovalTicket.Query().Where(approvalticket.ID(int(n))).
-		Select(approvalticket.FieldSystemID, approvalticket.FieldEnvironment, approvalticket.FieldRequesterID).Only(ctx)
+		Select(approvalticket.FieldSystemID, approvalticket.FieldEnvironment, approvalticket.FieldRequesterID, approvalticket.FieldBehind).Only(ctx)
 	return found(row, err, Ticket)
 }
 

@@ -88,6 +88,10 @@ func actor(ctx context.Context, c *ent.Client, userID string) (domain.Actor, err
 // withBindings is a user with the roles that he and his groups have.
 func withBindings(ctx context.Context, c *ent.Client, u *ent.User) (domain.Actor, error) {
 	a := domain.Actor{UserID: u.ID.String(), Username: u.Username, DisplayName: u.DisplayName, Epoch: u.SessionEpoch}
+	a.Service = u.Kind == user.KindService
+	if u.OwnerID != nil {
+		a.OwnerID = u.OwnerID.String()
+	}
 	if u.Language != nil {
 		a.Language = *u.Language
 	}
@@ -151,13 +155,17 @@ func (s *Service) find(ctx context.Context, q *ent.UserQuery) (Person, error) {
 }
 
 // Approvers lists who can decide tickets of an environment, by user name and
-// without one user, the requester. It says in SQL what TicketDecide asks for. It
+// without those who asked. It says in SQL what TicketDecide asks of
+// people; programs that decide read the queue and have no inbox. It
 // reads through c, which may be a transaction's client, and is not paged: all of
 // them are told of a request.
-func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]Person, error) {
-	requester, _ := uuid.Parse(except) // no user has the zero id
+func (s *Service) Approvers(ctx context.Context, c *ent.Client, e domain.Environment, except ...string) ([]Person, error) {
+	asked := make([]uuid.UUID, len(except))
+	for i, id := range except {
+		asked[i], _ = uuid.Parse(id) // no user has the zero id
+	}
 	rows, err := c.User.Query().Where(
-		user.Disabled(false), user.IDNEQ(requester),
+		user.Disabled(false), user.IDNotIn(asked...), user.KindEQ(user.KindPerson),
 		holding(
 			rolebinding.RoleIn(rolebinding.RoleApprover, rolebinding.RoleAdmin),
 			rolebinding.Or(rolebinding.EnvironmentIsNil(), rolebinding.EnvironmentEQ(rolebinding.Environment(e))),

@@ -133,7 +133,7 @@ func critical(b domain.Binding) bool {
 }
 
 // keep runs a change that takes roles away, and refuses it with LAST_OWNER when
-// nobody whose account works is left with one that somebody must keep; one that
+// no person whose account works is left with one that somebody must keep; one that
 // ends by itself does not count. Those
 // roles are locked before, so that of two who take away the last two holders
 // the second sees that he must not.
@@ -146,7 +146,7 @@ func keep(ctx context.Context, tx *ent.Tx, name string, roles []domain.Binding, 
 		if _, err := tx.RoleBinding.Query().Where(held(b)).Order(rolebinding.ByID()).ForUpdate().IDs(ctx); err != nil {
 			return err
 		}
-		there, err := tx.User.Query().Where(holding(held(b), rolebinding.ExpiresAtIsNil())).Exist(ctx)
+		there, err := tx.User.Query().Where(user.KindEQ(user.KindPerson), holding(held(b), rolebinding.ExpiresAtIsNil())).Exist(ctx)
 		if err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func keep(ctx context.Context, tx *ent.Tx, name string, roles []domain.Binding, 
 		return err
 	}
 	for _, b := range had {
-		left, err := tx.User.Query().Where(user.Disabled(false), holding(held(b), rolebinding.ExpiresAtIsNil())).Exist(ctx)
+		left, err := tx.User.Query().Where(user.Disabled(false), user.KindEQ(user.KindPerson), holding(held(b), rolebinding.ExpiresAtIsNil())).Exist(ctx)
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ type InGroup struct {
 	Sources  []domain.MemberSource
 }
 
-// People lists everybody by user name. Admins only.
+// People lists all people by user name, and no programs. Admins only.
 func (s *Service) People(ctx context.Context, actor domain.Actor, page listing.Page) (listing.Of[Member], error) {
 	return s.people(ctx, actor, page)
 }
@@ -56,7 +56,7 @@ func (s *Service) people(ctx context.Context, actor domain.Actor, page listing.P
 	if err != nil {
 		return listing.Of[Member]{}, err
 	}
-	rows, err := s.DB.Ent.User.Query().Where(append(where, user.UsernameGT(after))...).Order(ent.Asc(user.FieldUsername)).
+	rows, err := s.DB.Ent.User.Query().Where(append(where, user.KindEQ(user.KindPerson), user.UsernameGT(after))...).Order(ent.Asc(user.FieldUsername)).
 		Limit(page.Size() + 1).WithBindings(withSystem).WithMemberships(withGroup).All(ctx)
 	if err != nil {
 		return listing.Of[Member]{}, database.Classify(err)
@@ -70,7 +70,7 @@ func withGroup(q *ent.GroupMemberQuery) {
 	q.WithGroup(func(q *ent.GroupQuery) { q.WithBindings(withSystem) })
 }
 
-// Member is one person with all his roles. Admins only; NOT_FOUND.
+// Member is one person, not a program, with all his roles. Admins only; NOT_FOUND.
 func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string) (Member, error) {
 	if err := access.Check(actor, domain.PersonRead, domain.Object{}); err != nil {
 		return Member{}, err
@@ -79,7 +79,7 @@ func (s *Service) Member(ctx context.Context, actor domain.Actor, userID string)
 	if err != nil {
 		return Member{}, err
 	}
-	u, err := s.DB.Ent.User.Query().Where(user.ID(id)).WithBindings(withSystem).WithMemberships(withGroup).Only(ctx)
+	u, err := s.DB.Ent.User.Query().Where(user.ID(id), user.KindEQ(user.KindPerson)).WithBindings(withSystem).WithMemberships(withGroup).Only(ctx)
 	if ent.IsNotFound(err) {
 		return Member{}, apperr.New(apperr.ErrNotFound)
 	}
@@ -130,10 +130,10 @@ func bySystem(a, b SystemRole) int {
 	return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Environment, b.Environment))
 }
 
-// HasOthers says whether anybody but the actor has an account that works.
+// HasOthers says whether any person but the actor has an account that works.
 func (s *Service) HasOthers(ctx context.Context, actor domain.Actor) (bool, error) {
 	self, _ := uuid.Parse(actor.UserID) // no user has the zero id
-	there, err := s.DB.Ent.User.Query().Where(user.IDNEQ(self), user.Disabled(false)).Exist(ctx)
+	there, err := s.DB.Ent.User.Query().Where(user.IDNEQ(self), user.Disabled(false), user.KindEQ(user.KindPerson)).Exist(ctx)
 	return there, database.Classify(err)
 }
 
@@ -149,7 +149,7 @@ func (s *Service) Invite(ctx context.Context, actor domain.Actor, in NewUser) (P
 
 // NewLink makes a new one-time link for an account, for somebody who lost his
 // password or the first link; links before it stop to work. Admins only.
-// NOT_FOUND, and FORBIDDEN for a disabled account.
+// NOT_FOUND, and FORBIDDEN for a disabled account and for one of a program.
 func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string) (p Person, token string, err error) {
 	if err := access.Check(actor, domain.PersonLink, domain.Object{}); err != nil {
 		return p, "", err
@@ -163,7 +163,7 @@ func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string
 		if err != nil {
 			return err
 		}
-		if u.Disabled {
+		if u.Disabled || u.Kind == user.KindService {
 			return apperr.New(apperr.ErrForbidden).With("name", u.Username)
 		}
 		p = person(u)

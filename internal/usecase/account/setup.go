@@ -25,8 +25,9 @@ const (
 
 // CreateSetup makes a one-time token that sets the password of an account, and
 // the account with a platform-wide role when there is none; role may be "". A
-// link that was made before stops to work. FORBIDDEN for a disabled account. It
-// asks nobody's rights: whoever runs the command line owns the database.
+// link that was made before stops to work. FORBIDDEN for a disabled account and
+// for one of a program. It asks nobody's rights: whoever runs the command line
+// owns the database.
 func (s *Service) CreateSetup(ctx context.Context, username string, role domain.Role) (token string, err error) {
 	var wrong apperr.List
 	checkUsername(&wrong, username)
@@ -45,7 +46,7 @@ func (s *Service) CreateSetup(ctx context.Context, username string, role domain.
 		if err != nil {
 			return err
 		}
-		if u.Disabled {
+		if u.Disabled || u.Kind == user.KindService {
 			return apperr.New(apperr.ErrForbidden).With("name", username)
 		}
 		if role != "" {

@@ -491,6 +491,46 @@ func TestNobodyDecidesTheirOwn(t *testing.T) {
 	}
 }
 
+// TestRevokedTokenDecides: of the revocation of a program's token and its decision one
+// comes first: a decision waits for a revocation that is under way, and is refused.
+func TestRevokedTokenDecides(t *testing.T) {
+	t.Parallel()
+	st := newStage(t)
+	ctx := t.Context()
+	n, err := st.SubmitCreate(ctx, st.dev, st.input())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := st.ticket(st.approver, n)
+	no := approval.Decision{Version: v.Version, SpecHash: v.SpecHash, Reason: "Not before the migration is done."}
+	row := st.db.AccessToken.Create().SetUserID(uuid.MustParse(st.approver.UserID)).SetName("x").SetScopes(domain.Scopes()).SetCreatedBy("ann").
+		SetExpiresAt(time.Now().Add(time.Hour)).SaveX(ctx)
+	program := st.approver
+	program.Token = &domain.Token{ID: row.ID.String(), Scopes: []domain.Scope{domain.ScopeRequest}}
+	wantCode(t, st.Decide(ctx, program, n, no), apperr.ErrTokenScope) // the scope is looked at here too
+	program.Token.Scopes = domain.Scopes()
+
+	tx, err := st.db.Tx(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.AccessToken.UpdateOneID(row.ID).SetRevokedAt(time.Now()).ExecX(ctx)
+	decided := make(chan error, 1)
+	go func() { decided <- st.Decide(ctx, program, n, no) }()
+	select {
+	case err := <-decided:
+		t.Fatalf("decided while the token was being revoked: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, <-decided, apperr.ErrSignedOut)
+	if got := st.db.ApprovalTicket.GetX(ctx, n); got.Approver != "" {
+		t.Errorf("decided by %s", got.Approver)
+	}
+}
+
 func TestInstanceNumbers(t *testing.T) {
 	st := newStage(t)
 	ctx := t.Context()

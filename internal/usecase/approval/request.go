@@ -189,7 +189,7 @@ func (s *Service) Preview(ctx context.Context, actor domain.Actor, in Input) (Pr
 		return p, database.Classify(err)
 	}
 	p.Policy, p.NeedsApproval, p.Denied = v.Policy, v.NeedsApproval, v.Denied
-	if p.Deciders, err = s.Approvers(ctx, s.DB.Ent, who.Environment, actor.UserID); err != nil {
+	if p.Deciders, err = s.Approvers(ctx, s.DB.Ent, who.Environment, actor.Behind()...); err != nil {
 		return p, database.Classify(err)
 	}
 	p.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, who.Namespace, who.Environment)
@@ -433,6 +433,9 @@ func (s *Service) submit(ctx context.Context, tx *ent.Tx, actor domain.Actor, n 
 		SetSystemID(uuid.MustParse(n.identity.SystemID)).SetSystemName(n.identity.System).
 		SetServiceID(uuid.MustParse(n.identity.ServiceID)).SetServiceName(n.identity.Service).
 		SetTitle(n.title).SetSize(n.size).SetResourceKey(n.key).SetExpiresAt(now.Add(domain.TicketLifetime))
+	if actor.Service {
+		row.SetBehind(actor.Behind())
+	}
 	if n.vm != nil {
 		row.SetVMID(n.vm.ID)
 	}
@@ -456,7 +459,7 @@ func newEvent(ctx context.Context, tx *ent.Tx, typ domainevent.Type, aggregate, 
 
 // callApprovers tells those who can decide.
 func (s *Service) callApprovers(ctx context.Context, tx *ent.Tx, t *ent.ApprovalTicket) error {
-	people, err := s.Approvers(ctx, tx.Client(), domain.Environment(t.Environment), t.RequesterID.String())
+	people, err := s.Approvers(ctx, tx.Client(), domain.Environment(t.Environment), askers(t)...)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/internal/database"
@@ -42,8 +43,8 @@ type Service struct {
 	// ActorTx reads the present rights of a user inside tx, so that a right that
 	// was revoked while a form was open does not decide.
 	ActorTx func(ctx context.Context, tx *ent.Tx, userID string) (domain.Actor, error)
-	// Approvers lists who can decide in an environment, without one user.
-	Approvers func(ctx context.Context, c *ent.Client, e domain.Environment, except string) ([]account.Person, error)
+	// Approvers lists who can decide in an environment, without some users.
+	Approvers func(ctx context.Context, c *ent.Client, e domain.Environment, except ...string) ([]account.Person, error)
 }
 
 // Page selects a part of a list: the Limit entries after a cursor of the page
@@ -95,16 +96,34 @@ func pending() []approvalticket.Status {
 	return []approvalticket.Status{approvalticket.StatusSUBMITTED, approvalticket.StatusPENDING_APPROVAL}
 }
 
+// askers are the ids of those who asked: the requester, and who is behind a
+// program that did.
+func askers(t *ent.ApprovalTicket) []string {
+	return append([]string{t.RequesterID.String()}, t.Behind...)
+}
+
 // can says whether an actor may do something to a ticket.
 func can(a domain.Actor, action domain.Action, t *ent.ApprovalTicket) bool {
 	return domain.Can(a, action, access.Ticket(t))
 }
 
 // fresh is the actor with the rights that it has now, no more of them than its
-// token was given.
+// token was given. A program's token is held until tx ends: of its revocation
+// and what is done with it one comes first.
 func (s *Service) fresh(ctx context.Context, tx *ent.Tx, actor domain.Actor) (domain.Actor, error) {
 	now, err := s.ActorTx(ctx, tx, actor.UserID)
 	now.IP, now.RequestID, now.Token = actor.IP, actor.RequestID, actor.Token
+	if err != nil || actor.Token == nil {
+		return now, err
+	}
+	id, err := uuid.Parse(actor.Token.ID)
+	if err != nil {
+		return now, apperr.New(apperr.ErrSignedOut)
+	}
+	_, err = tx.AccessToken.Query().Where(accesstoken.ID(id), accesstoken.RevokedAtIsNil()).ForShare().Only(ctx)
+	if ent.IsNotFound(err) {
+		err = apperr.New(apperr.ErrSignedOut)
+	}
 	return now, err
 }
 

@@ -127,7 +127,7 @@ func (s *Service) Ticket(ctx context.Context, actor domain.Actor, number int) (T
 		return out, database.Classify(err)
 	}
 	out.Policy = v.Policy
-	if out.Deciders, err = s.Approvers(ctx, s.DB.Ent, out.Environment, t.RequesterID.String()); err != nil {
+	if out.Deciders, err = s.Approvers(ctx, s.DB.Ent, out.Environment, askers(t)...); err != nil {
 		return out, database.Classify(err)
 	}
 	if out.Operation == domain.OpCreate {
@@ -302,7 +302,7 @@ func (s *Service) Request(ctx context.Context, actor domain.Actor, number int) (
 			return r, database.Classify(err)
 		}
 		name = v.Policy
-		if r.Deciders, err = s.Approvers(ctx, s.DB.Ent, r.Environment, t.RequesterID.String()); err != nil {
+		if r.Deciders, err = s.Approvers(ctx, s.DB.Ent, r.Environment, askers(t)...); err != nil {
 			return r, database.Classify(err)
 		}
 	}

@@ -57,7 +57,7 @@ type material struct {
 	draft      uuid.UUID
 	owner      uuid.UUID
 	context    schema.DraftContext
-	credential domain.Credential
+	Credential domain.Credential // exported, so that it hides itself when it is printed
 	preflight  domain.Preflight
 }
 
@@ -81,7 +81,7 @@ func (s *Service) prepare(ctx context.Context, actor domain.Actor, draftID, cont
 	if err := verdict(m.preflight); err != nil {
 		return nil, err
 	}
-	m.credential, err = s.drafted(row, contextName)
+	m.Credential, err = s.drafted(row, contextName)
 	return m, err
 }
 
@@ -116,7 +116,7 @@ func (s *Service) Add(ctx context.Context, actor domain.Actor, draftID string, i
 		return "", err
 	}
 	key := schema.NewID()
-	sealed, keyID, err := seal(s.Keys, clusterPlace(key), m.credential)
+	sealed, keyID, err := seal(s.Keys, clusterPlace(key), write(m.Credential))
 	if err != nil {
 		return "", err
 	}
@@ -130,14 +130,14 @@ func (s *Service) Add(ctx context.Context, actor domain.Actor, draftID string, i
 		create := tx.Cluster.Create().SetID(key).SetName(in.Name).SetPlace(in.Place).
 			SetEnvironment(cluster.Environment(in.Environment)).SetCreatedBy(actor.Username).
 			SetEncryptedKubeconfig(sealed).SetEncryptionKeyID(keyID).SetNillableCredentialExpiresAt(m.context.ExpiresAt).
-			SetAPIServerURL(m.credential.Server).SetIdentityUID(m.preflight.Health.IdentityUID)
+			SetAPIServerURL(m.Credential.Server).SetIdentityUID(m.preflight.Health.IdentityUID)
 		learn(create.Mutation(), healthOf(m.preflight))
 		row, err := create.Save(ctx)
 		if err != nil {
 			return err
 		}
 		e := entry("cluster.create", row)
-		e.Details = fingerprints(m.credential, m.context.Subject)
+		e.Details = fingerprints(m.Credential, m.context.Subject)
 		e.Details["environment"], e.Details["kind"] = string(in.Environment), m.context.Kind
 		if err := audit.Write(ctx, tx, actor, e); err != nil {
 			return err
@@ -192,7 +192,7 @@ func (s *Service) ReplaceCredential(ctx context.Context, actor domain.Actor, id,
 		return err
 	}
 	e := entry("cluster.replace_credential", row)
-	e.Details = fingerprints(m.credential, m.context.Subject)
+	e.Details = fingerprints(m.Credential, m.context.Subject)
 	if m.preflight.Health.IdentityUID != row.IdentityUID {
 		e.Refused = true
 		if err := audit.Record(ctx, s.DB.Ent, actor, e); err != nil {
@@ -200,7 +200,7 @@ func (s *Service) ReplaceCredential(ctx context.Context, actor domain.Actor, id,
 		}
 		return apperr.New(apperr.ErrClusterIdentity).With("cluster", row.Name)
 	}
-	sealed, keyID, err := seal(s.Keys, clusterPlace(row.ID), m.credential)
+	sealed, keyID, err := seal(s.Keys, clusterPlace(row.ID), write(m.Credential))
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (s *Service) ReplaceCredential(ctx context.Context, actor domain.Actor, id,
 			return err
 		}
 		update := row.Update().SetEncryptedKubeconfig(sealed).SetEncryptionKeyID(keyID).AddCredentialGeneration(1).
-			SetAPIServerURL(m.credential.Server)
+			SetAPIServerURL(m.Credential.Server)
 		if m.context.ExpiresAt == nil {
 			update.ClearCredentialExpiresAt()
 		} else {

@@ -113,7 +113,7 @@ func (st *stage) person(name string, roles ...domain.Role) domain.Actor {
 func (st *stage) stored(name string, env domain.Environment) *ent.Cluster {
 	st.t.Helper()
 	id := uuid.Must(uuid.NewV7())
-	text, _ := json.Marshal(domain.Credential{Server: "https://" + name, Token: domain.Secret("token of " + name)})
+	text, _ := json.Marshal(map[string]any{"server": "https://" + name, "token": []byte("token of " + name)})
 	sealed, key, err := st.Keys.Seal(crypto.AAD{Table: "clusters", Column: "encrypted_kubeconfig", Row: id.String()}, text)
 	if err != nil {
 		st.t.Fatal(err)

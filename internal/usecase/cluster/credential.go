@@ -41,12 +41,31 @@ func (c *Credentials) Credential(ctx context.Context, id string) (domain.Credent
 }
 
 func open(keys *crypto.Keyring, row *ent.Cluster) (domain.Credential, error) {
-	var cred domain.Credential
-	err := unseal(keys, clusterPlace(row.ID), row.EncryptionKeyID, row.EncryptedKubeconfig, &cred)
+	var w written
+	err := unseal(keys, clusterPlace(row.ID), row.EncryptionKeyID, row.EncryptedKubeconfig, &w)
 	if e, ok := apperr.From(err); ok {
 		return domain.Credential{}, e.With("cluster", row.Name)
 	}
-	return cred, err
+	return w.credential(), err
+}
+
+// written is a credential as it is written down for a sealed column, and
+// nowhere else.
+type written struct {
+	Server        string `json:"server"`
+	TLSServerName string `json:"tls_server_name,omitempty"`
+	CA            []byte `json:"ca,omitempty"`
+	Token         []byte `json:"token,omitempty"`
+	ClientCert    []byte `json:"client_cert,omitempty"`
+	ClientKey     []byte `json:"client_key,omitempty"`
+}
+
+func write(c domain.Credential) written {
+	return written{c.Server, c.TLSServerName, c.CA, c.Token, c.ClientCert, c.ClientKey}
+}
+
+func (w written) credential() domain.Credential {
+	return domain.Credential{Server: w.Server, TLSServerName: w.TLSServerName, CA: w.CA, Token: w.Token, ClientCert: w.ClientCert, ClientKey: w.ClientKey}
 }
 
 // The places of the two sealed columns.

@@ -59,12 +59,12 @@ func (s *Service) ReadUpload(ctx context.Context, actor domain.Actor, fileName s
 		return "", err
 	}
 	id := schema.NewID()
-	credentials := map[string]domain.Credential{}
+	credentials := map[string]written{}
 	contexts := make([]schema.DraftContext, 0, len(file.Contexts))
 	for _, c := range file.Contexts {
 		row := schema.DraftContext{Name: c.Name, Server: c.Server, Kind: c.Kind, Subject: c.Subject, ExpiresAt: c.ExpiresAt}
 		if c.Usable() {
-			credentials[c.Name] = c.Credential
+			credentials[c.Name] = write(c.Credential)
 		} else {
 			row.Refusal, row.Params = c.Refusal.Code, c.Refusal.Params
 		}
@@ -254,7 +254,7 @@ func withParams(code string, params map[string]any) *apperr.AppError {
 
 // drafted opens the credential of one context of a draft.
 func (s *Service) drafted(row *ent.ClusterDraft, name string) (domain.Credential, error) {
-	var all map[string]domain.Credential
+	var all map[string]written
 	if err := unseal(s.Keys, draftPlace(row.ID), row.KeyID, row.Sealed, &all); err != nil {
 		return domain.Credential{}, err
 	}
@@ -262,5 +262,5 @@ func (s *Service) drafted(row *ent.ClusterDraft, name string) (domain.Credential
 	if !ok {
 		return domain.Credential{}, apperr.Field("context", apperr.ErrInvalidChoice)
 	}
-	return c, nil
+	return c.credential(), nil
 }

@@ -89,7 +89,7 @@ func newStage(t testing.TB) *stage {
 			}
 			return st.approver, nil
 		},
-		Approvers: func(context.Context, *ent.Client, domain.Environment, string) ([]account.Person, error) {
+		Approvers: func(context.Context, *ent.Client, domain.Environment, ...string) ([]account.Person, error) {
 			return nil, nil
 		},
 	}
