@@ -53,6 +53,11 @@ check: node_modules ## lint, vet, format, generated code fresh, rules of the hou
 	go tool staticcheck -tags e2e,dev ./...
 	go run ./internal/arch/check
 	@$(MAKE) --no-print-directory fresh
+	@$(MAKE) --no-print-directory guides
+
+.PHONY: guides
+guides: ## which sections of the guides have no translation of their present English text
+	@go run ./docs/stale
 
 # Generated code is committed; it must be what the sources generate.
 .PHONY: fresh

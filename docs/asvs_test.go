@@ -125,7 +125,7 @@ func TestChecklist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, _ := docs.Read("asvs", docs.English)
+	text, _ := docs.Read("asvs")
 	missing, count := map[string]bool{}, [3]int{}
 	for section, levels := range requirements {
 		for i, numbers := range levels {

@@ -1,5 +1,6 @@
 // Package docs holds the guides for people: Markdown and images, embedded, as
 // they can also be read in the repository. It draws nothing; the portal does.
+// The folder zh-CN has the Chinese of those that are translated, see Sections.
 package docs
 
 import (
@@ -7,12 +8,12 @@ import (
 	"embed"
 	"encoding/binary"
 	"path"
-	"strings"
+	"slices"
 )
 
 // The pattern leaves out images/dark and images/phone, which no guide shows.
 //
-//go:embed *.md images/*.*
+//go:embed *.md zh-CN/*.md images/*.*
 var files embed.FS
 
 // Index is the slug of the guide that lists the others.
@@ -20,43 +21,13 @@ const Index = "README"
 
 // order is how the guides are listed: the index, then from what everybody needs
 // to what a few need.
-var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide", "api-guide", "api-reference", "security", "asvs"}
+var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide", "sign-in-guide", "api-guide", "api-reference", "security", "asvs"}
 
-// English is the language of the guides, as a BCP 47 tag; some are translated.
-const English = "en"
+// Slugs lists all guides in their order, the index first.
+func Slugs() []string { return slices.Clone(order) }
 
-// Guide is one document. Title is its first heading, Line its first paragraph.
-// Lang is its language, English where there is no translation.
-type Guide struct{ Slug, Title, Line, Lang string }
-
-// Guides lists all guides in their order, the index first, as they are for a
-// reader of a language.
-func Guides(lang string) []Guide {
-	list := make([]Guide, 0, len(order))
-	for _, slug := range order {
-		in := lang
-		text, ok := Read(slug, in)
-		if !ok {
-			in = English
-			text, ok = Read(slug, in)
-		}
-		if !ok {
-			panic("docs: no guide " + slug) // the files are part of the binary
-		}
-		head, rest, _ := strings.Cut(string(text), "\n\n")
-		line, _, _ := strings.Cut(rest, "\n\n")
-		list = append(list, Guide{slug, strings.TrimPrefix(head, "# "), strings.ReplaceAll(strings.TrimSpace(line), "\n", " "), in})
-	}
-	return list
-}
-
-// Read is the Markdown of a guide in a language, if it is there.
-func Read(slug, lang string) (text []byte, ok bool) {
-	if lang == English {
-		return read(slug + ".md")
-	}
-	return read(slug + "." + lang + ".md")
-}
+// Read is the Markdown of a guide, in English.
+func Read(slug string) (text []byte, ok bool) { return read(slug + ".md") }
 
 // Image is a file of images/ by its name, such as login.webp.
 func Image(name string) (data []byte, ok bool) { return read(path.Join("images", path.Base(name))) }

@@ -11,6 +11,7 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 // AuditLog is the model entity for the AuditLog schema.
@@ -42,7 +43,21 @@ type AuditLog struct {
 	// RequestID holds the value of the "request_id" field.
 	RequestID string `json:"request_id,omitempty"`
 	// IPAddress holds the value of the "ip_address" field.
-	IPAddress    string `json:"ip_address,omitempty"`
+	IPAddress string `json:"ip_address,omitempty"`
+	// user id; empty for shepherd and anonymous
+	ActorID string `json:"actor_id,omitempty"`
+	// user id of the person for whom the actor acts
+	OnBehalfOfID string `json:"on_behalf_of_id,omitempty"`
+	// user name then
+	OnBehalfOf string `json:"on_behalf_of,omitempty"`
+	// token, job or cli; empty: a browser
+	Via string `json:"via,omitempty"`
+	// id of the token or of the order
+	ViaID string `json:"via_id,omitempty"`
+	// name of the token or chore, or account of the operating system
+	ViaName string `json:"via_name,omitempty"`
+	// before and after, by field; allow-list in package audit
+	Changes      map[string]domain.Change `json:"changes,omitempty"`
 	selectValues sql.SelectValues
 }
 
@@ -51,11 +66,11 @@ func (*AuditLog) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case auditlog.FieldDetails:
+		case auditlog.FieldDetails, auditlog.FieldChanges:
 			values[i] = new([]byte)
 		case auditlog.FieldID:
 			values[i] = new(sql.NullInt64)
-		case auditlog.FieldActor, auditlog.FieldAction, auditlog.FieldResourceType, auditlog.FieldResourceID, auditlog.FieldResourceName, auditlog.FieldSystemID, auditlog.FieldResult, auditlog.FieldReason, auditlog.FieldRequestID, auditlog.FieldIPAddress:
+		case auditlog.FieldActor, auditlog.FieldAction, auditlog.FieldResourceType, auditlog.FieldResourceID, auditlog.FieldResourceName, auditlog.FieldSystemID, auditlog.FieldResult, auditlog.FieldReason, auditlog.FieldRequestID, auditlog.FieldIPAddress, auditlog.FieldActorID, auditlog.FieldOnBehalfOfID, auditlog.FieldOnBehalfOf, auditlog.FieldVia, auditlog.FieldViaID, auditlog.FieldViaName:
 			values[i] = new(sql.NullString)
 		case auditlog.FieldCreatedAt:
 			values[i] = new(sql.NullTime)
@@ -154,6 +169,50 @@ func (_m *AuditLog) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.IPAddress = value.String
 			}
+		case auditlog.FieldActorID:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field actor_id", values[i])
+			} else if value.Valid {
+				_m.ActorID = value.String
+			}
+		case auditlog.FieldOnBehalfOfID:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field on_behalf_of_id", values[i])
+			} else if value.Valid {
+				_m.OnBehalfOfID = value.String
+			}
+		case auditlog.FieldOnBehalfOf:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field on_behalf_of", values[i])
+			} else if value.Valid {
+				_m.OnBehalfOf = value.String
+			}
+		case auditlog.FieldVia:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field via", values[i])
+			} else if value.Valid {
+				_m.Via = value.String
+			}
+		case auditlog.FieldViaID:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field via_id", values[i])
+			} else if value.Valid {
+				_m.ViaID = value.String
+			}
+		case auditlog.FieldViaName:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field via_name", values[i])
+			} else if value.Valid {
+				_m.ViaName = value.String
+			}
+		case auditlog.FieldChanges:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field changes", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.Changes); err != nil {
+					return fmt.Errorf("unmarshal field changes: %w", err)
+				}
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -225,6 +284,27 @@ func (_m *AuditLog) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("ip_address=")
 	builder.WriteString(_m.IPAddress)
+	builder.WriteString(", ")
+	builder.WriteString("actor_id=")
+	builder.WriteString(_m.ActorID)
+	builder.WriteString(", ")
+	builder.WriteString("on_behalf_of_id=")
+	builder.WriteString(_m.OnBehalfOfID)
+	builder.WriteString(", ")
+	builder.WriteString("on_behalf_of=")
+	builder.WriteString(_m.OnBehalfOf)
+	builder.WriteString(", ")
+	builder.WriteString("via=")
+	builder.WriteString(_m.Via)
+	builder.WriteString(", ")
+	builder.WriteString("via_id=")
+	builder.WriteString(_m.ViaID)
+	builder.WriteString(", ")
+	builder.WriteString("via_name=")
+	builder.WriteString(_m.ViaName)
+	builder.WriteString(", ")
+	builder.WriteString("changes=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Changes))
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -12,6 +12,7 @@ import (
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/schema/field"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 // AuditLogCreate is the builder for creating a AuditLog entity.
@@ -139,6 +140,96 @@ func (_c *AuditLogCreate) SetNillableIPAddress(v *string) *AuditLogCreate {
 	if v != nil {
 		_c.SetIPAddress(*v)
 	}
+	return _c
+}
+
+// SetActorID sets the "actor_id" field.
+func (_c *AuditLogCreate) SetActorID(v string) *AuditLogCreate {
+	_c.mutation.SetActorID(v)
+	return _c
+}
+
+// SetNillableActorID sets the "actor_id" field if the given value is not nil.
+func (_c *AuditLogCreate) SetNillableActorID(v *string) *AuditLogCreate {
+	if v != nil {
+		_c.SetActorID(*v)
+	}
+	return _c
+}
+
+// SetOnBehalfOfID sets the "on_behalf_of_id" field.
+func (_c *AuditLogCreate) SetOnBehalfOfID(v string) *AuditLogCreate {
+	_c.mutation.SetOnBehalfOfID(v)
+	return _c
+}
+
+// SetNillableOnBehalfOfID sets the "on_behalf_of_id" field if the given value is not nil.
+func (_c *AuditLogCreate) SetNillableOnBehalfOfID(v *string) *AuditLogCreate {
+	if v != nil {
+		_c.SetOnBehalfOfID(*v)
+	}
+	return _c
+}
+
+// SetOnBehalfOf sets the "on_behalf_of" field.
+func (_c *AuditLogCreate) SetOnBehalfOf(v string) *AuditLogCreate {
+	_c.mutation.SetOnBehalfOf(v)
+	return _c
+}
+
+// SetNillableOnBehalfOf sets the "on_behalf_of" field if the given value is not nil.
+func (_c *AuditLogCreate) SetNillableOnBehalfOf(v *string) *AuditLogCreate {
+	if v != nil {
+		_c.SetOnBehalfOf(*v)
+	}
+	return _c
+}
+
+// SetVia sets the "via" field.
+func (_c *AuditLogCreate) SetVia(v string) *AuditLogCreate {
+	_c.mutation.SetVia(v)
+	return _c
+}
+
+// SetNillableVia sets the "via" field if the given value is not nil.
+func (_c *AuditLogCreate) SetNillableVia(v *string) *AuditLogCreate {
+	if v != nil {
+		_c.SetVia(*v)
+	}
+	return _c
+}
+
+// SetViaID sets the "via_id" field.
+func (_c *AuditLogCreate) SetViaID(v string) *AuditLogCreate {
+	_c.mutation.SetViaID(v)
+	return _c
+}
+
+// SetNillableViaID sets the "via_id" field if the given value is not nil.
+func (_c *AuditLogCreate) SetNillableViaID(v *string) *AuditLogCreate {
+	if v != nil {
+		_c.SetViaID(*v)
+	}
+	return _c
+}
+
+// SetViaName sets the "via_name" field.
+func (_c *AuditLogCreate) SetViaName(v string) *AuditLogCreate {
+	_c.mutation.SetViaName(v)
+	return _c
+}
+
+// SetNillableViaName sets the "via_name" field if the given value is not nil.
+func (_c *AuditLogCreate) SetNillableViaName(v *string) *AuditLogCreate {
+	if v != nil {
+		_c.SetViaName(*v)
+	}
+	return _c
+}
+
+// SetChanges sets the "changes" field.
+func (_c *AuditLogCreate) SetChanges(v map[string]domain.Change) *AuditLogCreate {
+	_c.mutation.SetChanges(v)
 	return _c
 }
 
@@ -323,6 +414,34 @@ func (_c *AuditLogCreate) createSpec() (*AuditLog, *sqlgraph.CreateSpec) {
 		_spec.SetField(auditlog.FieldIPAddress, field.TypeString, value)
 		_node.IPAddress = value
 	}
+	if value, ok := _c.mutation.ActorID(); ok {
+		_spec.SetField(auditlog.FieldActorID, field.TypeString, value)
+		_node.ActorID = value
+	}
+	if value, ok := _c.mutation.OnBehalfOfID(); ok {
+		_spec.SetField(auditlog.FieldOnBehalfOfID, field.TypeString, value)
+		_node.OnBehalfOfID = value
+	}
+	if value, ok := _c.mutation.OnBehalfOf(); ok {
+		_spec.SetField(auditlog.FieldOnBehalfOf, field.TypeString, value)
+		_node.OnBehalfOf = value
+	}
+	if value, ok := _c.mutation.Via(); ok {
+		_spec.SetField(auditlog.FieldVia, field.TypeString, value)
+		_node.Via = value
+	}
+	if value, ok := _c.mutation.ViaID(); ok {
+		_spec.SetField(auditlog.FieldViaID, field.TypeString, value)
+		_node.ViaID = value
+	}
+	if value, ok := _c.mutation.ViaName(); ok {
+		_spec.SetField(auditlog.FieldViaName, field.TypeString, value)
+		_node.ViaName = value
+	}
+	if value, ok := _c.mutation.Changes(); ok {
+		_spec.SetField(auditlog.FieldChanges, field.TypeJSON, value)
+		_node.Changes = value
+	}
 	return _node, _spec
 }
 
@@ -427,6 +546,27 @@ func (u *AuditLogUpsertOne) UpdateNewValues() *AuditLogUpsertOne {
 		}
 		if _, exists := u.create.mutation.IPAddress(); exists {
 			s.SetIgnore(auditlog.FieldIPAddress)
+		}
+		if _, exists := u.create.mutation.ActorID(); exists {
+			s.SetIgnore(auditlog.FieldActorID)
+		}
+		if _, exists := u.create.mutation.OnBehalfOfID(); exists {
+			s.SetIgnore(auditlog.FieldOnBehalfOfID)
+		}
+		if _, exists := u.create.mutation.OnBehalfOf(); exists {
+			s.SetIgnore(auditlog.FieldOnBehalfOf)
+		}
+		if _, exists := u.create.mutation.Via(); exists {
+			s.SetIgnore(auditlog.FieldVia)
+		}
+		if _, exists := u.create.mutation.ViaID(); exists {
+			s.SetIgnore(auditlog.FieldViaID)
+		}
+		if _, exists := u.create.mutation.ViaName(); exists {
+			s.SetIgnore(auditlog.FieldViaName)
+		}
+		if _, exists := u.create.mutation.Changes(); exists {
+			s.SetIgnore(auditlog.FieldChanges)
 		}
 	}))
 	return u
@@ -676,6 +816,27 @@ func (u *AuditLogUpsertBulk) UpdateNewValues() *AuditLogUpsertBulk {
 			}
 			if _, exists := b.mutation.IPAddress(); exists {
 				s.SetIgnore(auditlog.FieldIPAddress)
+			}
+			if _, exists := b.mutation.ActorID(); exists {
+				s.SetIgnore(auditlog.FieldActorID)
+			}
+			if _, exists := b.mutation.OnBehalfOfID(); exists {
+				s.SetIgnore(auditlog.FieldOnBehalfOfID)
+			}
+			if _, exists := b.mutation.OnBehalfOf(); exists {
+				s.SetIgnore(auditlog.FieldOnBehalfOf)
+			}
+			if _, exists := b.mutation.Via(); exists {
+				s.SetIgnore(auditlog.FieldVia)
+			}
+			if _, exists := b.mutation.ViaID(); exists {
+				s.SetIgnore(auditlog.FieldViaID)
+			}
+			if _, exists := b.mutation.ViaName(); exists {
+				s.SetIgnore(auditlog.FieldViaName)
+			}
+			if _, exists := b.mutation.Changes(); exists {
+				s.SetIgnore(auditlog.FieldChanges)
 			}
 		}
 	}))

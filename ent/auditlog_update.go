@@ -90,6 +90,27 @@ func (_u *AuditLogUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if _u.mutation.IPAddressCleared() {
 		_spec.ClearField(auditlog.FieldIPAddress, field.TypeString)
 	}
+	if _u.mutation.ActorIDCleared() {
+		_spec.ClearField(auditlog.FieldActorID, field.TypeString)
+	}
+	if _u.mutation.OnBehalfOfIDCleared() {
+		_spec.ClearField(auditlog.FieldOnBehalfOfID, field.TypeString)
+	}
+	if _u.mutation.OnBehalfOfCleared() {
+		_spec.ClearField(auditlog.FieldOnBehalfOf, field.TypeString)
+	}
+	if _u.mutation.ViaCleared() {
+		_spec.ClearField(auditlog.FieldVia, field.TypeString)
+	}
+	if _u.mutation.ViaIDCleared() {
+		_spec.ClearField(auditlog.FieldViaID, field.TypeString)
+	}
+	if _u.mutation.ViaNameCleared() {
+		_spec.ClearField(auditlog.FieldViaName, field.TypeString)
+	}
+	if _u.mutation.ChangesCleared() {
+		_spec.ClearField(auditlog.FieldChanges, field.TypeJSON)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -203,6 +224,27 @@ func (_u *AuditLogUpdateOne) sqlSave(ctx context.Context) (_node *AuditLog, err 
 	}
 	if _u.mutation.IPAddressCleared() {
 		_spec.ClearField(auditlog.FieldIPAddress, field.TypeString)
+	}
+	if _u.mutation.ActorIDCleared() {
+		_spec.ClearField(auditlog.FieldActorID, field.TypeString)
+	}
+	if _u.mutation.OnBehalfOfIDCleared() {
+		_spec.ClearField(auditlog.FieldOnBehalfOfID, field.TypeString)
+	}
+	if _u.mutation.OnBehalfOfCleared() {
+		_spec.ClearField(auditlog.FieldOnBehalfOf, field.TypeString)
+	}
+	if _u.mutation.ViaCleared() {
+		_spec.ClearField(auditlog.FieldVia, field.TypeString)
+	}
+	if _u.mutation.ViaIDCleared() {
+		_spec.ClearField(auditlog.FieldViaID, field.TypeString)
+	}
+	if _u.mutation.ViaNameCleared() {
+		_spec.ClearField(auditlog.FieldViaName, field.TypeString)
+	}
+	if _u.mutation.ChangesCleared() {
+		_spec.ClearField(auditlog.FieldChanges, field.TypeJSON)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &AuditLog{config: _u.config}

@@ -19,6 +19,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
+	"kubevirt-shepherd.io/shepherd/ent/auditanchor"
+	"kubevirt-shepherd.io/shepherd/ent/auditfilter"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
@@ -57,6 +59,10 @@ type Client struct {
 	ApprovalPolicy *ApprovalPolicyClient
 	// ApprovalTicket is the client for interacting with the ApprovalTicket builders.
 	ApprovalTicket *ApprovalTicketClient
+	// AuditAnchor is the client for interacting with the AuditAnchor builders.
+	AuditAnchor *AuditAnchorClient
+	// AuditFilter is the client for interacting with the AuditFilter builders.
+	AuditFilter *AuditFilterClient
 	// AuditLog is the client for interacting with the AuditLog builders.
 	AuditLog *AuditLogClient
 	// AuditSeal is the client for interacting with the AuditSeal builders.
@@ -117,6 +123,8 @@ func (c *Client) init() {
 	c.AccessToken = NewAccessTokenClient(c.config)
 	c.ApprovalPolicy = NewApprovalPolicyClient(c.config)
 	c.ApprovalTicket = NewApprovalTicketClient(c.config)
+	c.AuditAnchor = NewAuditAnchorClient(c.config)
+	c.AuditFilter = NewAuditFilterClient(c.config)
 	c.AuditLog = NewAuditLogClient(c.config)
 	c.AuditSeal = NewAuditSealClient(c.config)
 	c.AuditUnsealed = NewAuditUnsealedClient(c.config)
@@ -235,6 +243,8 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 		AccessToken:     NewAccessTokenClient(cfg),
 		ApprovalPolicy:  NewApprovalPolicyClient(cfg),
 		ApprovalTicket:  NewApprovalTicketClient(cfg),
+		AuditAnchor:     NewAuditAnchorClient(cfg),
+		AuditFilter:     NewAuditFilterClient(cfg),
 		AuditLog:        NewAuditLogClient(cfg),
 		AuditSeal:       NewAuditSealClient(cfg),
 		AuditUnsealed:   NewAuditUnsealedClient(cfg),
@@ -280,6 +290,8 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 		AccessToken:     NewAccessTokenClient(cfg),
 		ApprovalPolicy:  NewApprovalPolicyClient(cfg),
 		ApprovalTicket:  NewApprovalTicketClient(cfg),
+		AuditAnchor:     NewAuditAnchorClient(cfg),
+		AuditFilter:     NewAuditFilterClient(cfg),
 		AuditLog:        NewAuditLogClient(cfg),
 		AuditSeal:       NewAuditSealClient(cfg),
 		AuditUnsealed:   NewAuditUnsealedClient(cfg),
@@ -332,11 +344,12 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.AccessToken, c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.AuditSeal,
-		c.AuditUnsealed, c.Cluster, c.ClusterDraft, c.DomainEvent, c.Group,
-		c.GroupMember, c.IdempotencyKey, c.Identity, c.InstanceSize, c.Namespace,
-		c.Notification, c.PendingAdoption, c.RoleBinding, c.Service, c.Session,
-		c.System, c.Template, c.User, c.VM, c.VMRevision, c.VMSample,
+		c.AccessToken, c.ApprovalPolicy, c.ApprovalTicket, c.AuditAnchor, c.AuditFilter,
+		c.AuditLog, c.AuditSeal, c.AuditUnsealed, c.Cluster, c.ClusterDraft,
+		c.DomainEvent, c.Group, c.GroupMember, c.IdempotencyKey, c.Identity,
+		c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption, c.RoleBinding,
+		c.Service, c.Session, c.System, c.Template, c.User, c.VM, c.VMRevision,
+		c.VMSample,
 	} {
 		n.Use(hooks...)
 	}
@@ -346,11 +359,12 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.AccessToken, c.ApprovalPolicy, c.ApprovalTicket, c.AuditLog, c.AuditSeal,
-		c.AuditUnsealed, c.Cluster, c.ClusterDraft, c.DomainEvent, c.Group,
-		c.GroupMember, c.IdempotencyKey, c.Identity, c.InstanceSize, c.Namespace,
-		c.Notification, c.PendingAdoption, c.RoleBinding, c.Service, c.Session,
-		c.System, c.Template, c.User, c.VM, c.VMRevision, c.VMSample,
+		c.AccessToken, c.ApprovalPolicy, c.ApprovalTicket, c.AuditAnchor, c.AuditFilter,
+		c.AuditLog, c.AuditSeal, c.AuditUnsealed, c.Cluster, c.ClusterDraft,
+		c.DomainEvent, c.Group, c.GroupMember, c.IdempotencyKey, c.Identity,
+		c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption, c.RoleBinding,
+		c.Service, c.Session, c.System, c.Template, c.User, c.VM, c.VMRevision,
+		c.VMSample,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -365,6 +379,10 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.ApprovalPolicy.mutate(ctx, m)
 	case *ApprovalTicketMutation:
 		return c.ApprovalTicket.mutate(ctx, m)
+	case *AuditAnchorMutation:
+		return c.AuditAnchor.mutate(ctx, m)
+	case *AuditFilterMutation:
+		return c.AuditFilter.mutate(ctx, m)
 	case *AuditLogMutation:
 		return c.AuditLog.mutate(ctx, m)
 	case *AuditSealMutation:
@@ -844,6 +862,273 @@ func (c *ApprovalTicketClient) mutate(ctx context.Context, m *ApprovalTicketMuta
 		return (&ApprovalTicketDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown ApprovalTicket mutation op: %q", m.Op())
+	}
+}
+
+// AuditAnchorClient is a client for the AuditAnchor schema.
+type AuditAnchorClient struct {
+	config
+}
+
+// NewAuditAnchorClient returns a client for the AuditAnchor from the given config.
+func NewAuditAnchorClient(c config) *AuditAnchorClient {
+	return &AuditAnchorClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `auditanchor.Hooks(f(g(h())))`.
+func (c *AuditAnchorClient) Use(hooks ...Hook) {
+	c.hooks.AuditAnchor = append(c.hooks.AuditAnchor, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `auditanchor.Intercept(f(g(h())))`.
+func (c *AuditAnchorClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AuditAnchor = append(c.inters.AuditAnchor, interceptors...)
+}
+
+// Create returns a builder for creating a AuditAnchor entity.
+func (c *AuditAnchorClient) Create() *AuditAnchorCreate {
+	mutation := newAuditAnchorMutation(c.config, OpCreate)
+	return &AuditAnchorCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AuditAnchor entities.
+func (c *AuditAnchorClient) CreateBulk(builders ...*AuditAnchorCreate) *AuditAnchorCreateBulk {
+	return &AuditAnchorCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AuditAnchorClient) MapCreateBulk(slice any, setFunc func(*AuditAnchorCreate, int)) *AuditAnchorCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AuditAnchorCreateBulk{err: fmt.Errorf("calling to AuditAnchorClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AuditAnchorCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AuditAnchorCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AuditAnchor.
+func (c *AuditAnchorClient) Update() *AuditAnchorUpdate {
+	mutation := newAuditAnchorMutation(c.config, OpUpdate)
+	return &AuditAnchorUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AuditAnchorClient) UpdateOne(_m *AuditAnchor) *AuditAnchorUpdateOne {
+	mutation := newAuditAnchorMutation(c.config, OpUpdateOne, withAuditAnchor(_m))
+	return &AuditAnchorUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AuditAnchorClient) UpdateOneID(id int) *AuditAnchorUpdateOne {
+	mutation := newAuditAnchorMutation(c.config, OpUpdateOne, withAuditAnchorID(id))
+	return &AuditAnchorUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AuditAnchor.
+func (c *AuditAnchorClient) Delete() *AuditAnchorDelete {
+	mutation := newAuditAnchorMutation(c.config, OpDelete)
+	return &AuditAnchorDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AuditAnchorClient) DeleteOne(_m *AuditAnchor) *AuditAnchorDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AuditAnchorClient) DeleteOneID(id int) *AuditAnchorDeleteOne {
+	builder := c.Delete().Where(auditanchor.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AuditAnchorDeleteOne{builder}
+}
+
+// Query returns a query builder for AuditAnchor.
+func (c *AuditAnchorClient) Query() *AuditAnchorQuery {
+	return &AuditAnchorQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAuditAnchor},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AuditAnchor entity by its id.
+func (c *AuditAnchorClient) Get(ctx context.Context, id int) (*AuditAnchor, error) {
+	return c.Query().Where(auditanchor.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AuditAnchorClient) GetX(ctx context.Context, id int) *AuditAnchor {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *AuditAnchorClient) Hooks() []Hook {
+	hooks := c.hooks.AuditAnchor
+	return append(hooks[:len(hooks):len(hooks)], auditanchor.Hooks[:]...)
+}
+
+// Interceptors returns the client interceptors.
+func (c *AuditAnchorClient) Interceptors() []Interceptor {
+	return c.inters.AuditAnchor
+}
+
+func (c *AuditAnchorClient) mutate(ctx context.Context, m *AuditAnchorMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AuditAnchorCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AuditAnchorUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AuditAnchorUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AuditAnchorDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AuditAnchor mutation op: %q", m.Op())
+	}
+}
+
+// AuditFilterClient is a client for the AuditFilter schema.
+type AuditFilterClient struct {
+	config
+}
+
+// NewAuditFilterClient returns a client for the AuditFilter from the given config.
+func NewAuditFilterClient(c config) *AuditFilterClient {
+	return &AuditFilterClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `auditfilter.Hooks(f(g(h())))`.
+func (c *AuditFilterClient) Use(hooks ...Hook) {
+	c.hooks.AuditFilter = append(c.hooks.AuditFilter, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `auditfilter.Intercept(f(g(h())))`.
+func (c *AuditFilterClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AuditFilter = append(c.inters.AuditFilter, interceptors...)
+}
+
+// Create returns a builder for creating a AuditFilter entity.
+func (c *AuditFilterClient) Create() *AuditFilterCreate {
+	mutation := newAuditFilterMutation(c.config, OpCreate)
+	return &AuditFilterCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AuditFilter entities.
+func (c *AuditFilterClient) CreateBulk(builders ...*AuditFilterCreate) *AuditFilterCreateBulk {
+	return &AuditFilterCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AuditFilterClient) MapCreateBulk(slice any, setFunc func(*AuditFilterCreate, int)) *AuditFilterCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AuditFilterCreateBulk{err: fmt.Errorf("calling to AuditFilterClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AuditFilterCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AuditFilterCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AuditFilter.
+func (c *AuditFilterClient) Update() *AuditFilterUpdate {
+	mutation := newAuditFilterMutation(c.config, OpUpdate)
+	return &AuditFilterUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AuditFilterClient) UpdateOne(_m *AuditFilter) *AuditFilterUpdateOne {
+	mutation := newAuditFilterMutation(c.config, OpUpdateOne, withAuditFilter(_m))
+	return &AuditFilterUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AuditFilterClient) UpdateOneID(id uuid.UUID) *AuditFilterUpdateOne {
+	mutation := newAuditFilterMutation(c.config, OpUpdateOne, withAuditFilterID(id))
+	return &AuditFilterUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AuditFilter.
+func (c *AuditFilterClient) Delete() *AuditFilterDelete {
+	mutation := newAuditFilterMutation(c.config, OpDelete)
+	return &AuditFilterDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AuditFilterClient) DeleteOne(_m *AuditFilter) *AuditFilterDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AuditFilterClient) DeleteOneID(id uuid.UUID) *AuditFilterDeleteOne {
+	builder := c.Delete().Where(auditfilter.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AuditFilterDeleteOne{builder}
+}
+
+// Query returns a query builder for AuditFilter.
+func (c *AuditFilterClient) Query() *AuditFilterQuery {
+	return &AuditFilterQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAuditFilter},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AuditFilter entity by its id.
+func (c *AuditFilterClient) Get(ctx context.Context, id uuid.UUID) (*AuditFilter, error) {
+	return c.Query().Where(auditfilter.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AuditFilterClient) GetX(ctx context.Context, id uuid.UUID) *AuditFilter {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *AuditFilterClient) Hooks() []Hook {
+	return c.hooks.AuditFilter
+}
+
+// Interceptors returns the client interceptors.
+func (c *AuditFilterClient) Interceptors() []Interceptor {
+	return c.inters.AuditFilter
+}
+
+func (c *AuditFilterClient) mutate(ctx context.Context, m *AuditFilterMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AuditFilterCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AuditFilterUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AuditFilterUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AuditFilterDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AuditFilter mutation op: %q", m.Op())
 	}
 }
 
@@ -4409,17 +4694,18 @@ func (c *VMSampleClient) mutate(ctx context.Context, m *VMSampleMutation) (Value
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		AccessToken, ApprovalPolicy, ApprovalTicket, AuditLog, AuditSeal, AuditUnsealed,
-		Cluster, ClusterDraft, DomainEvent, Group, GroupMember, IdempotencyKey,
-		Identity, InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding,
-		Service, Session, System, Template, User, VM, VMRevision, VMSample []ent.Hook
+		AccessToken, ApprovalPolicy, ApprovalTicket, AuditAnchor, AuditFilter, AuditLog,
+		AuditSeal, AuditUnsealed, Cluster, ClusterDraft, DomainEvent, Group,
+		GroupMember, IdempotencyKey, Identity, InstanceSize, Namespace, Notification,
+		PendingAdoption, RoleBinding, Service, Session, System, Template, User, VM,
+		VMRevision, VMSample []ent.Hook
 	}
 	inters struct {
-		AccessToken, ApprovalPolicy, ApprovalTicket, AuditLog, AuditSeal, AuditUnsealed,
-		Cluster, ClusterDraft, DomainEvent, Group, GroupMember, IdempotencyKey,
-		Identity, InstanceSize, Namespace, Notification, PendingAdoption, RoleBinding,
-		Service, Session, System, Template, User, VM, VMRevision,
-		VMSample []ent.Interceptor
+		AccessToken, ApprovalPolicy, ApprovalTicket, AuditAnchor, AuditFilter, AuditLog,
+		AuditSeal, AuditUnsealed, Cluster, ClusterDraft, DomainEvent, Group,
+		GroupMember, IdempotencyKey, Identity, InstanceSize, Namespace, Notification,
+		PendingAdoption, RoleBinding, Service, Session, System, Template, User, VM,
+		VMRevision, VMSample []ent.Interceptor
 	}
 )
 

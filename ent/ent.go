@@ -15,6 +15,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
+	"kubevirt-shepherd.io/shepherd/ent/auditanchor"
+	"kubevirt-shepherd.io/shepherd/ent/auditfilter"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
@@ -101,6 +103,8 @@ func checkColumn(t, c string) error {
 			accesstoken.Table:     accesstoken.ValidColumn,
 			approvalpolicy.Table:  approvalpolicy.ValidColumn,
 			approvalticket.Table:  approvalticket.ValidColumn,
+			auditanchor.Table:     auditanchor.ValidColumn,
+			auditfilter.Table:     auditfilter.ValidColumn,
 			auditlog.Table:        auditlog.ValidColumn,
 			auditseal.Table:       auditseal.ValidColumn,
 			auditunsealed.Table:   auditunsealed.ValidColumn,

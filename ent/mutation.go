@@ -16,6 +16,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
+	"kubevirt-shepherd.io/shepherd/ent/auditanchor"
+	"kubevirt-shepherd.io/shepherd/ent/auditfilter"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
@@ -55,6 +57,8 @@ const (
 	TypeAccessToken     = "AccessToken"
 	TypeApprovalPolicy  = "ApprovalPolicy"
 	TypeApprovalTicket  = "ApprovalTicket"
+	TypeAuditAnchor     = "AuditAnchor"
+	TypeAuditFilter     = "AuditFilter"
 	TypeAuditLog        = "AuditLog"
 	TypeAuditSeal       = "AuditSeal"
 	TypeAuditUnsealed   = "AuditUnsealed"
@@ -4360,28 +4364,1383 @@ func (m *ApprovalTicketMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown ApprovalTicket edge %s", name)
 }
 
-// AuditLogMutation represents an operation that mutates the AuditLog nodes in the graph.
-type AuditLogMutation struct {
+// AuditAnchorMutation represents an operation that mutates the AuditAnchor nodes in the graph.
+type AuditAnchorMutation struct {
 	config
 	op            Op
 	typ           string
 	id            *int
-	created_at    *time.Time
-	actor         *string
-	action        *string
-	resource_type *string
-	resource_id   *string
-	resource_name *string
-	system_id     *string
-	result        *auditlog.Result
-	reason        *string
-	details       *map[string]interface{}
-	request_id    *string
-	ip_address    *string
+	first_seq     *int
+	addfirst_seq  *int
+	before        *[]byte
+	hash          *[]byte
+	file          *string
+	file_sha256   *[]byte
+	at            *time.Time
+	key_id        *string
+	signature     *[]byte
 	clearedFields map[string]struct{}
 	done          bool
-	oldValue      func(context.Context) (*AuditLog, error)
-	predicates    []predicate.AuditLog
+	oldValue      func(context.Context) (*AuditAnchor, error)
+	predicates    []predicate.AuditAnchor
+}
+
+var _ ent.Mutation = (*AuditAnchorMutation)(nil)
+
+// auditanchorOption allows management of the mutation configuration using functional options.
+type auditanchorOption func(*AuditAnchorMutation)
+
+// newAuditAnchorMutation creates new mutation for the AuditAnchor entity.
+func newAuditAnchorMutation(c config, op Op, opts ...auditanchorOption) *AuditAnchorMutation {
+	m := &AuditAnchorMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeAuditAnchor,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withAuditAnchorID sets the ID field of the mutation.
+func withAuditAnchorID(id int) auditanchorOption {
+	return func(m *AuditAnchorMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *AuditAnchor
+		)
+		m.oldValue = func(ctx context.Context) (*AuditAnchor, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().AuditAnchor.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withAuditAnchor sets the old AuditAnchor of the mutation.
+func withAuditAnchor(node *AuditAnchor) auditanchorOption {
+	return func(m *AuditAnchorMutation) {
+		m.oldValue = func(context.Context) (*AuditAnchor, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m AuditAnchorMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m AuditAnchorMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of AuditAnchor entities.
+func (m *AuditAnchorMutation) SetID(id int) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *AuditAnchorMutation) ID() (id int, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *AuditAnchorMutation) IDs(ctx context.Context) ([]int, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().AuditAnchor.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetFirstSeq sets the "first_seq" field.
+func (m *AuditAnchorMutation) SetFirstSeq(i int) {
+	m.first_seq = &i
+	m.addfirst_seq = nil
+}
+
+// FirstSeq returns the value of the "first_seq" field in the mutation.
+func (m *AuditAnchorMutation) FirstSeq() (r int, exists bool) {
+	v := m.first_seq
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFirstSeq returns the old "first_seq" field's value of the AuditAnchor entity.
+// If the AuditAnchor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditAnchorMutation) OldFirstSeq(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFirstSeq is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFirstSeq requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFirstSeq: %w", err)
+	}
+	return oldValue.FirstSeq, nil
+}
+
+// AddFirstSeq adds i to the "first_seq" field.
+func (m *AuditAnchorMutation) AddFirstSeq(i int) {
+	if m.addfirst_seq != nil {
+		*m.addfirst_seq += i
+	} else {
+		m.addfirst_seq = &i
+	}
+}
+
+// AddedFirstSeq returns the value that was added to the "first_seq" field in this mutation.
+func (m *AuditAnchorMutation) AddedFirstSeq() (r int, exists bool) {
+	v := m.addfirst_seq
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetFirstSeq resets all changes to the "first_seq" field.
+func (m *AuditAnchorMutation) ResetFirstSeq() {
+	m.first_seq = nil
+	m.addfirst_seq = nil
+}
+
+// SetBefore sets the "before" field.
+func (m *AuditAnchorMutation) SetBefore(b []byte) {
+	m.before = &b
+}
+
+// Before returns the value of the "before" field in the mutation.
+func (m *AuditAnchorMutation) Before() (r []byte, exists bool) {
+	v := m.before
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBefore returns the old "before" field's value of the AuditAnchor entity.
+// If the AuditAnchor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditAnchorMutation) OldBefore(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBefore is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBefore requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBefore: %w", err)
+	}
+	return oldValue.Before, nil
+}
+
+// ResetBefore resets all changes to the "before" field.
+func (m *AuditAnchorMutation) ResetBefore() {
+	m.before = nil
+}
+
+// SetHash sets the "hash" field.
+func (m *AuditAnchorMutation) SetHash(b []byte) {
+	m.hash = &b
+}
+
+// Hash returns the value of the "hash" field in the mutation.
+func (m *AuditAnchorMutation) Hash() (r []byte, exists bool) {
+	v := m.hash
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHash returns the old "hash" field's value of the AuditAnchor entity.
+// If the AuditAnchor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditAnchorMutation) OldHash(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHash is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHash requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHash: %w", err)
+	}
+	return oldValue.Hash, nil
+}
+
+// ResetHash resets all changes to the "hash" field.
+func (m *AuditAnchorMutation) ResetHash() {
+	m.hash = nil
+}
+
+// SetFile sets the "file" field.
+func (m *AuditAnchorMutation) SetFile(s string) {
+	m.file = &s
+}
+
+// File returns the value of the "file" field in the mutation.
+func (m *AuditAnchorMutation) File() (r string, exists bool) {
+	v := m.file
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFile returns the old "file" field's value of the AuditAnchor entity.
+// If the AuditAnchor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditAnchorMutation) OldFile(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFile is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFile requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFile: %w", err)
+	}
+	return oldValue.File, nil
+}
+
+// ResetFile resets all changes to the "file" field.
+func (m *AuditAnchorMutation) ResetFile() {
+	m.file = nil
+}
+
+// SetFileSha256 sets the "file_sha256" field.
+func (m *AuditAnchorMutation) SetFileSha256(b []byte) {
+	m.file_sha256 = &b
+}
+
+// FileSha256 returns the value of the "file_sha256" field in the mutation.
+func (m *AuditAnchorMutation) FileSha256() (r []byte, exists bool) {
+	v := m.file_sha256
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFileSha256 returns the old "file_sha256" field's value of the AuditAnchor entity.
+// If the AuditAnchor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditAnchorMutation) OldFileSha256(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFileSha256 is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFileSha256 requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFileSha256: %w", err)
+	}
+	return oldValue.FileSha256, nil
+}
+
+// ResetFileSha256 resets all changes to the "file_sha256" field.
+func (m *AuditAnchorMutation) ResetFileSha256() {
+	m.file_sha256 = nil
+}
+
+// SetAt sets the "at" field.
+func (m *AuditAnchorMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *AuditAnchorMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the AuditAnchor entity.
+// If the AuditAnchor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditAnchorMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *AuditAnchorMutation) ResetAt() {
+	m.at = nil
+}
+
+// SetKeyID sets the "key_id" field.
+func (m *AuditAnchorMutation) SetKeyID(s string) {
+	m.key_id = &s
+}
+
+// KeyID returns the value of the "key_id" field in the mutation.
+func (m *AuditAnchorMutation) KeyID() (r string, exists bool) {
+	v := m.key_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKeyID returns the old "key_id" field's value of the AuditAnchor entity.
+// If the AuditAnchor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditAnchorMutation) OldKeyID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKeyID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKeyID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKeyID: %w", err)
+	}
+	return oldValue.KeyID, nil
+}
+
+// ResetKeyID resets all changes to the "key_id" field.
+func (m *AuditAnchorMutation) ResetKeyID() {
+	m.key_id = nil
+}
+
+// SetSignature sets the "signature" field.
+func (m *AuditAnchorMutation) SetSignature(b []byte) {
+	m.signature = &b
+}
+
+// Signature returns the value of the "signature" field in the mutation.
+func (m *AuditAnchorMutation) Signature() (r []byte, exists bool) {
+	v := m.signature
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSignature returns the old "signature" field's value of the AuditAnchor entity.
+// If the AuditAnchor object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditAnchorMutation) OldSignature(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSignature is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSignature requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSignature: %w", err)
+	}
+	return oldValue.Signature, nil
+}
+
+// ResetSignature resets all changes to the "signature" field.
+func (m *AuditAnchorMutation) ResetSignature() {
+	m.signature = nil
+}
+
+// Where appends a list predicates to the AuditAnchorMutation builder.
+func (m *AuditAnchorMutation) Where(ps ...predicate.AuditAnchor) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the AuditAnchorMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *AuditAnchorMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.AuditAnchor, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *AuditAnchorMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *AuditAnchorMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (AuditAnchor).
+func (m *AuditAnchorMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *AuditAnchorMutation) Fields() []string {
+	fields := make([]string, 0, 8)
+	if m.first_seq != nil {
+		fields = append(fields, auditanchor.FieldFirstSeq)
+	}
+	if m.before != nil {
+		fields = append(fields, auditanchor.FieldBefore)
+	}
+	if m.hash != nil {
+		fields = append(fields, auditanchor.FieldHash)
+	}
+	if m.file != nil {
+		fields = append(fields, auditanchor.FieldFile)
+	}
+	if m.file_sha256 != nil {
+		fields = append(fields, auditanchor.FieldFileSha256)
+	}
+	if m.at != nil {
+		fields = append(fields, auditanchor.FieldAt)
+	}
+	if m.key_id != nil {
+		fields = append(fields, auditanchor.FieldKeyID)
+	}
+	if m.signature != nil {
+		fields = append(fields, auditanchor.FieldSignature)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *AuditAnchorMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case auditanchor.FieldFirstSeq:
+		return m.FirstSeq()
+	case auditanchor.FieldBefore:
+		return m.Before()
+	case auditanchor.FieldHash:
+		return m.Hash()
+	case auditanchor.FieldFile:
+		return m.File()
+	case auditanchor.FieldFileSha256:
+		return m.FileSha256()
+	case auditanchor.FieldAt:
+		return m.At()
+	case auditanchor.FieldKeyID:
+		return m.KeyID()
+	case auditanchor.FieldSignature:
+		return m.Signature()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *AuditAnchorMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case auditanchor.FieldFirstSeq:
+		return m.OldFirstSeq(ctx)
+	case auditanchor.FieldBefore:
+		return m.OldBefore(ctx)
+	case auditanchor.FieldHash:
+		return m.OldHash(ctx)
+	case auditanchor.FieldFile:
+		return m.OldFile(ctx)
+	case auditanchor.FieldFileSha256:
+		return m.OldFileSha256(ctx)
+	case auditanchor.FieldAt:
+		return m.OldAt(ctx)
+	case auditanchor.FieldKeyID:
+		return m.OldKeyID(ctx)
+	case auditanchor.FieldSignature:
+		return m.OldSignature(ctx)
+	}
+	return nil, fmt.Errorf("unknown AuditAnchor field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AuditAnchorMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case auditanchor.FieldFirstSeq:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFirstSeq(v)
+		return nil
+	case auditanchor.FieldBefore:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBefore(v)
+		return nil
+	case auditanchor.FieldHash:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHash(v)
+		return nil
+	case auditanchor.FieldFile:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFile(v)
+		return nil
+	case auditanchor.FieldFileSha256:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFileSha256(v)
+		return nil
+	case auditanchor.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	case auditanchor.FieldKeyID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKeyID(v)
+		return nil
+	case auditanchor.FieldSignature:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSignature(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AuditAnchor field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *AuditAnchorMutation) AddedFields() []string {
+	var fields []string
+	if m.addfirst_seq != nil {
+		fields = append(fields, auditanchor.FieldFirstSeq)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *AuditAnchorMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case auditanchor.FieldFirstSeq:
+		return m.AddedFirstSeq()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AuditAnchorMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case auditanchor.FieldFirstSeq:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddFirstSeq(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AuditAnchor numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *AuditAnchorMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *AuditAnchorMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *AuditAnchorMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown AuditAnchor nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *AuditAnchorMutation) ResetField(name string) error {
+	switch name {
+	case auditanchor.FieldFirstSeq:
+		m.ResetFirstSeq()
+		return nil
+	case auditanchor.FieldBefore:
+		m.ResetBefore()
+		return nil
+	case auditanchor.FieldHash:
+		m.ResetHash()
+		return nil
+	case auditanchor.FieldFile:
+		m.ResetFile()
+		return nil
+	case auditanchor.FieldFileSha256:
+		m.ResetFileSha256()
+		return nil
+	case auditanchor.FieldAt:
+		m.ResetAt()
+		return nil
+	case auditanchor.FieldKeyID:
+		m.ResetKeyID()
+		return nil
+	case auditanchor.FieldSignature:
+		m.ResetSignature()
+		return nil
+	}
+	return fmt.Errorf("unknown AuditAnchor field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *AuditAnchorMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *AuditAnchorMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *AuditAnchorMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *AuditAnchorMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *AuditAnchorMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *AuditAnchorMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *AuditAnchorMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown AuditAnchor unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *AuditAnchorMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown AuditAnchor edge %s", name)
+}
+
+// AuditFilterMutation represents an operation that mutates the AuditFilter nodes in the graph.
+type AuditFilterMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *uuid.UUID
+	created_at    *time.Time
+	owner_id      *uuid.UUID
+	owner         *string
+	name          *string
+	shared        *bool
+	query         *string
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*AuditFilter, error)
+	predicates    []predicate.AuditFilter
+}
+
+var _ ent.Mutation = (*AuditFilterMutation)(nil)
+
+// auditfilterOption allows management of the mutation configuration using functional options.
+type auditfilterOption func(*AuditFilterMutation)
+
+// newAuditFilterMutation creates new mutation for the AuditFilter entity.
+func newAuditFilterMutation(c config, op Op, opts ...auditfilterOption) *AuditFilterMutation {
+	m := &AuditFilterMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeAuditFilter,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withAuditFilterID sets the ID field of the mutation.
+func withAuditFilterID(id uuid.UUID) auditfilterOption {
+	return func(m *AuditFilterMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *AuditFilter
+		)
+		m.oldValue = func(ctx context.Context) (*AuditFilter, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().AuditFilter.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withAuditFilter sets the old AuditFilter of the mutation.
+func withAuditFilter(node *AuditFilter) auditfilterOption {
+	return func(m *AuditFilterMutation) {
+		m.oldValue = func(context.Context) (*AuditFilter, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m AuditFilterMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m AuditFilterMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of AuditFilter entities.
+func (m *AuditFilterMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *AuditFilterMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *AuditFilterMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().AuditFilter.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *AuditFilterMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *AuditFilterMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the AuditFilter entity.
+// If the AuditFilter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditFilterMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *AuditFilterMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetOwnerID sets the "owner_id" field.
+func (m *AuditFilterMutation) SetOwnerID(u uuid.UUID) {
+	m.owner_id = &u
+}
+
+// OwnerID returns the value of the "owner_id" field in the mutation.
+func (m *AuditFilterMutation) OwnerID() (r uuid.UUID, exists bool) {
+	v := m.owner_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOwnerID returns the old "owner_id" field's value of the AuditFilter entity.
+// If the AuditFilter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditFilterMutation) OldOwnerID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOwnerID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOwnerID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOwnerID: %w", err)
+	}
+	return oldValue.OwnerID, nil
+}
+
+// ResetOwnerID resets all changes to the "owner_id" field.
+func (m *AuditFilterMutation) ResetOwnerID() {
+	m.owner_id = nil
+}
+
+// SetOwner sets the "owner" field.
+func (m *AuditFilterMutation) SetOwner(s string) {
+	m.owner = &s
+}
+
+// Owner returns the value of the "owner" field in the mutation.
+func (m *AuditFilterMutation) Owner() (r string, exists bool) {
+	v := m.owner
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOwner returns the old "owner" field's value of the AuditFilter entity.
+// If the AuditFilter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditFilterMutation) OldOwner(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOwner is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOwner requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOwner: %w", err)
+	}
+	return oldValue.Owner, nil
+}
+
+// ResetOwner resets all changes to the "owner" field.
+func (m *AuditFilterMutation) ResetOwner() {
+	m.owner = nil
+}
+
+// SetName sets the "name" field.
+func (m *AuditFilterMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *AuditFilterMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the AuditFilter entity.
+// If the AuditFilter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditFilterMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *AuditFilterMutation) ResetName() {
+	m.name = nil
+}
+
+// SetShared sets the "shared" field.
+func (m *AuditFilterMutation) SetShared(b bool) {
+	m.shared = &b
+}
+
+// Shared returns the value of the "shared" field in the mutation.
+func (m *AuditFilterMutation) Shared() (r bool, exists bool) {
+	v := m.shared
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldShared returns the old "shared" field's value of the AuditFilter entity.
+// If the AuditFilter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditFilterMutation) OldShared(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldShared is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldShared requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldShared: %w", err)
+	}
+	return oldValue.Shared, nil
+}
+
+// ResetShared resets all changes to the "shared" field.
+func (m *AuditFilterMutation) ResetShared() {
+	m.shared = nil
+}
+
+// SetQuery sets the "query" field.
+func (m *AuditFilterMutation) SetQuery(s string) {
+	m.query = &s
+}
+
+// Query returns the value of the "query" field in the mutation.
+func (m *AuditFilterMutation) Query() (r string, exists bool) {
+	v := m.query
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuery returns the old "query" field's value of the AuditFilter entity.
+// If the AuditFilter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditFilterMutation) OldQuery(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuery is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuery requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuery: %w", err)
+	}
+	return oldValue.Query, nil
+}
+
+// ResetQuery resets all changes to the "query" field.
+func (m *AuditFilterMutation) ResetQuery() {
+	m.query = nil
+}
+
+// Where appends a list predicates to the AuditFilterMutation builder.
+func (m *AuditFilterMutation) Where(ps ...predicate.AuditFilter) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the AuditFilterMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *AuditFilterMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.AuditFilter, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *AuditFilterMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *AuditFilterMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (AuditFilter).
+func (m *AuditFilterMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *AuditFilterMutation) Fields() []string {
+	fields := make([]string, 0, 6)
+	if m.created_at != nil {
+		fields = append(fields, auditfilter.FieldCreatedAt)
+	}
+	if m.owner_id != nil {
+		fields = append(fields, auditfilter.FieldOwnerID)
+	}
+	if m.owner != nil {
+		fields = append(fields, auditfilter.FieldOwner)
+	}
+	if m.name != nil {
+		fields = append(fields, auditfilter.FieldName)
+	}
+	if m.shared != nil {
+		fields = append(fields, auditfilter.FieldShared)
+	}
+	if m.query != nil {
+		fields = append(fields, auditfilter.FieldQuery)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *AuditFilterMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case auditfilter.FieldCreatedAt:
+		return m.CreatedAt()
+	case auditfilter.FieldOwnerID:
+		return m.OwnerID()
+	case auditfilter.FieldOwner:
+		return m.Owner()
+	case auditfilter.FieldName:
+		return m.Name()
+	case auditfilter.FieldShared:
+		return m.Shared()
+	case auditfilter.FieldQuery:
+		return m.Query()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *AuditFilterMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case auditfilter.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case auditfilter.FieldOwnerID:
+		return m.OldOwnerID(ctx)
+	case auditfilter.FieldOwner:
+		return m.OldOwner(ctx)
+	case auditfilter.FieldName:
+		return m.OldName(ctx)
+	case auditfilter.FieldShared:
+		return m.OldShared(ctx)
+	case auditfilter.FieldQuery:
+		return m.OldQuery(ctx)
+	}
+	return nil, fmt.Errorf("unknown AuditFilter field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AuditFilterMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case auditfilter.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case auditfilter.FieldOwnerID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOwnerID(v)
+		return nil
+	case auditfilter.FieldOwner:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOwner(v)
+		return nil
+	case auditfilter.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case auditfilter.FieldShared:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetShared(v)
+		return nil
+	case auditfilter.FieldQuery:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuery(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AuditFilter field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *AuditFilterMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *AuditFilterMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AuditFilterMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown AuditFilter numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *AuditFilterMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *AuditFilterMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *AuditFilterMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown AuditFilter nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *AuditFilterMutation) ResetField(name string) error {
+	switch name {
+	case auditfilter.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case auditfilter.FieldOwnerID:
+		m.ResetOwnerID()
+		return nil
+	case auditfilter.FieldOwner:
+		m.ResetOwner()
+		return nil
+	case auditfilter.FieldName:
+		m.ResetName()
+		return nil
+	case auditfilter.FieldShared:
+		m.ResetShared()
+		return nil
+	case auditfilter.FieldQuery:
+		m.ResetQuery()
+		return nil
+	}
+	return fmt.Errorf("unknown AuditFilter field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *AuditFilterMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *AuditFilterMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *AuditFilterMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *AuditFilterMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *AuditFilterMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *AuditFilterMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *AuditFilterMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown AuditFilter unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *AuditFilterMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown AuditFilter edge %s", name)
+}
+
+// AuditLogMutation represents an operation that mutates the AuditLog nodes in the graph.
+type AuditLogMutation struct {
+	config
+	op              Op
+	typ             string
+	id              *int
+	created_at      *time.Time
+	actor           *string
+	action          *string
+	resource_type   *string
+	resource_id     *string
+	resource_name   *string
+	system_id       *string
+	result          *auditlog.Result
+	reason          *string
+	details         *map[string]interface{}
+	request_id      *string
+	ip_address      *string
+	actor_id        *string
+	on_behalf_of_id *string
+	on_behalf_of    *string
+	via             *string
+	via_id          *string
+	via_name        *string
+	changes         *map[string]domain.Change
+	clearedFields   map[string]struct{}
+	done            bool
+	oldValue        func(context.Context) (*AuditLog, error)
+	predicates      []predicate.AuditLog
 }
 
 var _ ent.Mutation = (*AuditLogMutation)(nil)
@@ -4985,6 +6344,349 @@ func (m *AuditLogMutation) ResetIPAddress() {
 	delete(m.clearedFields, auditlog.FieldIPAddress)
 }
 
+// SetActorID sets the "actor_id" field.
+func (m *AuditLogMutation) SetActorID(s string) {
+	m.actor_id = &s
+}
+
+// ActorID returns the value of the "actor_id" field in the mutation.
+func (m *AuditLogMutation) ActorID() (r string, exists bool) {
+	v := m.actor_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldActorID returns the old "actor_id" field's value of the AuditLog entity.
+// If the AuditLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditLogMutation) OldActorID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldActorID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldActorID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldActorID: %w", err)
+	}
+	return oldValue.ActorID, nil
+}
+
+// ClearActorID clears the value of the "actor_id" field.
+func (m *AuditLogMutation) ClearActorID() {
+	m.actor_id = nil
+	m.clearedFields[auditlog.FieldActorID] = struct{}{}
+}
+
+// ActorIDCleared returns if the "actor_id" field was cleared in this mutation.
+func (m *AuditLogMutation) ActorIDCleared() bool {
+	_, ok := m.clearedFields[auditlog.FieldActorID]
+	return ok
+}
+
+// ResetActorID resets all changes to the "actor_id" field.
+func (m *AuditLogMutation) ResetActorID() {
+	m.actor_id = nil
+	delete(m.clearedFields, auditlog.FieldActorID)
+}
+
+// SetOnBehalfOfID sets the "on_behalf_of_id" field.
+func (m *AuditLogMutation) SetOnBehalfOfID(s string) {
+	m.on_behalf_of_id = &s
+}
+
+// OnBehalfOfID returns the value of the "on_behalf_of_id" field in the mutation.
+func (m *AuditLogMutation) OnBehalfOfID() (r string, exists bool) {
+	v := m.on_behalf_of_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOnBehalfOfID returns the old "on_behalf_of_id" field's value of the AuditLog entity.
+// If the AuditLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditLogMutation) OldOnBehalfOfID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOnBehalfOfID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOnBehalfOfID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOnBehalfOfID: %w", err)
+	}
+	return oldValue.OnBehalfOfID, nil
+}
+
+// ClearOnBehalfOfID clears the value of the "on_behalf_of_id" field.
+func (m *AuditLogMutation) ClearOnBehalfOfID() {
+	m.on_behalf_of_id = nil
+	m.clearedFields[auditlog.FieldOnBehalfOfID] = struct{}{}
+}
+
+// OnBehalfOfIDCleared returns if the "on_behalf_of_id" field was cleared in this mutation.
+func (m *AuditLogMutation) OnBehalfOfIDCleared() bool {
+	_, ok := m.clearedFields[auditlog.FieldOnBehalfOfID]
+	return ok
+}
+
+// ResetOnBehalfOfID resets all changes to the "on_behalf_of_id" field.
+func (m *AuditLogMutation) ResetOnBehalfOfID() {
+	m.on_behalf_of_id = nil
+	delete(m.clearedFields, auditlog.FieldOnBehalfOfID)
+}
+
+// SetOnBehalfOf sets the "on_behalf_of" field.
+func (m *AuditLogMutation) SetOnBehalfOf(s string) {
+	m.on_behalf_of = &s
+}
+
+// OnBehalfOf returns the value of the "on_behalf_of" field in the mutation.
+func (m *AuditLogMutation) OnBehalfOf() (r string, exists bool) {
+	v := m.on_behalf_of
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOnBehalfOf returns the old "on_behalf_of" field's value of the AuditLog entity.
+// If the AuditLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditLogMutation) OldOnBehalfOf(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOnBehalfOf is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOnBehalfOf requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOnBehalfOf: %w", err)
+	}
+	return oldValue.OnBehalfOf, nil
+}
+
+// ClearOnBehalfOf clears the value of the "on_behalf_of" field.
+func (m *AuditLogMutation) ClearOnBehalfOf() {
+	m.on_behalf_of = nil
+	m.clearedFields[auditlog.FieldOnBehalfOf] = struct{}{}
+}
+
+// OnBehalfOfCleared returns if the "on_behalf_of" field was cleared in this mutation.
+func (m *AuditLogMutation) OnBehalfOfCleared() bool {
+	_, ok := m.clearedFields[auditlog.FieldOnBehalfOf]
+	return ok
+}
+
+// ResetOnBehalfOf resets all changes to the "on_behalf_of" field.
+func (m *AuditLogMutation) ResetOnBehalfOf() {
+	m.on_behalf_of = nil
+	delete(m.clearedFields, auditlog.FieldOnBehalfOf)
+}
+
+// SetVia sets the "via" field.
+func (m *AuditLogMutation) SetVia(s string) {
+	m.via = &s
+}
+
+// Via returns the value of the "via" field in the mutation.
+func (m *AuditLogMutation) Via() (r string, exists bool) {
+	v := m.via
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVia returns the old "via" field's value of the AuditLog entity.
+// If the AuditLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditLogMutation) OldVia(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVia is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVia requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVia: %w", err)
+	}
+	return oldValue.Via, nil
+}
+
+// ClearVia clears the value of the "via" field.
+func (m *AuditLogMutation) ClearVia() {
+	m.via = nil
+	m.clearedFields[auditlog.FieldVia] = struct{}{}
+}
+
+// ViaCleared returns if the "via" field was cleared in this mutation.
+func (m *AuditLogMutation) ViaCleared() bool {
+	_, ok := m.clearedFields[auditlog.FieldVia]
+	return ok
+}
+
+// ResetVia resets all changes to the "via" field.
+func (m *AuditLogMutation) ResetVia() {
+	m.via = nil
+	delete(m.clearedFields, auditlog.FieldVia)
+}
+
+// SetViaID sets the "via_id" field.
+func (m *AuditLogMutation) SetViaID(s string) {
+	m.via_id = &s
+}
+
+// ViaID returns the value of the "via_id" field in the mutation.
+func (m *AuditLogMutation) ViaID() (r string, exists bool) {
+	v := m.via_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldViaID returns the old "via_id" field's value of the AuditLog entity.
+// If the AuditLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditLogMutation) OldViaID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldViaID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldViaID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldViaID: %w", err)
+	}
+	return oldValue.ViaID, nil
+}
+
+// ClearViaID clears the value of the "via_id" field.
+func (m *AuditLogMutation) ClearViaID() {
+	m.via_id = nil
+	m.clearedFields[auditlog.FieldViaID] = struct{}{}
+}
+
+// ViaIDCleared returns if the "via_id" field was cleared in this mutation.
+func (m *AuditLogMutation) ViaIDCleared() bool {
+	_, ok := m.clearedFields[auditlog.FieldViaID]
+	return ok
+}
+
+// ResetViaID resets all changes to the "via_id" field.
+func (m *AuditLogMutation) ResetViaID() {
+	m.via_id = nil
+	delete(m.clearedFields, auditlog.FieldViaID)
+}
+
+// SetViaName sets the "via_name" field.
+func (m *AuditLogMutation) SetViaName(s string) {
+	m.via_name = &s
+}
+
+// ViaName returns the value of the "via_name" field in the mutation.
+func (m *AuditLogMutation) ViaName() (r string, exists bool) {
+	v := m.via_name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldViaName returns the old "via_name" field's value of the AuditLog entity.
+// If the AuditLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditLogMutation) OldViaName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldViaName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldViaName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldViaName: %w", err)
+	}
+	return oldValue.ViaName, nil
+}
+
+// ClearViaName clears the value of the "via_name" field.
+func (m *AuditLogMutation) ClearViaName() {
+	m.via_name = nil
+	m.clearedFields[auditlog.FieldViaName] = struct{}{}
+}
+
+// ViaNameCleared returns if the "via_name" field was cleared in this mutation.
+func (m *AuditLogMutation) ViaNameCleared() bool {
+	_, ok := m.clearedFields[auditlog.FieldViaName]
+	return ok
+}
+
+// ResetViaName resets all changes to the "via_name" field.
+func (m *AuditLogMutation) ResetViaName() {
+	m.via_name = nil
+	delete(m.clearedFields, auditlog.FieldViaName)
+}
+
+// SetChanges sets the "changes" field.
+func (m *AuditLogMutation) SetChanges(value map[string]domain.Change) {
+	m.changes = &value
+}
+
+// Changes returns the value of the "changes" field in the mutation.
+func (m *AuditLogMutation) Changes() (r map[string]domain.Change, exists bool) {
+	v := m.changes
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldChanges returns the old "changes" field's value of the AuditLog entity.
+// If the AuditLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AuditLogMutation) OldChanges(ctx context.Context) (v map[string]domain.Change, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldChanges is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldChanges requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldChanges: %w", err)
+	}
+	return oldValue.Changes, nil
+}
+
+// ClearChanges clears the value of the "changes" field.
+func (m *AuditLogMutation) ClearChanges() {
+	m.changes = nil
+	m.clearedFields[auditlog.FieldChanges] = struct{}{}
+}
+
+// ChangesCleared returns if the "changes" field was cleared in this mutation.
+func (m *AuditLogMutation) ChangesCleared() bool {
+	_, ok := m.clearedFields[auditlog.FieldChanges]
+	return ok
+}
+
+// ResetChanges resets all changes to the "changes" field.
+func (m *AuditLogMutation) ResetChanges() {
+	m.changes = nil
+	delete(m.clearedFields, auditlog.FieldChanges)
+}
+
 // Where appends a list predicates to the AuditLogMutation builder.
 func (m *AuditLogMutation) Where(ps ...predicate.AuditLog) {
 	m.predicates = append(m.predicates, ps...)
@@ -5019,7 +6721,7 @@ func (m *AuditLogMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *AuditLogMutation) Fields() []string {
-	fields := make([]string, 0, 12)
+	fields := make([]string, 0, 19)
 	if m.created_at != nil {
 		fields = append(fields, auditlog.FieldCreatedAt)
 	}
@@ -5056,6 +6758,27 @@ func (m *AuditLogMutation) Fields() []string {
 	if m.ip_address != nil {
 		fields = append(fields, auditlog.FieldIPAddress)
 	}
+	if m.actor_id != nil {
+		fields = append(fields, auditlog.FieldActorID)
+	}
+	if m.on_behalf_of_id != nil {
+		fields = append(fields, auditlog.FieldOnBehalfOfID)
+	}
+	if m.on_behalf_of != nil {
+		fields = append(fields, auditlog.FieldOnBehalfOf)
+	}
+	if m.via != nil {
+		fields = append(fields, auditlog.FieldVia)
+	}
+	if m.via_id != nil {
+		fields = append(fields, auditlog.FieldViaID)
+	}
+	if m.via_name != nil {
+		fields = append(fields, auditlog.FieldViaName)
+	}
+	if m.changes != nil {
+		fields = append(fields, auditlog.FieldChanges)
+	}
 	return fields
 }
 
@@ -5088,6 +6811,20 @@ func (m *AuditLogMutation) Field(name string) (ent.Value, bool) {
 		return m.RequestID()
 	case auditlog.FieldIPAddress:
 		return m.IPAddress()
+	case auditlog.FieldActorID:
+		return m.ActorID()
+	case auditlog.FieldOnBehalfOfID:
+		return m.OnBehalfOfID()
+	case auditlog.FieldOnBehalfOf:
+		return m.OnBehalfOf()
+	case auditlog.FieldVia:
+		return m.Via()
+	case auditlog.FieldViaID:
+		return m.ViaID()
+	case auditlog.FieldViaName:
+		return m.ViaName()
+	case auditlog.FieldChanges:
+		return m.Changes()
 	}
 	return nil, false
 }
@@ -5121,6 +6858,20 @@ func (m *AuditLogMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldRequestID(ctx)
 	case auditlog.FieldIPAddress:
 		return m.OldIPAddress(ctx)
+	case auditlog.FieldActorID:
+		return m.OldActorID(ctx)
+	case auditlog.FieldOnBehalfOfID:
+		return m.OldOnBehalfOfID(ctx)
+	case auditlog.FieldOnBehalfOf:
+		return m.OldOnBehalfOf(ctx)
+	case auditlog.FieldVia:
+		return m.OldVia(ctx)
+	case auditlog.FieldViaID:
+		return m.OldViaID(ctx)
+	case auditlog.FieldViaName:
+		return m.OldViaName(ctx)
+	case auditlog.FieldChanges:
+		return m.OldChanges(ctx)
 	}
 	return nil, fmt.Errorf("unknown AuditLog field %s", name)
 }
@@ -5214,6 +6965,55 @@ func (m *AuditLogMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetIPAddress(v)
 		return nil
+	case auditlog.FieldActorID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetActorID(v)
+		return nil
+	case auditlog.FieldOnBehalfOfID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOnBehalfOfID(v)
+		return nil
+	case auditlog.FieldOnBehalfOf:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOnBehalfOf(v)
+		return nil
+	case auditlog.FieldVia:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVia(v)
+		return nil
+	case auditlog.FieldViaID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetViaID(v)
+		return nil
+	case auditlog.FieldViaName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetViaName(v)
+		return nil
+	case auditlog.FieldChanges:
+		v, ok := value.(map[string]domain.Change)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetChanges(v)
+		return nil
 	}
 	return fmt.Errorf("unknown AuditLog field %s", name)
 }
@@ -5259,6 +7059,27 @@ func (m *AuditLogMutation) ClearedFields() []string {
 	if m.FieldCleared(auditlog.FieldIPAddress) {
 		fields = append(fields, auditlog.FieldIPAddress)
 	}
+	if m.FieldCleared(auditlog.FieldActorID) {
+		fields = append(fields, auditlog.FieldActorID)
+	}
+	if m.FieldCleared(auditlog.FieldOnBehalfOfID) {
+		fields = append(fields, auditlog.FieldOnBehalfOfID)
+	}
+	if m.FieldCleared(auditlog.FieldOnBehalfOf) {
+		fields = append(fields, auditlog.FieldOnBehalfOf)
+	}
+	if m.FieldCleared(auditlog.FieldVia) {
+		fields = append(fields, auditlog.FieldVia)
+	}
+	if m.FieldCleared(auditlog.FieldViaID) {
+		fields = append(fields, auditlog.FieldViaID)
+	}
+	if m.FieldCleared(auditlog.FieldViaName) {
+		fields = append(fields, auditlog.FieldViaName)
+	}
+	if m.FieldCleared(auditlog.FieldChanges) {
+		fields = append(fields, auditlog.FieldChanges)
+	}
 	return fields
 }
 
@@ -5287,6 +7108,27 @@ func (m *AuditLogMutation) ClearField(name string) error {
 		return nil
 	case auditlog.FieldIPAddress:
 		m.ClearIPAddress()
+		return nil
+	case auditlog.FieldActorID:
+		m.ClearActorID()
+		return nil
+	case auditlog.FieldOnBehalfOfID:
+		m.ClearOnBehalfOfID()
+		return nil
+	case auditlog.FieldOnBehalfOf:
+		m.ClearOnBehalfOf()
+		return nil
+	case auditlog.FieldVia:
+		m.ClearVia()
+		return nil
+	case auditlog.FieldViaID:
+		m.ClearViaID()
+		return nil
+	case auditlog.FieldViaName:
+		m.ClearViaName()
+		return nil
+	case auditlog.FieldChanges:
+		m.ClearChanges()
 		return nil
 	}
 	return fmt.Errorf("unknown AuditLog nullable field %s", name)
@@ -5331,6 +7173,27 @@ func (m *AuditLogMutation) ResetField(name string) error {
 		return nil
 	case auditlog.FieldIPAddress:
 		m.ResetIPAddress()
+		return nil
+	case auditlog.FieldActorID:
+		m.ResetActorID()
+		return nil
+	case auditlog.FieldOnBehalfOfID:
+		m.ResetOnBehalfOfID()
+		return nil
+	case auditlog.FieldOnBehalfOf:
+		m.ResetOnBehalfOf()
+		return nil
+	case auditlog.FieldVia:
+		m.ResetVia()
+		return nil
+	case auditlog.FieldViaID:
+		m.ResetViaID()
+		return nil
+	case auditlog.FieldViaName:
+		m.ResetViaName()
+		return nil
+	case auditlog.FieldChanges:
+		m.ResetChanges()
 		return nil
 	}
 	return fmt.Errorf("unknown AuditLog field %s", name)

@@ -20,6 +20,10 @@ type Tx struct {
 	ApprovalPolicy *ApprovalPolicyClient
 	// ApprovalTicket is the client for interacting with the ApprovalTicket builders.
 	ApprovalTicket *ApprovalTicketClient
+	// AuditAnchor is the client for interacting with the AuditAnchor builders.
+	AuditAnchor *AuditAnchorClient
+	// AuditFilter is the client for interacting with the AuditFilter builders.
+	AuditFilter *AuditFilterClient
 	// AuditLog is the client for interacting with the AuditLog builders.
 	AuditLog *AuditLogClient
 	// AuditSeal is the client for interacting with the AuditSeal builders.
@@ -200,6 +204,8 @@ func (tx *Tx) init() {
 	tx.AccessToken = NewAccessTokenClient(tx.config)
 	tx.ApprovalPolicy = NewApprovalPolicyClient(tx.config)
 	tx.ApprovalTicket = NewApprovalTicketClient(tx.config)
+	tx.AuditAnchor = NewAuditAnchorClient(tx.config)
+	tx.AuditFilter = NewAuditFilterClient(tx.config)
 	tx.AuditLog = NewAuditLogClient(tx.config)
 	tx.AuditSeal = NewAuditSealClient(tx.config)
 	tx.AuditUnsealed = NewAuditUnsealedClient(tx.config)

@@ -736,18 +736,20 @@ func TestDocumentIsFresh(t *testing.T) {
 	}
 }
 
+// person is the reason for the ways in of a person, which no program changes.
+const person = "how a person signs in is for a person in a browser"
+
 // notInAPI are page routes without an operation, and why.
 var notInAPI = map[string]string{
 	"GET /":       "home is made of lists that the API has",
 	"GET /events": "tells open pages that they are stale",
 	"GET /login":  "a form", "POST /login": "programs have tokens", "POST /logout": "ends a session of a browser",
 	"GET /setup/{token}": "a form", "POST /setup/{token}": "makes a password, for a browser",
-	"GET /login/oidc": "a browser signs in", "GET /login/oidc/callback": "a browser signs in", "GET /setup/{token}/oidc": "a browser signs in",
-	"GET /account": "what a person sets up at a browser", "GET /account/password": "passwords are a person's", "POST /account/password": "passwords are a person's",
-	"POST /account/identities": "ways in are a person's", "POST /account/identities/{identity}/remove": "ways in are a person's",
-	"GET /account/sessions": "sessions are of browsers; all of them can be ended", "POST /account/sessions/end-others": "a program is in no session",
-	"POST /account/sessions/{session}/end": "sessions are of browsers; all of them can be ended", "POST /people/{person}/sessions/{session}/end": "all of them can be ended",
-	"GET /account/confirm": "asks a person", "POST /account/confirm": "asks a person", "GET /account/confirm/oidc": "asks a person",
+	"GET /login/oidc": "for a browser", "GET /login/oidc/callback": "for a browser", "GET /setup/{token}/oidc": "for a browser",
+	"GET /account": person, "GET /account/password": person, "POST /account/password": person, "POST /account/identities": person,
+	"POST /account/identities/{identity}/remove": person, "GET /account/sessions": person, "POST /account/sessions/end-others": person,
+	"POST /account/sessions/{session}/end": person, "GET /account/confirm": person, "POST /account/confirm": person, "GET /account/confirm/oidc": person,
+	"POST /people/{person}/sessions/{session}/end": "ends a session of a browser",
 	"POST /theme": "how pages look in this browser", "POST /language": "programs send Accept-Language",
 	"GET /docs": "text", "GET /docs/{guide}": "text", "GET /docs/images/{name}": "pictures", "GET /docs/api": "the API itself",
 	"GET /catalog/templates/new": "a form", "GET /catalog/sizes/new": "a form", "GET /people/new": "a form", "GET /namespaces/new": "a form", "GET /clusters/new": "a form",

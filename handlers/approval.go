@@ -262,7 +262,8 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionForm, o approval.Options) views.TicketView {
 	ctx := r.Context()
 	v := views.TicketView{
-		Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment, System: t.System, Service: t.Service,
+		MayPack: mayExport(r, t.Row),
+		Number:  t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment, System: t.System, Service: t.Service,
 		Requester: t.Requester, Since: t.CreatedAt, Status: views.TicketState(t.Status), Reason: t.Reason, Answer: form.Reason,
 		Policy: policyText(ctx, t.Policy, t.Operation, t.Environment, true), Decision: decisionView(ctx, t.Row), CanWithdraw: t.MayWithdraw,
 		RequesterFacts: []views.Fact{

@@ -387,7 +387,7 @@ type clusterForm struct {
 
 // clusterDraft answers GET /clusters/new/{draft}.
 func (s *Server) clusterDraft(w http.ResponseWriter, r *http.Request) error {
-	return s.draftForm(w, r, clusterForm{}, 0, nil)
+	return s.draftForm(w, r, restored(s, w, r, clusterForm{}), 0, nil)
 }
 
 // checkClusterDraft answers POST /clusters/new/{draft}/check: it looks at the

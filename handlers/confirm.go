@@ -3,11 +3,13 @@ package handlers
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	"kubevirt-shepherd.io/shepherd/views"
 	"kubevirt-shepherd.io/shepherd/views/paths"
+	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
 // sureFor is how long it holds that the person at the keyboard has just shown
@@ -31,6 +33,7 @@ func (s *Server) setSure(r *http.Request) error {
 		return err
 	}
 	s.put(r, keySure, s.Clock().Unix())
+	s.flash(r, ui.OK, i18n.T(r.Context(), "Thank you, it is you"), i18n.T(r.Context(), "Nothing was sent while Shepherd asked. Go on where you were."))
 	return nil
 }
 
@@ -38,7 +41,9 @@ func (s *Server) setSure(r *http.Request) error {
 // into a form waits there.
 func (s *Server) askToConfirm(w http.ResponseWriter, r *http.Request) {
 	to := paths.ConfirmThen(confirmedPage(r))
-	s.keepDraft(w, r, true)
+	if !strings.HasSuffix(r.URL.Path, "/remove") { // a button, and no form to fill in
+		s.keepDraft(w, r, true)
+	}
 	if isHTMX(r) {
 		w.Header().Set("HX-Redirect", to)
 		w.WriteHeader(http.StatusForbidden)

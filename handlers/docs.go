@@ -5,9 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"path"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -76,17 +77,18 @@ func readGuides() (map[string][]views.DocsView, error) {
 	all := map[string][]views.DocsView{}
 	for _, lang := range i18n.Languages() {
 		var list []views.DocsLink
-		for _, g := range docs.Guides(lang) {
-			list = append(list, views.DocsLink{Title: g.Title, Line: g.Line, Href: guidePath(g.Slug)})
-		}
-		for i, g := range docs.Guides(lang) {
-			source, _ := docs.Read(g.Slug, g.Lang)
-			v, err := readGuide(source, i18n.T(i18n.With(context.Background(), g.Lang), "Table"))
+		for _, slug := range docs.Slugs() {
+			source, _ := docs.Read(slug)
+			sections, _ := docs.Sections(slug, lang)
+			v, err := readGuide(i18n.With(context.Background(), lang), source, sections)
 			if err != nil {
 				return nil, err
 			}
-			v.Guides, v.Current, v.Lang = list, i, g.Lang
+			list = append(list, views.DocsLink{Title: v.Title, Href: guidePath(slug), Lang: v.Lang})
 			all[lang] = append(all[lang], v)
+		}
+		for i := range all[lang] {
+			all[lang][i].Guides, all[lang][i].Current = list, i
 		}
 	}
 	return all, nil
@@ -107,63 +109,84 @@ var guideReader = goldmark.New(
 	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
 )
 
+// readGuide draws the sections of one guide: links lead to pages of the portal,
+// images have their size, headings are listed. A heading has the id of the one of
+// the English source, so that a link leads to the same place in every language.
+func readGuide(ctx context.Context, source []byte, sections []docs.Section) (views.DocsView, error) {
+	v := views.DocsView{Lang: docs.English}
+	if slices.ContainsFunc(sections, func(s docs.Section) bool { return s.Lang == i18n.Lang(ctx) }) {
+		v.Lang = i18n.Lang(ctx)
+	}
+	ids := headingIDs(source)
+	if len(ids) != len(sections) {
+		return v, fmt.Errorf("a guide has %d headings and %d sections", len(ids), len(sections))
+	}
+	var b bytes.Buffer
+	for i, s := range sections {
+		doc := guideReader.Parser().Parse(text.NewReader(s.Text))
+		if s.Lang != v.Lang {
+			for n := doc.FirstChild(); n != nil; n = n.NextSibling() {
+				n.SetAttributeString("lang", []byte(s.Lang))
+			}
+		}
+		err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+			if !entering {
+				return ast.WalkContinue, nil
+			}
+			switch n := n.(type) {
+			case *ast.Heading:
+				n.SetAttributeString("id", []byte(ids[i]))
+				title := plainText(n, s.Text)
+				switch n.Level {
+				case 1:
+					v.Title = title
+				case 2, 3:
+					v.Headings = append(v.Headings, views.DocsHeading{ID: ids[i], Title: title, Sub: n.Level == 3})
+				}
+				if s.Lang != v.Lang {
+					note := ast.NewString([]byte(`<p class="text-muted">` + templ.EscapeString(i18n.T(ctx, "This section is not translated yet.")) + "</p>\n"))
+					note.SetCode(true) // written as it is
+					doc.InsertAfter(doc, n, note)
+				}
+			case *ast.Link:
+				n.Destination = []byte(guideLink(string(n.Destination)))
+			case *ast.Image:
+				return ast.WalkSkipChildren, guideImage(n, s.Text)
+			}
+			return ast.WalkContinue, nil
+		})
+		if err != nil {
+			return v, err
+		}
+		if err := guideReader.Renderer().Render(&b, s.Text, doc); err != nil {
+			return v, err
+		}
+	}
+	v.Body = templ.Raw(guideBoxes(ctx).Replace(b.String()))
+	return v, nil
+}
+
 // guideBoxes lets wide tables and code scroll in a box of their own, which the
-// keyboard reaches; table is what a screen reader calls it.
-func guideBoxes(table string) *strings.Replacer {
+// keyboard reaches.
+func guideBoxes(ctx context.Context) *strings.Replacer {
 	return strings.NewReplacer(
-		"<table>", `<div class="overflow-x-auto" tabindex="0" role="group" aria-label="`+table+`"><table>`, "</table>", "</table></div>",
+		"<table", `<div class="overflow-x-auto" tabindex="0" role="group" aria-label="`+templ.EscapeString(i18n.T(ctx, "Table"))+`"><table`, "</table>", "</table></div>",
 		"<pre>", `<pre tabindex="0">`,
 	)
 }
 
-// readGuide draws one guide: links lead to pages of the portal, images have
-// their size, headings are listed. table is the word for a table.
-func readGuide(source []byte, table string) (views.DocsView, error) {
-	var v views.DocsView
-	doc := guideReader.Parser().Parse(text.NewReader(source))
-	err := ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if !entering {
-			return ast.WalkContinue, nil
-		}
-		switch n := n.(type) {
-		case *ast.Heading:
-			headingID(n, source)
-			id, _ := n.AttributeString("id")
-			if name, ok := id.([]byte); ok && (n.Level == 2 || n.Level == 3) {
-				v.Headings = append(v.Headings, views.DocsHeading{ID: string(name), Title: plainText(n, source), Sub: n.Level == 3})
-			}
-		case *ast.Link:
-			n.Destination = []byte(guideLink(string(n.Destination)))
-		case *ast.Image:
-			return ast.WalkSkipChildren, guideImage(n, source)
+// headingIDs are the ids of the headings of a guide, in their order.
+func headingIDs(source []byte) []string {
+	var list []string
+	// The walk only reads, so it has no error to tell.
+	_ = ast.Walk(guideReader.Parser().Parse(text.NewReader(source)), func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if h, ok := n.(*ast.Heading); ok && entering {
+			id, _ := h.AttributeString("id")
+			list = append(list, string(id.([]byte)))
 		}
 		return ast.WalkContinue, nil
 	})
-	if err != nil {
-		return v, err
-	}
-	var b bytes.Buffer
-	if err := guideReader.Renderer().Render(&b, source, doc); err != nil {
-		return v, err
-	}
-	v.Body = templ.Raw(guideBoxes(table).Replace(b.String()))
-	return v, nil
-}
-
-// headingMark stands before a heading of a translation and says its id in the
-// English guide, so that a link leads to the same place in every language.
-var headingMark = regexp.MustCompile(`^<!-- #([a-z0-9-]+) -->\s*$`)
-
-func headingID(n *ast.Heading, source []byte) {
-	before, ok := n.PreviousSibling().(*ast.HTMLBlock)
-	if !ok {
-		return
-	}
-	lines := before.Lines()
-	if m := headingMark.FindSubmatch(lines.Value(source)); m != nil {
-		n.SetAttributeString("id", m[1])
-		n.Parent().RemoveChild(n.Parent(), before)
-	}
+	return list
 }
 
 // plainText is the text of a node without its markup.
@@ -179,14 +202,14 @@ func plainText(n ast.Node, source []byte) string {
 	return b.String()
 }
 
-// guideLink leads from user-guide.md#x, as the repository has it, to the page.
+// guideLink leads from user-guide.md#x, as the repository has it, to the page;
+// from the folder of a translation, too.
 func guideLink(to string) string {
 	file, heading, found := strings.Cut(to, "#")
-	slug, ok := strings.CutSuffix(file, ".md")
+	slug, ok := strings.CutSuffix(strings.TrimPrefix(file, "../"), ".md")
 	if !ok {
 		return to
 	}
-	slug, _, _ = strings.Cut(slug, ".") // the reader's language decides
 	if found {
 		heading = "#" + heading
 	}

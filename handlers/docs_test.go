@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/html"
 
 	"kubevirt-shepherd.io/shepherd/docs"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -13,28 +16,62 @@ import (
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
-// TestGuides reads every guide as a browser does: each link inside the guides
-// leads to a page and a heading, and each image is there with its size.
+// TestGuides reads every guide as a browser does, in each language: each link
+// inside the guides leads to a page and a heading, and each image is there with
+// its size.
 func TestGuides(t *testing.T) {
-	for _, lang := range i18n.Languages() {
-		t.Run(lang, func(t *testing.T) { testGuides(t, lang) })
+	p := newPortal(t)
+	dev := p.as(p.person("dev"))
+	english, chinese := guidePages(t, dev, i18n.English), guidePages(t, dev, i18n.Chinese)
+	for at, page := range english {
+		ids := func(list []*html.Node) (all []string) {
+			for _, n := range list {
+				all = append(all, attribute(n, "id"))
+			}
+			return all
+		}
+		for _, level := range []string{"h1", "h2", "h3"} {
+			if got, want := ids(chinese[at].find("main article "+level)), ids(page.find("main article "+level)); !slices.Equal(got, want) {
+				t.Errorf("%s has the headings %q in Chinese, in English %q", at, got, want)
+			}
+		}
 	}
+	for _, pages := range []map[string]*page{english, chinese} {
+		life := pages[paths.Guide("concepts")]
+		drawn, explained, listed := life.text("main article svg"), map[string]bool{}, 0
+		for _, code := range life.find("main article td code") {
+			explained[text(code)] = true
+		}
+		for _, s := range domain.TicketStatuses() {
+			if !strings.Contains(drawn, string(s)) || !explained[string(s)] {
+				t.Errorf("the life of a request lacks %s in its drawing or its table", s)
+			}
+		}
+		for _, a := range life.find("main nav a") {
+			if attribute(a, "href") == "#the-life-of-a-request" {
+				listed++
+			}
+		}
+		if listed != 2 {
+			t.Errorf("%d links to a heading, want one for each width", listed)
+		}
+	}
+	dev.get(paths.Guide("none")).is(http.StatusNotFound)
+	dev.get(paths.Guide(docs.Index)).is(http.StatusNotFound)
+	dev.get(paths.DocsImage("docs.go")).is(http.StatusNotFound)
 }
 
-func testGuides(t *testing.T, lang string) {
-	p := newPortal(t)
-	dev := p.as(p.person("dev")).with("Accept-Language", lang)
+// guidePages are the pages of all guides in a language, by their address.
+func guidePages(t *testing.T, b *browser, lang string) map[string]*page {
+	t.Helper()
+	b = b.with("Accept-Language", lang)
 	pages := map[string]*page{}
-	for _, g := range docs.Guides(lang) {
-		at := paths.Guide(g.Slug)
-		if g.Slug == docs.Index {
+	for _, slug := range docs.Slugs() {
+		at := paths.Guide(slug)
+		if slug == docs.Index {
 			at = paths.Docs
 		}
-		pages[at] = dev.get(at).is(http.StatusOK)
-		if got := pages[at].attr("main article", "lang"); got != g.Lang {
-			t.Errorf("%s is in %s, told as %s", at, g.Lang, got)
-		}
-		testHeadings(t, g)
+		pages[at] = b.get(at).is(http.StatusOK)
 	}
 	for at, page := range pages {
 		if n := len(page.find("main h1")); n != 1 {
@@ -50,6 +87,9 @@ func testGuides(t *testing.T, lang string) {
 			} else {
 				seen[id] = true
 			}
+		}
+		if strings.Contains(page.text("main article"), "**") {
+			t.Errorf("%s in %s shows the asterisks of something bold", at, lang)
 		}
 		for _, a := range page.find("main a") {
 			to, heading, _ := strings.Cut(attribute(a, "href"), "#")
@@ -74,48 +114,45 @@ func testGuides(t *testing.T, lang string) {
 			}
 		}
 	}
-	life := pages[paths.Guide("concepts")]
-	drawn, explained, listed := life.text("main article svg"), map[string]bool{}, 0
-	for _, code := range life.find("main article td code") {
-		explained[text(code)] = true
-	}
-	for _, s := range domain.TicketStatuses() {
-		if !strings.Contains(drawn, string(s)) || !explained[string(s)] {
-			t.Errorf("the life of a request lacks %s in its drawing or its table", s)
-		}
-	}
-	for _, a := range life.find("main nav a") {
-		if attribute(a, "href") == "#the-life-of-a-request" {
-			listed++
-		}
-	}
-	if listed != 2 {
-		t.Errorf("%d links to a heading, want one for each width", listed)
-	}
-	dev.get(paths.Guide("none")).is(http.StatusNotFound)
-	dev.get(paths.Guide(docs.Index)).is(http.StatusNotFound)
-	dev.get(paths.DocsImage("docs.go")).is(http.StatusNotFound)
+	return pages
 }
 
-// testHeadings: a translation says of every heading which one of the English
-// guide it is, each once. Sections that are not translated yet may be missing.
-func testHeadings(t *testing.T, g docs.Guide) {
-	if g.Lang == docs.English {
-		return
+// TestTranslatedGuides: a guide that is not translated says so in the reader's
+// language, and a translated one calls buttons, fields and pages as the pages do.
+func TestTranslatedGuides(t *testing.T) {
+	p := newPortal(t)
+	dev := p.as(p.person("dev"))
+	chinese, english := dev.with("Accept-Language", i18n.Chinese), dev.with("Accept-Language", i18n.English)
+	const untranslated = "本指南尚无中文版"
+	at := paths.Guide("operator-guide")
+	operator := chinese.get(at).is(http.StatusOK).wants(untranslated)
+	if operator.attr("main article", "lang") != i18n.English || operator.attr("main article p", "lang") != i18n.Chinese {
+		t.Error("what is in English does not say so")
 	}
-	translated, _ := docs.Read(g.Slug, g.Lang)
-	english, _ := docs.Read(g.Slug, docs.English)
-	known := map[string]bool{}
-	for _, h := range regexp.MustCompile(`(?m)^##+ (.*)$`).FindAllStringSubmatch(string(english), -1) {
-		id := strings.ToLower(strings.ReplaceAll(h[1], " ", "-"))
-		known[regexp.MustCompile(`[^a-z0-9-]`).ReplaceAllString(id, "")] = true
+	user := chinese.get(paths.Guide("user-guide")).is(http.StatusOK)
+	if user.attr("main article", "lang") != i18n.Chinese || strings.Contains(user.main(), untranslated) {
+		t.Error("the user guide is not told as Chinese")
 	}
-	for _, m := range regexp.MustCompile(`(?m)^(.*)\n##+ (.*)$`).FindAllStringSubmatch(string(translated), -1) {
-		id := strings.TrimSuffix(strings.TrimPrefix(m[1], "<!-- #"), " -->")
-		if !known[id] {
-			t.Errorf("%s in %s: %q is for the heading %q, which is not in the English guide", g.Slug, g.Lang, m[2], id)
+	if got := english.get(at); got.attr("main article", "lang") != i18n.English || got.attr("main article p", "lang") != "" {
+		t.Error("a reader of English is told about translations")
+	}
+
+	bold := regexp.MustCompile(`\*\*([^*]+)\*\*`)
+	ctx := i18n.With(t.Context(), i18n.Chinese)
+	for _, slug := range docs.Slugs() {
+		source, _ := docs.Sections(slug, docs.English)
+		sections, _ := docs.Sections(slug, i18n.Chinese)
+		for i, s := range sections {
+			want, got := bold.FindAllStringSubmatch(string(source[i].Text), -1), bold.FindAllStringSubmatch(string(s.Text), -1)
+			if len(want) != len(got) {
+				t.Errorf("%s, %s: %d names in bold, want %d", slug, s.Heading, len(got), len(want))
+			}
+			for _, m := range want {
+				if on := i18n.T(ctx, m[1]); s.Lang == i18n.Chinese && on != m[1] && !strings.Contains(string(s.Text), "**"+on+"**") {
+					t.Errorf("%s, %s: the pages call %q %q", slug, s.Heading, m[1], on)
+				}
+			}
 		}
-		delete(known, id)
 	}
 }
 

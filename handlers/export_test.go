@@ -28,4 +28,10 @@ func Dangerous() map[string]bool {
 }
 
 // Costly are the routes with a rate of their own.
-func Costly() map[string]string { return costly }
+func Costly() map[string]string {
+	all := map[string]string{}
+	for route, kind := range costly {
+		all[route[0]+" "+route[1]] = kind
+	}
+	return all
+}

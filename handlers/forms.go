@@ -274,6 +274,10 @@ const (
 	draftAge       = 30 * 60 // seconds
 )
 
+// secretFields are not kept: they hold a secret or may, and a cookie stays in
+// the browser.
+var secretFields = []string{"cloud_init", "password", "new_password", "repeat"}
+
 // draft is what was typed into a form when its session had ended, or its sender
 // had to confirm who he is.
 type draft struct {
@@ -299,7 +303,9 @@ func (s *Server) keepDraft(w http.ResponseWriter, r *http.Request, sure bool) {
 		return
 	}
 	kept := maps.Clone(r.PostForm)
-	delete(kept, "cloud_init") // may hold a secret, and a cookie stays in the browser
+	for _, secret := range secretFields {
+		kept.Del(secret)
+	}
 	var b bytes.Buffer
 	z, err := flate.NewWriter(&b, flate.BestCompression)
 	if err != nil {

@@ -93,7 +93,7 @@ type Server struct {
 	limiters map[string]*limiter // by kind
 	reported *limiter            // lines in the log about violations
 	markdown markdown
-	guides   func() (map[string][]views.DocsView, error)
+	guides   func() (map[string][]views.DocsView, error) // by language
 }
 
 // New checks nothing and starts nothing: a Server is a value.

@@ -129,7 +129,7 @@ func (s *Server) activity(r *http.Request, f audit.Filter) ([]views.HomeActivity
 	}
 	var rows []views.HomeActivity
 	for _, e := range list.Items {
-		rows = append(rows, activity(e, actor(r).Username))
+		rows = append(rows, activity(r, e))
 	}
 	return rows, nil
 }

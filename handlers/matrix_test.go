@@ -16,7 +16,7 @@ func (s *shop) objects() map[string]string {
 	return map[string]string{
 		"{system}": s.test.system, "{service}": s.test.service, "{vm}": m.ID.String(), "{cluster}": s.test.cluster, "{token}": "none", "{person}": m.ID.String(), "{group}": m.ID.String(), "{access}": m.ID.String(),
 		"{account}": s.db.Ent.User.Create().SetUsername("bot").SetKind(user.KindService).SaveX(s.t.Context()).ID.String(),
-		"{draft}":   m.ID.String(), "{identity}": m.ID.String(), "{session}": "none", "{guide}": "concepts", "{name}": "request-life.svg",
+		"{draft}":   m.ID.String(), "{filter}": m.ID.String(), "{identity}": m.ID.String(), "{session}": "none", "{guide}": "concepts", "{name}": "request-life.svg",
 		"{namespace}": s.db.Ent.Namespace.Query().Where(inEnv(domain.Test)).OnlyIDX(s.t.Context()).String(),
 	}
 }
@@ -44,7 +44,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 	}
 	for _, p := range []string{
 		paths.Home, paths.Login, paths.Logout, paths.Theme, paths.Explorer, paths.Search, paths.NewSystem, paths.Systems, paths.Requests, paths.NewRequest,
-		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.AuditExport, paths.Trends,
+		paths.Preview, paths.Approvals, paths.Clusters, paths.NewCluster, paths.Namespaces, paths.NewNamespace, paths.Catalog, paths.Audit, paths.AuditExport, paths.AuditFilters, paths.DeleteAuditFilter("{filter}"), paths.Trends,
 		paths.Notifications, paths.Events, paths.Reports, paths.Setup("{token}"), paths.System("{system}"), paths.EditSystem("{system}"), paths.DeleteSystem("{system}"),
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),

@@ -183,7 +183,7 @@ type roleForm struct {
 
 // showPerson answers GET /people/{person}.
 func (s *Server) showPerson(w http.ResponseWriter, r *http.Request) error {
-	return s.personPage(w, r, roleForm{}, nil)
+	return s.personPage(w, r, restored(s, w, r, roleForm{}), nil)
 }
 
 // giveRole answers POST /people/{person}.

@@ -48,7 +48,7 @@ func (s *Server) accountPage(w http.ResponseWriter, r *http.Request, err error) 
 
 type passwordForm struct {
 	Current string `form:"password,raw" label:"Present password"`
-	New     string `form:"new,raw" label:"New password"`
+	New     string `form:"new_password,raw" label:"New password"`
 	Repeat  string `form:"repeat,raw" label:"The same password again"`
 }
 

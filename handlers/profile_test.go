@@ -1,6 +1,10 @@
 package handlers_test
 
 import (
+	"bytes"
+	"compress/flate"
+	"encoding/base64"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -116,19 +120,19 @@ func TestChangePassword(t *testing.T) {
 	before := here.cookie("sid").Value
 	const next = "seven green lamps at sea"
 	try := func(current, new, repeat string) *page {
-		return here.post("/account/password", "password", current, "new", new, "repeat", repeat)
+		return here.post("/account/password", "password", current, "new_password", new, "repeat", repeat)
 	}
 	here.get("/account/password").is(http.StatusOK)
 	for field, c := range map[string][3]string{
-		"#password-error": {"a wrong old password", next, next},
-		"#new-error":      {password, "alice-alice-1", "alice-alice-1"},
-		"#repeat-error":   {password, next, next + "!"},
+		"#password-error":     {"a wrong old password", next, next},
+		"#new_password-error": {password, "alice-alice-1", "alice-alice-1"},
+		"#repeat-error":       {password, next, next + "!"},
 	} {
 		if got := try(c[0], c[1], c[2]).is(http.StatusUnprocessableEntity); !got.has(field) || strings.Contains(got.Body, next) {
 			t.Errorf("%s: %s", field, got.main())
 		}
 	}
-	if got := try(password, password, password).is(http.StatusUnprocessableEntity); !got.has("#new-error") {
+	if got := try(password, password, password).is(http.StatusUnprocessableEntity); !got.has("#new_password-error") {
 		t.Errorf("the same again: %s", got.main())
 	}
 	other.get("/explorer").is(http.StatusOK)
@@ -184,6 +188,7 @@ func TestConfirm(t *testing.T) {
 	if yes.Location != "/people/"+bob || b.cookie("sid").Value == old.Value {
 		t.Errorf("leads to %s, same token %v", yes.Location, b.cookie("sid").Value == old.Value)
 	}
+	b.follow(yes).wants("Nothing has been sent")
 	b.follow(give(b)).wants("The role is given")
 	b.get("/account/confirm?then=/people").is(http.StatusSeeOther) // nothing to ask
 	pass(11 * time.Minute)
@@ -205,6 +210,25 @@ func TestConfirm(t *testing.T) {
 	if form.attr("#username", "value") != "carol" || form.attr("#display_name", "value") != "Carol Long-Name" {
 		t.Errorf("lost: %s", form.main())
 	}
+	// A choice too, and no password.
+	pass(11 * time.Minute)
+	b.post("/people/"+bob, "role", "approver:prod").is(http.StatusSeeOther)
+	chosen := b.follow(b.post("/account/confirm", "password", password, "then", "/people/"+bob)).wants("Nothing has been sent")
+	if !chosen.has("option[value=approver:prod][selected]") {
+		t.Errorf("the chosen role is lost: %s", chosen.html("#role"))
+	}
+	p.db.Ent.Session.Update().SetEndedAt(time.Now()).ExecX(t.Context())
+	b.post("/account/password", "password", password, "new_password", "seven green lamps", "repeat", "seven green lamps").is(http.StatusSeeOther)
+	if c := b.cookie("draft"); c != nil {
+		packed, err := base64.RawURLEncoding.DecodeString(c.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, _ := io.ReadAll(flate.NewReader(bytes.NewReader(packed))); strings.Contains(string(text), "lamps") || strings.Contains(string(text), password) {
+			t.Errorf("a password is kept: %s", text)
+		}
+	}
+	b.post("/login", "username", "root", "password", password).is(http.StatusSeeOther)
 	for _, result := range []auditlog.Result{auditlog.ResultDone, auditlog.ResultRefused} {
 		if !p.db.Ent.AuditLog.Query().Where(auditlog.Action("session.confirm"), auditlog.ResultEQ(result)).ExistX(t.Context()) {
 			t.Errorf("no entry of a confirmation %s", result)

@@ -64,13 +64,13 @@ func (l *Limits) all() map[string]*Rate {
 }
 
 // costly are the routes that have a rate of their own.
-var costly = map[string]string{
-	"POST " + paths.Login: "sign-in", "GET /setup/{token}": "sign-in", "POST /setup/{token}": "sign-in", "GET /setup/{token}/oidc": "sign-in",
-	"GET " + paths.LoginOIDC: "sign-in", "GET " + paths.LoginOIDCReply: "sign-in", "POST " + paths.Password: "sign-in", "POST " + paths.Confirm: "sign-in",
-	"POST " + paths.NewCluster: "upload", "POST " + paths.NewCluster + "/{draft}/check": "upload", "POST " + paths.NewCluster + "/{draft}": "upload",
-	"POST " + paths.Clusters + "/{cluster}/check": "upload",
-	"POST " + paths.Preview:                       "preview", "POST " + paths.Approvals + "/{ticket}/check": "preview",
-	"GET " + paths.Search: "search", "GET " + paths.AuditExport: "export", "POST " + paths.Reports: "report",
+var costly = map[[2]string]string{
+	{post, paths.Login}: "sign-in", {get, "/setup/{token}"}: "sign-in", {post, "/setup/{token}"}: "sign-in", {get, "/setup/{token}/oidc"}: "sign-in",
+	{get, paths.LoginOIDC}: "sign-in", {get, paths.LoginOIDCReply}: "sign-in", {post, paths.Password}: "sign-in", {post, paths.Confirm}: "sign-in",
+	{post, paths.NewCluster}: "upload", {post, paths.NewCluster + "/{draft}/check"}: "upload", {post, paths.NewCluster + "/{draft}"}: "upload",
+	{post, paths.Clusters + "/{cluster}/check"}: "upload",
+	{post, paths.Preview}:                       "preview", {post, paths.Approvals + "/{ticket}/check"}: "preview",
+	{get, paths.Search}: "search", {get, paths.AuditExport}: "export", {post, paths.Reports}: "report",
 }
 
 // rateOf is the kind of a request that has a rate of its own, or "".
@@ -79,7 +79,7 @@ func rateOf(r *http.Request) string {
 	if method == http.MethodHead {
 		method = get
 	}
-	kind := costly[method+" "+chi.RouteContext(r.Context()).RoutePattern()]
+	kind := costly[[2]string{method, chi.RouteContext(r.Context()).RoutePattern()}]
 	switch {
 	case kind != "":
 		return kind

@@ -338,6 +338,7 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 		Self: paths.Request(t.Number), Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment,
 		System: t.System, Service: t.Service, ServiceHref: paths.Service(t.ServiceID), Requester: t.Requester, Own: t.Own,
 		SubmittedAt: t.CreatedAt, Spec: specLines(r.Context(), t), Approved: t.ClusterID != "",
+		MayPack:     mayExport(r, t.Row),
 		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(r.Context(), t.Waited),
 	}
 	if t.Worked > 0 {

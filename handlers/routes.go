@@ -1,9 +1,13 @@
 package handlers
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
@@ -11,6 +15,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/handlers/api"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/static"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
@@ -98,6 +103,7 @@ func (s *Server) routes() []route {
 		{get, paths.Requests + "/{ticket}", domain.TicketRead, s.theTicket(), s.showRequest},
 		{post, paths.Requests + "/{ticket}/withdraw", domain.TicketWithdraw, s.theTicket(), s.withdrawRequest},
 		{post, paths.Requests + "/{ticket}/retry", domain.TicketRetry, s.theTicket(), s.retryRequest},
+		{post, paths.Requests + "/{ticket}/evidence", domain.TicketExport, s.theTicket(), s.exportEvidence},
 
 		{get, paths.Approvals, domain.TicketQueue, nil, s.listApprovals},
 		{get, paths.Approvals + "/{ticket}", domain.TicketReview, s.theTicket(), s.showTicket},
@@ -166,6 +172,8 @@ func (s *Server) routes() []route {
 		{get, paths.Trends, domain.TrendsRead, nil, s.showTrends},
 		{get, paths.Audit, domain.AuditRead, nil, s.showAudit},
 		{get, paths.AuditExport, domain.AuditExport, nil, s.exportAudit},
+		{post, paths.AuditFilters, domain.AuditRead, nil, s.saveFilter},
+		{post, paths.AuditFilters + "/{filter}/delete", domain.AuditRead, nil, s.deleteFilter},
 		{get, paths.Notifications, domain.NotificationRead, nil, s.showInbox},
 		{post, paths.Notifications, domain.NotificationUpdate, nil, s.readAll},
 
@@ -295,10 +303,37 @@ func (s *Server) adapt(rt route) http.HandlerFunc {
 			err = rt.handle(w, r)
 		}
 		if err != nil {
+			s.refused(r, rt, err)
 			s.fail(w, r, err)
 		}
 	}
 }
+
+// refused puts it on record that somebody who is signed in was refused a deed,
+// whether the thing is there or not.
+func (s *Server) refused(r *http.Request, rt route, err error) {
+	e, ok := apperr.From(err)
+	deed := rt.method != get || rt.action == domain.AuditExport
+	if !ok || !deed || actor(r).UserID == "" || r.Header.Get("Dry-Run") != "" || e.Kind() != apperr.Forbidden && e.Kind() != apperr.NotFound {
+		return
+	}
+	kind, _, _ := strings.Cut(string(rt.action), ".")
+	entry := audit.Entry{Action: string(rt.action), ResourceType: kind, Details: map[string]any{"code": e.Code}}
+	if c := chi.RouteContext(r.Context()); c != nil && len(c.URLParams.Keys) > 0 {
+		entry.ResourceType, entry.ResourceID = cmp.Or(recordedAs[c.URLParams.Keys[0]], c.URLParams.Keys[0]), c.URLParams.Values[0]
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTime)
+	defer cancel()
+	if err := s.Audit.Denied(ctx, actor(r), entry); err != nil {
+		s.Logger.ErrorContext(ctx, "a refusal could not be put on record", "error", err, "request_id", requestID(r))
+	}
+}
+
+// recordedAs are the parts of paths that the audit log calls by another name.
+var recordedAs = map[string]string{"person": "user", "draft": "cluster_draft", "filter": "audit_filter"}
+
+// recordTime is how long writing down a refusal may take.
+const recordTime = 5 * time.Second
 
 // param is a part of the path.
 func param(r *http.Request, name string) string { return chi.URLParam(r, name) }

@@ -18,7 +18,7 @@ import (
 var (
 	latinWord = regexp.MustCompile(`[A-Za-z]{2,}`)
 	// given are names that the tests give, and what is the same in Chinese.
-	given = regexp.MustCompile(`\b(c-|shop-)?(test|prod)\b|\b(shop(-redis)?|redis|dev|boss|prod-boss|admin|viewer|outsider|auditor|root|lea|debian|small|large|uid|TKT|fast|` +
+	given = regexp.MustCompile(`SHEPHERD_TOKEN|\b(c-|shop-)?(test|prod)\b|\b(shop(-redis)?|redis|dev|boss|prod-boss|admin|viewer|outsider|auditor|root|lea|debian|small|large|uid|TKT|fast|` +
 		`Shepherd|KubeVirt|Kubernetes|English|IP|VM|CPU|vCPU|UTC|SSH|YAML|CA|TLS|ID|API|CSV|JSONL|JSON|OS|UID|[GMTK]iB|general-small|kubeconfig|Kubeconfig|Markdown|Ctrl|Enter|Esc|Home|` +
 		`cloud-init|cloud-config|kubectl|docker|https?|pub|exec|TKT|Debian|containerdisks|group|quay|io)\b|\bv[0-9.]+`)
 	// machine is text that a program reads, or that people wrote.
@@ -126,7 +126,7 @@ func TestPortalSpeaksChinese(t *testing.T) {
 	// Every route, as everybody; what is posted is empty.
 	ids["{ticket}"] = fmt.Sprint(s.asked(s.test))
 	for _, r := range s.Routes() {
-		if strings.HasPrefix(r.Pattern, paths.Logout) || strings.HasPrefix(r.Pattern, paths.Docs) || r.Pattern == paths.Events || r.Pattern == paths.AuditExport ||
+		if strings.HasPrefix(r.Pattern, paths.Logout) || strings.HasPrefix(r.Pattern, paths.Docs) || r.Pattern == paths.Events || r.Pattern == paths.AuditExport || strings.HasSuffix(r.Pattern, "/evidence") ||
 			slices.ContainsFunc(waitingRoutes, func(prefix string) bool { return strings.HasPrefix(r.Pattern, prefix) }) {
 			continue
 		}
@@ -145,4 +145,4 @@ func TestPortalSpeaksChinese(t *testing.T) {
 }
 
 // waitingRoutes are not translated yet.
-var waitingRoutes = []string{"/audit"}
+var waitingRoutes = []string{}

@@ -11,14 +11,18 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/app"
 )
 
-// TestOperatorGuide: the guide has every command and every variable, and none
-// that does not exist.
+// TestOperatorGuide: the guide, with that of signing in, has every command and
+// every variable, and none that does not exist.
 func TestOperatorGuide(t *testing.T) {
-	raw, ok := docs.Read("operator-guide", docs.English)
+	raw, ok := docs.Read("operator-guide")
 	if !ok {
 		t.Fatal("no operator guide")
 	}
-	text := string(raw)
+	more, ok := docs.Read("sign-in-guide", docs.English)
+	if !ok {
+		t.Fatal("no guide of signing in")
+	}
+	text := string(raw) + string(more)
 	for _, c := range commands {
 		if usage := strings.TrimSpace("shepherd " + c.name + " " + c.args); !strings.Contains(text, "| `"+usage+"` |") {
 			t.Errorf("the table of commands lacks %q", usage)

@@ -43,8 +43,10 @@ var commands = []command{
 	{"token create", "[-scopes read] [-ttl 2160h] [-name cli] ACCOUNT", "print a bearer token of an account", tokenCreate},
 	{"token list", "ACCOUNT", "list the tokens of an account", tokenList},
 	{"token revoke", "ID", "end a token at once", tokenRevoke},
-	{"audit verify", "[-heads FILE]", "walk through the whole audit log and name the first entry that was tampered with", auditVerify},
+	{"audit verify", "[-heads FILE] [-archive DIR]", "walk through the whole audit log and name the first entry that was tampered with", auditVerify},
 	{"audit head", "", "print the signed head of the audit log, to be kept elsewhere", auditHead},
+	{"audit key", "", "print the public key that checks heads, archives and evidence packs", auditKey},
+	{"audit verify-pack", "[-key KEY] FILE", "check the evidence pack of a ticket, without a database", auditVerifyPack},
 	{"keys new", "FILE", "write a new key encryption key", keysNew},
 	{"bench approve", "[-n N]", "approve -> VM object, beside a raw create loop, on a testbed", bench.Approve},
 	{"bench page", "[-vms N]", "list and tree page on 10,000 VMs, beside the bare SELECTs", bench.Page},
@@ -227,12 +229,13 @@ func auditHead(ctx context.Context, _ []string) error {
 func auditVerify(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("audit verify", flag.ContinueOnError)
 	file := flags.String("heads", "", "log of the portal, or what `audit head` printed: heads to hold the log against; - is the standard input")
+	archive := flags.String("archive", "", "directory with the archives of entries that have left the database")
 	grace := flags.Duration("grace", time.Minute, "how long an entry may wait for its seal")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() != 0 {
-		return errors.New("usage: shepherd audit verify [-heads FILE]")
+		return errors.New("usage: shepherd audit verify [-heads FILE] [-archive DIR]")
 	}
 	c, log, err := config()
 	if err != nil {
@@ -250,7 +253,7 @@ func auditVerify(ctx context.Context, args []string) error {
 	}
 	defer done()
 	start := time.Now()
-	r, err := a.Verify(ctx, heads, *grace)
+	r, err := a.VerifyAll(ctx, heads, *grace, *archive)
 	var fault *audit.Fault
 	if errors.As(err, &fault) {
 		return fmt.Errorf("the audit log was tampered with: %w", fault)
@@ -259,8 +262,57 @@ func auditVerify(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Printf("The audit log is whole: %d entries, in %s, held against %d heads.\nHead %s\n", r.Links, time.Since(start).Round(time.Millisecond), r.Heads, r.Last)
+	switch {
+	case r.Archives > 0:
+		fmt.Printf("%d of the entries are in %d archives, which are whole too.\n", r.Archived, r.Archives)
+	case r.Archived > 0:
+		fmt.Printf("%d of the entries are in archives, which were not read: give their directory with -archive. %d heads are of entries in there.\n", r.Archived, r.Unread)
+	}
 	if r.Heads == 0 {
 		fmt.Println("Without -heads it is not seen when the newest entries are cut off, or all of it was written anew.")
+	}
+	return nil
+}
+
+func auditKey(ctx context.Context, _ []string) error {
+	c, log, err := config()
+	if err != nil {
+		return err
+	}
+	a, done, err := app.OpenAudit(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer done()
+	fmt.Println(a.PublicKey())
+	return nil
+}
+
+func auditVerifyPack(_ context.Context, args []string) error {
+	flags := flag.NewFlagSet("audit verify-pack", flag.ContinueOnError)
+	key := flags.String("key", "", "public key of the installation, as its `audit key` prints it; without it the pack is held against the key that it names")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return errors.New("usage: shepherd audit verify-pack [-key KEY] FILE")
+	}
+	f, err := os.Open(flags.Arg(0))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	r, err := audit.VerifyPack(f, info.Size(), *key)
+	if err != nil {
+		return fmt.Errorf("%s proves nothing: %w", flags.Arg(0), err)
+	}
+	fmt.Printf("The evidence pack of %s is whole: %d entries of the audit log, packed by %s at %s.\n", r.Ticket, r.Entries, r.By, r.At.Format(time.RFC3339))
+	if *key == "" {
+		fmt.Printf("It is signed with the key %s. Compare it with what `shepherd audit key` prints at the installation, or give that with -key.\n", r.PublicKey)
 	}
 	return nil
 }

@@ -39,6 +39,20 @@ const (
 	FieldRequestID = "request_id"
 	// FieldIPAddress holds the string denoting the ip_address field in the database.
 	FieldIPAddress = "ip_address"
+	// FieldActorID holds the string denoting the actor_id field in the database.
+	FieldActorID = "actor_id"
+	// FieldOnBehalfOfID holds the string denoting the on_behalf_of_id field in the database.
+	FieldOnBehalfOfID = "on_behalf_of_id"
+	// FieldOnBehalfOf holds the string denoting the on_behalf_of field in the database.
+	FieldOnBehalfOf = "on_behalf_of"
+	// FieldVia holds the string denoting the via field in the database.
+	FieldVia = "via"
+	// FieldViaID holds the string denoting the via_id field in the database.
+	FieldViaID = "via_id"
+	// FieldViaName holds the string denoting the via_name field in the database.
+	FieldViaName = "via_name"
+	// FieldChanges holds the string denoting the changes field in the database.
+	FieldChanges = "changes"
 	// Table holds the table name of the auditlog in the database.
 	Table = "audit_logs"
 )
@@ -58,6 +72,13 @@ var Columns = []string{
 	FieldDetails,
 	FieldRequestID,
 	FieldIPAddress,
+	FieldActorID,
+	FieldOnBehalfOfID,
+	FieldOnBehalfOf,
+	FieldVia,
+	FieldViaID,
+	FieldViaName,
+	FieldChanges,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -175,4 +196,34 @@ func ByRequestID(opts ...sql.OrderTermOption) OrderOption {
 // ByIPAddress orders the results by the ip_address field.
 func ByIPAddress(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldIPAddress, opts...).ToFunc()
+}
+
+// ByActorID orders the results by the actor_id field.
+func ByActorID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldActorID, opts...).ToFunc()
+}
+
+// ByOnBehalfOfID orders the results by the on_behalf_of_id field.
+func ByOnBehalfOfID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldOnBehalfOfID, opts...).ToFunc()
+}
+
+// ByOnBehalfOf orders the results by the on_behalf_of field.
+func ByOnBehalfOf(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldOnBehalfOf, opts...).ToFunc()
+}
+
+// ByVia orders the results by the via field.
+func ByVia(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldVia, opts...).ToFunc()
+}
+
+// ByViaID orders the results by the via_id field.
+func ByViaID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldViaID, opts...).ToFunc()
+}
+
+// ByViaName orders the results by the via_name field.
+func ByViaName(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldViaName, opts...).ToFunc()
 }

@@ -104,6 +104,36 @@ func IPAddress(v string) predicate.AuditLog {
 	return predicate.AuditLog(sql.FieldEQ(FieldIPAddress, v))
 }
 
+// ActorID applies equality check predicate on the "actor_id" field. It's identical to ActorIDEQ.
+func ActorID(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldActorID, v))
+}
+
+// OnBehalfOfID applies equality check predicate on the "on_behalf_of_id" field. It's identical to OnBehalfOfIDEQ.
+func OnBehalfOfID(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOf applies equality check predicate on the "on_behalf_of" field. It's identical to OnBehalfOfEQ.
+func OnBehalfOf(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldOnBehalfOf, v))
+}
+
+// Via applies equality check predicate on the "via" field. It's identical to ViaEQ.
+func Via(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldVia, v))
+}
+
+// ViaID applies equality check predicate on the "via_id" field. It's identical to ViaIDEQ.
+func ViaID(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldViaID, v))
+}
+
+// ViaName applies equality check predicate on the "via_name" field. It's identical to ViaNameEQ.
+func ViaName(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldViaName, v))
+}
+
 // CreatedAtEQ applies the EQ predicate on the "created_at" field.
 func CreatedAtEQ(v time.Time) predicate.AuditLog {
 	return predicate.AuditLog(sql.FieldEQ(FieldCreatedAt, v))
@@ -797,6 +827,466 @@ func IPAddressEqualFold(v string) predicate.AuditLog {
 // IPAddressContainsFold applies the ContainsFold predicate on the "ip_address" field.
 func IPAddressContainsFold(v string) predicate.AuditLog {
 	return predicate.AuditLog(sql.FieldContainsFold(FieldIPAddress, v))
+}
+
+// ActorIDEQ applies the EQ predicate on the "actor_id" field.
+func ActorIDEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldActorID, v))
+}
+
+// ActorIDNEQ applies the NEQ predicate on the "actor_id" field.
+func ActorIDNEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNEQ(FieldActorID, v))
+}
+
+// ActorIDIn applies the In predicate on the "actor_id" field.
+func ActorIDIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIn(FieldActorID, vs...))
+}
+
+// ActorIDNotIn applies the NotIn predicate on the "actor_id" field.
+func ActorIDNotIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotIn(FieldActorID, vs...))
+}
+
+// ActorIDGT applies the GT predicate on the "actor_id" field.
+func ActorIDGT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGT(FieldActorID, v))
+}
+
+// ActorIDGTE applies the GTE predicate on the "actor_id" field.
+func ActorIDGTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGTE(FieldActorID, v))
+}
+
+// ActorIDLT applies the LT predicate on the "actor_id" field.
+func ActorIDLT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLT(FieldActorID, v))
+}
+
+// ActorIDLTE applies the LTE predicate on the "actor_id" field.
+func ActorIDLTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLTE(FieldActorID, v))
+}
+
+// ActorIDContains applies the Contains predicate on the "actor_id" field.
+func ActorIDContains(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContains(FieldActorID, v))
+}
+
+// ActorIDHasPrefix applies the HasPrefix predicate on the "actor_id" field.
+func ActorIDHasPrefix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasPrefix(FieldActorID, v))
+}
+
+// ActorIDHasSuffix applies the HasSuffix predicate on the "actor_id" field.
+func ActorIDHasSuffix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasSuffix(FieldActorID, v))
+}
+
+// ActorIDIsNil applies the IsNil predicate on the "actor_id" field.
+func ActorIDIsNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIsNull(FieldActorID))
+}
+
+// ActorIDNotNil applies the NotNil predicate on the "actor_id" field.
+func ActorIDNotNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotNull(FieldActorID))
+}
+
+// ActorIDEqualFold applies the EqualFold predicate on the "actor_id" field.
+func ActorIDEqualFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEqualFold(FieldActorID, v))
+}
+
+// ActorIDContainsFold applies the ContainsFold predicate on the "actor_id" field.
+func ActorIDContainsFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContainsFold(FieldActorID, v))
+}
+
+// OnBehalfOfIDEQ applies the EQ predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDNEQ applies the NEQ predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDNEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNEQ(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDIn applies the In predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIn(FieldOnBehalfOfID, vs...))
+}
+
+// OnBehalfOfIDNotIn applies the NotIn predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDNotIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotIn(FieldOnBehalfOfID, vs...))
+}
+
+// OnBehalfOfIDGT applies the GT predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDGT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGT(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDGTE applies the GTE predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDGTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGTE(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDLT applies the LT predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDLT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLT(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDLTE applies the LTE predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDLTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLTE(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDContains applies the Contains predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDContains(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContains(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDHasPrefix applies the HasPrefix predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDHasPrefix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasPrefix(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDHasSuffix applies the HasSuffix predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDHasSuffix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasSuffix(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDIsNil applies the IsNil predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDIsNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIsNull(FieldOnBehalfOfID))
+}
+
+// OnBehalfOfIDNotNil applies the NotNil predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDNotNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotNull(FieldOnBehalfOfID))
+}
+
+// OnBehalfOfIDEqualFold applies the EqualFold predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDEqualFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEqualFold(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfIDContainsFold applies the ContainsFold predicate on the "on_behalf_of_id" field.
+func OnBehalfOfIDContainsFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContainsFold(FieldOnBehalfOfID, v))
+}
+
+// OnBehalfOfEQ applies the EQ predicate on the "on_behalf_of" field.
+func OnBehalfOfEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfNEQ applies the NEQ predicate on the "on_behalf_of" field.
+func OnBehalfOfNEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNEQ(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfIn applies the In predicate on the "on_behalf_of" field.
+func OnBehalfOfIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIn(FieldOnBehalfOf, vs...))
+}
+
+// OnBehalfOfNotIn applies the NotIn predicate on the "on_behalf_of" field.
+func OnBehalfOfNotIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotIn(FieldOnBehalfOf, vs...))
+}
+
+// OnBehalfOfGT applies the GT predicate on the "on_behalf_of" field.
+func OnBehalfOfGT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGT(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfGTE applies the GTE predicate on the "on_behalf_of" field.
+func OnBehalfOfGTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGTE(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfLT applies the LT predicate on the "on_behalf_of" field.
+func OnBehalfOfLT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLT(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfLTE applies the LTE predicate on the "on_behalf_of" field.
+func OnBehalfOfLTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLTE(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfContains applies the Contains predicate on the "on_behalf_of" field.
+func OnBehalfOfContains(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContains(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfHasPrefix applies the HasPrefix predicate on the "on_behalf_of" field.
+func OnBehalfOfHasPrefix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasPrefix(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfHasSuffix applies the HasSuffix predicate on the "on_behalf_of" field.
+func OnBehalfOfHasSuffix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasSuffix(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfIsNil applies the IsNil predicate on the "on_behalf_of" field.
+func OnBehalfOfIsNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIsNull(FieldOnBehalfOf))
+}
+
+// OnBehalfOfNotNil applies the NotNil predicate on the "on_behalf_of" field.
+func OnBehalfOfNotNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotNull(FieldOnBehalfOf))
+}
+
+// OnBehalfOfEqualFold applies the EqualFold predicate on the "on_behalf_of" field.
+func OnBehalfOfEqualFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEqualFold(FieldOnBehalfOf, v))
+}
+
+// OnBehalfOfContainsFold applies the ContainsFold predicate on the "on_behalf_of" field.
+func OnBehalfOfContainsFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContainsFold(FieldOnBehalfOf, v))
+}
+
+// ViaEQ applies the EQ predicate on the "via" field.
+func ViaEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldVia, v))
+}
+
+// ViaNEQ applies the NEQ predicate on the "via" field.
+func ViaNEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNEQ(FieldVia, v))
+}
+
+// ViaIn applies the In predicate on the "via" field.
+func ViaIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIn(FieldVia, vs...))
+}
+
+// ViaNotIn applies the NotIn predicate on the "via" field.
+func ViaNotIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotIn(FieldVia, vs...))
+}
+
+// ViaGT applies the GT predicate on the "via" field.
+func ViaGT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGT(FieldVia, v))
+}
+
+// ViaGTE applies the GTE predicate on the "via" field.
+func ViaGTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGTE(FieldVia, v))
+}
+
+// ViaLT applies the LT predicate on the "via" field.
+func ViaLT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLT(FieldVia, v))
+}
+
+// ViaLTE applies the LTE predicate on the "via" field.
+func ViaLTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLTE(FieldVia, v))
+}
+
+// ViaContains applies the Contains predicate on the "via" field.
+func ViaContains(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContains(FieldVia, v))
+}
+
+// ViaHasPrefix applies the HasPrefix predicate on the "via" field.
+func ViaHasPrefix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasPrefix(FieldVia, v))
+}
+
+// ViaHasSuffix applies the HasSuffix predicate on the "via" field.
+func ViaHasSuffix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasSuffix(FieldVia, v))
+}
+
+// ViaIsNil applies the IsNil predicate on the "via" field.
+func ViaIsNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIsNull(FieldVia))
+}
+
+// ViaNotNil applies the NotNil predicate on the "via" field.
+func ViaNotNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotNull(FieldVia))
+}
+
+// ViaEqualFold applies the EqualFold predicate on the "via" field.
+func ViaEqualFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEqualFold(FieldVia, v))
+}
+
+// ViaContainsFold applies the ContainsFold predicate on the "via" field.
+func ViaContainsFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContainsFold(FieldVia, v))
+}
+
+// ViaIDEQ applies the EQ predicate on the "via_id" field.
+func ViaIDEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldViaID, v))
+}
+
+// ViaIDNEQ applies the NEQ predicate on the "via_id" field.
+func ViaIDNEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNEQ(FieldViaID, v))
+}
+
+// ViaIDIn applies the In predicate on the "via_id" field.
+func ViaIDIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIn(FieldViaID, vs...))
+}
+
+// ViaIDNotIn applies the NotIn predicate on the "via_id" field.
+func ViaIDNotIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotIn(FieldViaID, vs...))
+}
+
+// ViaIDGT applies the GT predicate on the "via_id" field.
+func ViaIDGT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGT(FieldViaID, v))
+}
+
+// ViaIDGTE applies the GTE predicate on the "via_id" field.
+func ViaIDGTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGTE(FieldViaID, v))
+}
+
+// ViaIDLT applies the LT predicate on the "via_id" field.
+func ViaIDLT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLT(FieldViaID, v))
+}
+
+// ViaIDLTE applies the LTE predicate on the "via_id" field.
+func ViaIDLTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLTE(FieldViaID, v))
+}
+
+// ViaIDContains applies the Contains predicate on the "via_id" field.
+func ViaIDContains(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContains(FieldViaID, v))
+}
+
+// ViaIDHasPrefix applies the HasPrefix predicate on the "via_id" field.
+func ViaIDHasPrefix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasPrefix(FieldViaID, v))
+}
+
+// ViaIDHasSuffix applies the HasSuffix predicate on the "via_id" field.
+func ViaIDHasSuffix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasSuffix(FieldViaID, v))
+}
+
+// ViaIDIsNil applies the IsNil predicate on the "via_id" field.
+func ViaIDIsNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIsNull(FieldViaID))
+}
+
+// ViaIDNotNil applies the NotNil predicate on the "via_id" field.
+func ViaIDNotNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotNull(FieldViaID))
+}
+
+// ViaIDEqualFold applies the EqualFold predicate on the "via_id" field.
+func ViaIDEqualFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEqualFold(FieldViaID, v))
+}
+
+// ViaIDContainsFold applies the ContainsFold predicate on the "via_id" field.
+func ViaIDContainsFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContainsFold(FieldViaID, v))
+}
+
+// ViaNameEQ applies the EQ predicate on the "via_name" field.
+func ViaNameEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEQ(FieldViaName, v))
+}
+
+// ViaNameNEQ applies the NEQ predicate on the "via_name" field.
+func ViaNameNEQ(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNEQ(FieldViaName, v))
+}
+
+// ViaNameIn applies the In predicate on the "via_name" field.
+func ViaNameIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIn(FieldViaName, vs...))
+}
+
+// ViaNameNotIn applies the NotIn predicate on the "via_name" field.
+func ViaNameNotIn(vs ...string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotIn(FieldViaName, vs...))
+}
+
+// ViaNameGT applies the GT predicate on the "via_name" field.
+func ViaNameGT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGT(FieldViaName, v))
+}
+
+// ViaNameGTE applies the GTE predicate on the "via_name" field.
+func ViaNameGTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldGTE(FieldViaName, v))
+}
+
+// ViaNameLT applies the LT predicate on the "via_name" field.
+func ViaNameLT(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLT(FieldViaName, v))
+}
+
+// ViaNameLTE applies the LTE predicate on the "via_name" field.
+func ViaNameLTE(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldLTE(FieldViaName, v))
+}
+
+// ViaNameContains applies the Contains predicate on the "via_name" field.
+func ViaNameContains(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContains(FieldViaName, v))
+}
+
+// ViaNameHasPrefix applies the HasPrefix predicate on the "via_name" field.
+func ViaNameHasPrefix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasPrefix(FieldViaName, v))
+}
+
+// ViaNameHasSuffix applies the HasSuffix predicate on the "via_name" field.
+func ViaNameHasSuffix(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldHasSuffix(FieldViaName, v))
+}
+
+// ViaNameIsNil applies the IsNil predicate on the "via_name" field.
+func ViaNameIsNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIsNull(FieldViaName))
+}
+
+// ViaNameNotNil applies the NotNil predicate on the "via_name" field.
+func ViaNameNotNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotNull(FieldViaName))
+}
+
+// ViaNameEqualFold applies the EqualFold predicate on the "via_name" field.
+func ViaNameEqualFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldEqualFold(FieldViaName, v))
+}
+
+// ViaNameContainsFold applies the ContainsFold predicate on the "via_name" field.
+func ViaNameContainsFold(v string) predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldContainsFold(FieldViaName, v))
+}
+
+// ChangesIsNil applies the IsNil predicate on the "changes" field.
+func ChangesIsNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldIsNull(FieldChanges))
+}
+
+// ChangesNotNil applies the NotNil predicate on the "changes" field.
+func ChangesNotNil() predicate.AuditLog {
+	return predicate.AuditLog(sql.FieldNotNull(FieldChanges))
 }
 
 // And groups predicates with the AND operator between them.

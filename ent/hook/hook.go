@@ -45,6 +45,30 @@ func (f ApprovalTicketFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Val
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ApprovalTicketMutation", m)
 }
 
+// The AuditAnchorFunc type is an adapter to allow the use of ordinary
+// function as AuditAnchor mutator.
+type AuditAnchorFunc func(context.Context, *ent.AuditAnchorMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f AuditAnchorFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.AuditAnchorMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AuditAnchorMutation", m)
+}
+
+// The AuditFilterFunc type is an adapter to allow the use of ordinary
+// function as AuditFilter mutator.
+type AuditFilterFunc func(context.Context, *ent.AuditFilterMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f AuditFilterFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.AuditFilterMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AuditFilterMutation", m)
+}
+
 // The AuditLogFunc type is an adapter to allow the use of ordinary
 // function as AuditLog mutator.
 type AuditLogFunc func(context.Context, *ent.AuditLogMutation) (ent.Value, error)

@@ -174,6 +174,55 @@ var (
 			},
 		},
 	}
+	// AuditAnchorsColumns holds the columns for the "audit_anchors" table.
+	AuditAnchorsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt, Increment: true},
+		{Name: "first_seq", Type: field.TypeInt, Unique: true},
+		{Name: "before", Type: field.TypeBytes, Size: 32},
+		{Name: "hash", Type: field.TypeBytes, Size: 32},
+		{Name: "file", Type: field.TypeString},
+		{Name: "file_sha256", Type: field.TypeBytes, Size: 32},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "key_id", Type: field.TypeString},
+		{Name: "signature", Type: field.TypeBytes},
+	}
+	// AuditAnchorsTable holds the schema information for the "audit_anchors" table.
+	AuditAnchorsTable = &schema.Table{
+		Name:       "audit_anchors",
+		Columns:    AuditAnchorsColumns,
+		PrimaryKey: []*schema.Column{AuditAnchorsColumns[0]},
+	}
+	// AuditFiltersColumns holds the columns for the "audit_filters" table.
+	AuditFiltersColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "owner_id", Type: field.TypeUUID},
+		{Name: "owner", Type: field.TypeString},
+		{Name: "name", Type: field.TypeString},
+		{Name: "shared", Type: field.TypeBool},
+		{Name: "query", Type: field.TypeString},
+	}
+	// AuditFiltersTable holds the schema information for the "audit_filters" table.
+	AuditFiltersTable = &schema.Table{
+		Name:       "audit_filters",
+		Columns:    AuditFiltersColumns,
+		PrimaryKey: []*schema.Column{AuditFiltersColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "auditfilter_owner_id_name",
+				Unique:  true,
+				Columns: []*schema.Column{AuditFiltersColumns[2], AuditFiltersColumns[4]},
+			},
+			{
+				Name:    "auditfilter_name",
+				Unique:  true,
+				Columns: []*schema.Column{AuditFiltersColumns[4]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "shared",
+				},
+			},
+		},
+	}
 	// AuditLogsColumns holds the columns for the "audit_logs" table.
 	AuditLogsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeInt, Increment: true},
@@ -189,6 +238,13 @@ var (
 		{Name: "details", Type: field.TypeJSON, Nullable: true},
 		{Name: "request_id", Type: field.TypeString, Nullable: true},
 		{Name: "ip_address", Type: field.TypeString, Nullable: true},
+		{Name: "actor_id", Type: field.TypeString, Nullable: true},
+		{Name: "on_behalf_of_id", Type: field.TypeString, Nullable: true},
+		{Name: "on_behalf_of", Type: field.TypeString, Nullable: true},
+		{Name: "via", Type: field.TypeString, Nullable: true},
+		{Name: "via_id", Type: field.TypeString, Nullable: true},
+		{Name: "via_name", Type: field.TypeString, Nullable: true},
+		{Name: "changes", Type: field.TypeJSON, Nullable: true},
 	}
 	// AuditLogsTable holds the schema information for the "audit_logs" table.
 	AuditLogsTable = &schema.Table{
@@ -215,6 +271,14 @@ var (
 				Name:    "auditlog_system_id_id",
 				Unique:  false,
 				Columns: []*schema.Column{AuditLogsColumns[7], AuditLogsColumns[0]},
+			},
+			{
+				Name:    "auditlog_on_behalf_of_id",
+				Unique:  false,
+				Columns: []*schema.Column{AuditLogsColumns[15], AuditLogsColumns[0]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "on_behalf_of IS NOT NULL",
+				},
 			},
 			{
 				Name:    "auditlog_created_at",
@@ -1083,6 +1147,8 @@ var (
 		AccessTokensTable,
 		ApprovalPoliciesTable,
 		ApprovalTicketsTable,
+		AuditAnchorsTable,
+		AuditFiltersTable,
 		AuditLogsTable,
 		AuditSealsTable,
 		AuditUnsealedTable,

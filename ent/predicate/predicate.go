@@ -15,6 +15,12 @@ type ApprovalPolicy func(*sql.Selector)
 // ApprovalTicket is the predicate function for approvalticket builders.
 type ApprovalTicket func(*sql.Selector)
 
+// AuditAnchor is the predicate function for auditanchor builders.
+type AuditAnchor func(*sql.Selector)
+
+// AuditFilter is the predicate function for auditfilter builders.
+type AuditFilter func(*sql.Selector)
+
 // AuditLog is the predicate function for auditlog builders.
 type AuditLog func(*sql.Selector)
 

@@ -9,6 +9,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalpolicy"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
+	"kubevirt-shepherd.io/shepherd/ent/auditanchor"
+	"kubevirt-shepherd.io/shepherd/ent/auditfilter"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
@@ -155,6 +157,104 @@ func init() {
 	approvalticketDescResourceKey := approvalticketFields[17].Descriptor()
 	// approvalticket.ResourceKeyValidator is a validator for the "resource_key" field. It is called by the builders before save.
 	approvalticket.ResourceKeyValidator = approvalticketDescResourceKey.Validators[0].(func(string) error)
+	auditanchorMixin := schema.AuditAnchor{}.Mixin()
+	auditanchorMixinHooks0 := auditanchorMixin[0].Hooks()
+	auditanchor.Hooks[0] = auditanchorMixinHooks0[0]
+	auditanchorFields := schema.AuditAnchor{}.Fields()
+	_ = auditanchorFields
+	// auditanchorDescFirstSeq is the schema descriptor for first_seq field.
+	auditanchorDescFirstSeq := auditanchorFields[1].Descriptor()
+	// auditanchor.FirstSeqValidator is a validator for the "first_seq" field. It is called by the builders before save.
+	auditanchor.FirstSeqValidator = auditanchorDescFirstSeq.Validators[0].(func(int) error)
+	// auditanchorDescBefore is the schema descriptor for before field.
+	auditanchorDescBefore := auditanchorFields[2].Descriptor()
+	// auditanchor.BeforeValidator is a validator for the "before" field. It is called by the builders before save.
+	auditanchor.BeforeValidator = func() func([]byte) error {
+		validators := auditanchorDescBefore.Validators
+		fns := [...]func([]byte) error{
+			validators[0].(func([]byte) error),
+			validators[1].(func([]byte) error),
+		}
+		return func(before []byte) error {
+			for _, fn := range fns {
+				if err := fn(before); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// auditanchorDescHash is the schema descriptor for hash field.
+	auditanchorDescHash := auditanchorFields[3].Descriptor()
+	// auditanchor.HashValidator is a validator for the "hash" field. It is called by the builders before save.
+	auditanchor.HashValidator = func() func([]byte) error {
+		validators := auditanchorDescHash.Validators
+		fns := [...]func([]byte) error{
+			validators[0].(func([]byte) error),
+			validators[1].(func([]byte) error),
+		}
+		return func(hash []byte) error {
+			for _, fn := range fns {
+				if err := fn(hash); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// auditanchorDescFile is the schema descriptor for file field.
+	auditanchorDescFile := auditanchorFields[4].Descriptor()
+	// auditanchor.FileValidator is a validator for the "file" field. It is called by the builders before save.
+	auditanchor.FileValidator = auditanchorDescFile.Validators[0].(func(string) error)
+	// auditanchorDescFileSha256 is the schema descriptor for file_sha256 field.
+	auditanchorDescFileSha256 := auditanchorFields[5].Descriptor()
+	// auditanchor.FileSha256Validator is a validator for the "file_sha256" field. It is called by the builders before save.
+	auditanchor.FileSha256Validator = func() func([]byte) error {
+		validators := auditanchorDescFileSha256.Validators
+		fns := [...]func([]byte) error{
+			validators[0].(func([]byte) error),
+			validators[1].(func([]byte) error),
+		}
+		return func(file_sha256 []byte) error {
+			for _, fn := range fns {
+				if err := fn(file_sha256); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// auditanchorDescKeyID is the schema descriptor for key_id field.
+	auditanchorDescKeyID := auditanchorFields[7].Descriptor()
+	// auditanchor.KeyIDValidator is a validator for the "key_id" field. It is called by the builders before save.
+	auditanchor.KeyIDValidator = auditanchorDescKeyID.Validators[0].(func(string) error)
+	// auditanchorDescID is the schema descriptor for id field.
+	auditanchorDescID := auditanchorFields[0].Descriptor()
+	// auditanchor.IDValidator is a validator for the "id" field. It is called by the builders before save.
+	auditanchor.IDValidator = auditanchorDescID.Validators[0].(func(int) error)
+	auditfilterMixin := schema.AuditFilter{}.Mixin()
+	auditfilterMixinFields0 := auditfilterMixin[0].Fields()
+	_ = auditfilterMixinFields0
+	auditfilterMixinFields1 := auditfilterMixin[1].Fields()
+	_ = auditfilterMixinFields1
+	auditfilterFields := schema.AuditFilter{}.Fields()
+	_ = auditfilterFields
+	// auditfilterDescCreatedAt is the schema descriptor for created_at field.
+	auditfilterDescCreatedAt := auditfilterMixinFields1[0].Descriptor()
+	// auditfilter.DefaultCreatedAt holds the default value on creation for the created_at field.
+	auditfilter.DefaultCreatedAt = auditfilterDescCreatedAt.Default.(func() time.Time)
+	// auditfilterDescOwner is the schema descriptor for owner field.
+	auditfilterDescOwner := auditfilterFields[1].Descriptor()
+	// auditfilter.OwnerValidator is a validator for the "owner" field. It is called by the builders before save.
+	auditfilter.OwnerValidator = auditfilterDescOwner.Validators[0].(func(string) error)
+	// auditfilterDescName is the schema descriptor for name field.
+	auditfilterDescName := auditfilterFields[2].Descriptor()
+	// auditfilter.NameValidator is a validator for the "name" field. It is called by the builders before save.
+	auditfilter.NameValidator = auditfilterDescName.Validators[0].(func(string) error)
+	// auditfilterDescID is the schema descriptor for id field.
+	auditfilterDescID := auditfilterMixinFields0[0].Descriptor()
+	// auditfilter.DefaultID holds the default value on creation for the id field.
+	auditfilter.DefaultID = auditfilterDescID.Default.(func() uuid.UUID)
 	auditlogMixin := schema.AuditLog{}.Mixin()
 	auditlogMixinHooks1 := auditlogMixin[1].Hooks()
 	auditlog.Hooks[0] = auditlogMixinHooks1[0]

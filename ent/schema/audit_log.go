@@ -2,8 +2,11 @@ package schema
 
 import (
 	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/index"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 // AuditLog is one thing that somebody did or tried. Rows are written in the
@@ -29,6 +32,16 @@ func (AuditLog) Fields() []ent.Field {
 		field.JSON("details", map[string]any{}).Optional().Immutable(),
 		field.String("request_id").Optional().Immutable(),
 		field.String("ip_address").Optional().Immutable(),
+
+		// Who is behind the actor, and by what it acts. An entry without any of the
+		// following is sealed as entries were before there were these columns.
+		field.String("actor_id").Optional().Immutable().Comment("user id; empty for shepherd and anonymous"),
+		field.String("on_behalf_of_id").Optional().Immutable().Comment("user id of the person for whom the actor acts"),
+		field.String("on_behalf_of").Optional().Immutable().Comment("user name then"),
+		field.String("via").Optional().Immutable().Comment("token, job or cli; empty: a browser"),
+		field.String("via_id").Optional().Immutable().Comment("id of the token or of the order"),
+		field.String("via_name").Optional().Immutable().Comment("name of the token or chore, or account of the operating system"),
+		field.JSON("changes", map[string]domain.Change{}).Optional().Immutable().Comment("before and after, by field; allow-list in package audit"),
 	}
 }
 
@@ -39,6 +52,7 @@ func (AuditLog) Indexes() []ent.Index {
 		index.Fields("actor", "id"),
 		index.Fields("action", "id"),
 		index.Fields("system_id", "id"),
+		index.Fields("on_behalf_of", "id").Annotations(entsql.IndexWhere("on_behalf_of IS NOT NULL")),
 		index.Fields("created_at"),
 	}
 }

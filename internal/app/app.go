@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -52,6 +53,7 @@ const (
 	expireEvery  = 5 * time.Minute  // requests that nobody decided
 	remindEvery  = 10 * time.Minute // tokens that end soon
 	cleanupEvery = time.Hour        // ended sessions, drafts of clusters, old tokens
+	archiveEvery = 10 * time.Minute // old entries of the audit log
 )
 
 // Deadlines of a connection. Pages are small and uploads 64 KiB; the stream of
@@ -124,7 +126,8 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}, Notify: notifier, Passwords: c.Passwords,
 		NewPeople: c.NewPeople, FollowGroups: c.OIDC != nil && c.OIDC.GroupsClaim != "",
 	}
-	a.Audit = &audit.Log{DB: a.DB, Keys: keys, Logger: logger}
+	a.Audit = a.auditLog(keys)
+	a.Accounts.Denials = &a.Audit.Denials
 	a.Tokens = &token.Service{DB: a.DB, Keys: keys, Notify: notifier, Logger: logger}
 	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
 	a.Systems = &system.Service{DB: a.DB}
@@ -157,6 +160,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 			_, err := a.Approval.Expire(ctx)
 			return err
 		}},
+		{Name: "archive-audit", Every: archiveEvery, Run: a.Audit.Archive},
 		{Name: "remind-of-tokens", Every: remindEvery, Run: func(ctx context.Context) error {
 			_, err := a.Tokens.Remind(ctx)
 			return err
@@ -358,7 +362,11 @@ func OpenAudit(ctx context.Context, c Config, logger *slog.Logger) (_ *audit.Log
 		a.Close()
 		return nil, nil, err
 	}
-	return &audit.Log{DB: a.DB, Keys: keys, Logger: logger}, a.Close, nil
+	return a.auditLog(keys), a.Close, nil
+}
+
+func (a *App) auditLog(keys *crypto.Keyring) *audit.Log {
+	return &audit.Log{DB: a.DB, Keys: keys, Logger: a.Logger, Keep: audit.Retention{For: a.Config.AuditRetention, Dir: a.Config.AuditArchive}}
 }
 
 // OpenTokens opens the accounts and their tokens alone, for the command line: no
@@ -386,6 +394,7 @@ func CreateAdmin(ctx context.Context, c Config, logger *slog.Logger, username st
 		return "", err
 	}
 	defer a.Close()
+	a.Accounts.Via = commandLine()
 	token, err := a.Accounts.CreateSetup(ctx, username, domain.RoleAdmin)
 	if err != nil {
 		return "", err
@@ -401,9 +410,26 @@ func BreakGlass(ctx context.Context, c Config, logger *slog.Logger, username, re
 		return "", until, err
 	}
 	defer a.Close()
+	a.Accounts.Via = commandLine()
 	token, until, err := a.Accounts.BreakGlass(ctx, username, reason, life)
 	if err != nil {
 		return "", until, err
 	}
 	return c.PublicURL() + paths.Setup(token), until, nil
+}
+
+// commandLine is by what somebody acts who has a shell on the server: the
+// account of the operating system, and the one that it was entered from.
+func commandLine() domain.Via {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if from := os.Getenv("SUDO_USER"); from != "" && from != name {
+		name += ", from " + from
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += " at " + host
+	}
+	return domain.Via{Kind: domain.ViaCLI, Name: name}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/app"
 	"kubevirt-shepherd.io/shepherd/internal/databasetest"
@@ -81,5 +82,23 @@ func TestSignInFromEnvironment(t *testing.T) {
 		if _, err := read(env...); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v: %v, want %q", env, err, name)
 		}
+	}
+}
+
+// Entries of the audit log leave the database only for a directory, and not
+// before 90 days.
+func TestAuditRetention(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": 0, "90d": 90 * 24 * time.Hour, "730d": 730 * 24 * time.Hour, "89d": -1, "730": -1, "2y": -1, "-100d": -1, "d": -1, "9999999999999d": -1,
+	} {
+		c, err := app.FromEnvironment(func(name string) string {
+			return map[string]string{"SHEPHERD_AUDIT_RETENTION": text, "SHEPHERD_AUDIT_ARCHIVE": "/archive"}[name]
+		})
+		if (err != nil) != (want < 0) || err == nil && (c.AuditRetention != want || c.AuditArchive != "/archive") {
+			t.Errorf("%q: %v, %v", text, c.AuditRetention, err)
+		}
+	}
+	if _, err := app.FromEnvironment(func(name string) string { return map[string]string{"SHEPHERD_AUDIT_RETENTION": "730d"}[name] }); err == nil {
+		t.Error("entries would be deleted, and kept nowhere")
 	}
 }

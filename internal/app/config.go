@@ -15,10 +15,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
@@ -45,11 +47,18 @@ type Config struct {
 	LogLevel       slog.Level
 	Version        string
 	Workers        int // of the job queue
+
+	AuditRetention time.Duration // how long entries stay in the database; 0: for ever
+	AuditArchive   string        // directory of what has left it
+
 	// RateLimits multiplies handlers.DefaultLimits; 0: no limits.
 	RateLimits float64
 }
 
 const maxRateFactor = 1000
+
+// maxRetentionDays is a hundred years.
+const maxRetentionDays = 36525
 
 // variables documents the environment, for `shepherd help` and the README.
 var variables = [][2]string{
@@ -64,6 +73,8 @@ var variables = [][2]string{
 	{"SHEPHERD_CLUSTER_ALLOW_CIDRS", "special addresses where clusters may be, such as 127.0.0.1/32; never needed in production"},
 	{"SHEPHERD_CLUSTER_DENY_CIDRS", "addresses where no cluster may be"},
 	{"SHEPHERD_TRUSTED_PROXIES", "CIDRs whose X-Forwarded-For is believed"},
+	{"SHEPHERD_AUDIT_RETENTION", "how long entries of the audit log stay in the database, in days such as 730d, at least 90d; without it for ever"},
+	{"SHEPHERD_AUDIT_ARCHIVE", "directory for the archives of older entries; one that all replicas share"},
 	{"SHEPHERD_RATE_LIMITS", "multiplies how often a caller may come (1); \"off\" lifts the limits"},
 	{"SHEPHERD_OIDC_ISSUER", "address of an OpenID Connect issuer, as its tokens name it; switches company accounts on"},
 	{"SHEPHERD_OIDC_CLIENT_ID", "what the issuer calls the portal"},
@@ -113,6 +124,17 @@ func FromEnvironment(getenv func(string) string) (Config, error) {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		wrong = append(wrong, errors.New("SHEPHERD_TLS_CERT and SHEPHERD_TLS_KEY belong together"))
+	}
+	c.AuditArchive = getenv("SHEPHERD_AUDIT_ARCHIVE")
+	if text := getenv("SHEPHERD_AUDIT_RETENTION"); text != "" {
+		days, err := strconv.Atoi(strings.TrimSuffix(text, "d"))
+		c.AuditRetention = time.Duration(days) * 24 * time.Hour
+		switch {
+		case err != nil || !strings.HasSuffix(text, "d") || days > maxRetentionDays || c.AuditRetention < audit.MinRetention:
+			wrong = append(wrong, fmt.Errorf("SHEPHERD_AUDIT_RETENTION: want days, such as 730d, from 90d to %dd", maxRetentionDays))
+		case c.AuditArchive == "":
+			wrong = append(wrong, errors.New("SHEPHERD_AUDIT_RETENTION needs SHEPHERD_AUDIT_ARCHIVE: nothing is deleted that is not in an archive"))
+		}
 	}
 	if c.URL != "" {
 		u, err := url.Parse(c.URL)

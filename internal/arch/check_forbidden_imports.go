@@ -22,6 +22,7 @@ var floors = []struct{ pkg, may string }{
 	{"migrations", ""},
 	{"static", ""},
 	{"docs", ""},
+	{"docs/stale", "docs"},
 	{"ent/schema", "internal/domain internal/pkg/errors"},
 	{"ent/", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/database/gen", "internal/database"},

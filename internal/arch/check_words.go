@@ -25,7 +25,7 @@ import (
 var spoken = []string{"views", "views/ui", "handlers"}
 
 // unconverted are files whose words are not translated yet.
-var unconverted = []string{"handlers/audit.go", "views/audit.templ"}
+var unconverted = []string{}
 
 // keyed are the functions that translate, and which of their arguments are the
 // English texts; the last of these is the key.
@@ -36,7 +36,7 @@ var readAttributes = []string{"title", "placeholder", "aria-label", "alt", "aria
 
 // properNames are no words of a language.
 var properNames = []string{
-	"KubeVirt", "KubeVirt Shepherd", "Shepherd", "Kubernetes", "English", "GiB", "MiB", "KiB", "TiB", "vCPU", "UTC", "SSH", "YAML", "IP", "CPU", "Kubeconfig", "Ctrl", "Enter", "Esc",
+	"KubeVirt", "KubeVirt Shepherd", "Shepherd", "Kubernetes", "English", "GiB", "MiB", "KiB", "TiB", "vCPU", "UTC", "SSH", "YAML", "IP", "CPU", "Kubeconfig", "CSV", "JSONL", "Ctrl", "Enter", "Esc",
 }
 
 // wordless are calls whose arguments no page shows.
@@ -51,7 +51,7 @@ var (
 	// one, or a piece that something is joined to.
 	sentence = regexp.MustCompile(`[\p{L}’']{2,},? [\p{L}’']{2,}|^[A-Z][a-z’]+([ ,.:?…].*)?$|^[ ,:]+[\p{L}]{2,}|[\p{L}]{2,}[,:]? +$`)
 	// symbol is a header, a policy, a setting, markup, a class, or what a program reads.
-	symbol      = regexp.MustCompile(`^[A-Z][\w]*(-[\w]+)+(, [A-Z][\w]*(-[\w]+)+)*$|^\{"|'self'|[a-z-]+=\(\)|max-age|^<[a-z!/]|delay:|^btn( btn-[a-z]+)*$|^event: $|^sse:|^kubectl |^apiVersion:`)
+	symbol      = regexp.MustCompile(`^[A-Z][\w]*(-[\w]+)+(, [A-Z][\w]*(-[\w]+)+)*$|^\{"|'self'|[a-z-]+=\(\)|max-age|^<[a-z!/]|delay:|^btn( btn-[a-z]+)*$|^(GET|POST) |^; report-to |^event: $|^sse:|^kubectl |^apiVersion:`)
 	placeholder = regexp.MustCompile(`\{([a-z_]+)(?::bytes)?\}|<([a-z_]+)>`)
 )
 

@@ -81,9 +81,16 @@ type AuditLink struct {
 
 // auditRow is the canonical form of an entry a: PostgreSQL's binary form of a
 // record, which has the number of columns, and for each its type, its length
-// (-1 for NULL) and its bytes. So no two entries have the same bytes.
-const auditRow = `pg_catalog.record_send(ROW(a.id::bigint, a.created_at::timestamptz, a.actor::text, a.action::text, a.resource_type::text, ` +
-	`a.resource_id::text, a.resource_name::text, a.system_id::text, a.result::text, a.reason::text, a.details::jsonb, a.request_id::text, a.ip_address::text))`
+// (-1 for NULL) and its bytes. So no two entries have the same bytes. An entry
+// that has nothing in the columns of the second form is in the first one, as all
+// were before there were these columns; the number of columns tells which it is.
+const (
+	auditRow = `CASE WHEN num_nonnulls(a.actor_id, a.on_behalf_of_id, a.on_behalf_of, a.via, a.via_id, a.via_name, a.changes) = 0 ` +
+		`THEN pg_catalog.record_send(ROW(` + auditRow1 + `)) ELSE pg_catalog.record_send(ROW(` + auditRow1 + auditRow2 + `)) END`
+	auditRow1 = `a.id::bigint, a.created_at::timestamptz, a.actor::text, a.action::text, a.resource_type::text, ` +
+		`a.resource_id::text, a.resource_name::text, a.system_id::text, a.result::text, a.reason::text, a.details::jsonb, a.request_id::text, a.ip_address::text`
+	auditRow2 = `, a.actor_id::text, a.on_behalf_of_id::text, a.on_behalf_of::text, a.via::text, a.via_id::text, a.via_name::text, a.changes::jsonb`
+)
 
 // auditLock is the key of the advisory lock of who seals.
 const auditLock = 7230421967
@@ -155,6 +162,30 @@ func (db *DB) AuditChain(ctx context.Context, after int64, limit int, fn func(Au
 	return n, err
 }
 
+// AuditLinks calls fn with the links of some entries, in order, and the hash of
+// the link before each; it is nil for the first link. Entries without a link are
+// left out. What fn gets is valid until it returns.
+func (db *DB) AuditLinks(ctx context.Context, entries []int64, fn func(l AuditLink, before []byte) error) error {
+	rows, err := db.Pool.Query(ctx, `SELECT s.id, s.audit_id, s.hash, `+auditRow+`,
+		coalesce((SELECT b.hash FROM audit_seals b WHERE b.id = s.id - 1), (SELECT n.hash FROM audit_anchors n WHERE n.id = s.id - 1))
+		FROM audit_seals s JOIN audit_logs a ON a.id = s.audit_id WHERE s.audit_id = ANY($1) ORDER BY s.id`, entries)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l AuditLink
+		var before []byte
+		if err := rows.Scan(&l.Seq, &l.Entry, &l.Hash, &l.Row, &before); err != nil {
+			return err
+		}
+		if err := fn(l, before); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // Unsealed is the first entry with a number above after, and at most upTo, that
 // has no seal although it is older than grace by the database's clock, or that
 // claims to come from the future; 0 when there is none.
@@ -163,6 +194,14 @@ func (db *DB) Unsealed(ctx context.Context, after, upTo int64, grace time.Durati
 		LEFT JOIN audit_seals s ON s.audit_id = a.id AND s.audit_id > $1 AND s.audit_id <= $2
 		WHERE a.id > $1 AND a.id <= $2 AND s.audit_id IS NULL AND a.created_at NOT BETWEEN now() - $3::interval AND now() + $3::interval`, after, upTo, grace).Scan(&entry)
 	return entry, err
+}
+
+// RemoveArchived takes up to limit links of the audit chain, the oldest first,
+// out of the database with their entries, and says how many there were. The
+// database lets only those go that an anchor covers.
+func RemoveArchived(ctx context.Context, tx *ent.Tx, limit int) (n int, err error) {
+	err = tx.SQLTx().QueryRowContext(ctx, `SELECT remove_archived_audit($1)`, limit).Scan(&n)
+	return n, err
 }
 
 // Ping checks that the database answers and may be written to.
@@ -188,7 +227,8 @@ func Grant(ctx context.Context, url, role string) error {
 			`GRANT USAGE ON SCHEMA ` + in + ` TO ` + to,
 			`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ` + in + ` TO ` + to,
 			`GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA ` + in + ` TO ` + to,
-			`REVOKE UPDATE, DELETE, TRUNCATE ON audit_logs, audit_seals, vm_revisions FROM ` + to,
+			`REVOKE UPDATE, DELETE, TRUNCATE ON audit_logs, audit_seals, audit_anchors, vm_revisions FROM ` + to,
+			`GRANT EXECUTE ON FUNCTION remove_archived_audit(integer) TO ` + to,
 			`REVOKE DELETE, TRUNCATE ON domain_events FROM ` + to,
 			`REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON goose_db_version FROM ` + to,
 		} {

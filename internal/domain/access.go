@@ -50,6 +50,7 @@ const (
 	TicketQueue    Action = "ticket.queue"  // see what waits for a decision
 	TicketReview   Action = "ticket.review" // see it as who decides does
 	TicketDecide   Action = "ticket.decide"
+	TicketExport   Action = "ticket.export" // the evidence of it
 
 	ClusterList   Action = "cluster.list"
 	ClusterRead   Action = "cluster.read"
@@ -175,6 +176,7 @@ var rules = map[Action]rule{
 	TicketRetry:    {scope: ScopeRequest, own: true, roles: deciders, shows: TicketRead},
 	TicketQueue:    {scope: ScopeRead, roles: deciders, reach: anywhere, decide: true},
 	TicketReview:   {scope: ScopeRead, roles: deciders, decide: true, shows: TicketRead},
+	TicketExport:   {scope: ScopeRead, roles: stewards, shows: TicketRead},
 	TicketDecide:   {scope: ScopeDecide, roles: deciders, eyes: true, decide: true, shows: TicketRead},
 
 	ClusterList:   {scope: ScopeRead, roles: stewards, reach: anywhere, shows: ClusterList},

@@ -60,6 +60,39 @@ type Actor struct {
 	Service     bool   // a service account: a program, not a person
 	OwnerID     string // of a service account: who answers for it
 	BreakGlass  *BreakGlass
+
+	// For the audit log: the person for whom the actor acts, if it is another,
+	// and by what. Neither gives a right.
+	OnBehalfOf Principal
+	Via        Via
+}
+
+// Principal names somebody with an account. The zero value is nobody.
+type Principal struct{ ID, Username string }
+
+// Via is by what an actor acts, where it is no browser. A token says so itself,
+// see Actor.Token.
+type Via struct {
+	Kind ViaKind
+	ID   string // of the token or of the order
+	Name string // of the token or the chore, or the account of the operating system
+}
+
+// ViaKind is a kind of Via.
+type ViaKind string
+
+// The kinds.
+const (
+	ViaToken ViaKind = "token" // a program
+	ViaJob   ViaKind = "job"   // a job of the queue
+	ViaCLI   ViaKind = "cli"   // the command line, on the server
+)
+
+// Change is what became of a field, for the audit log. nil: there was, or is,
+// nothing.
+type Change struct {
+	Before any `json:"before"`
+	After  any `json:"after"`
 }
 
 // BreakGlass says why somebody is an admin for a short time, and until when.
@@ -110,6 +143,13 @@ func (a Actor) Within(s Scope) bool {
 
 // Shepherd is the actor behind automatic work.
 func Shepherd() Actor { return Actor{Username: "shepherd", DisplayName: "Shepherd"} }
+
+// ShepherdBy is Shepherd in a chore or in another job of the queue.
+func ShepherdBy(job string) Actor {
+	a := Shepherd()
+	a.Via = Via{Kind: ViaJob, Name: job}
+	return a
+}
 
 // Systems lists the ids of the systems that the actor is a member of.
 func (a Actor) Systems() []string {

@@ -11,10 +11,10 @@ import (
 // Markdown can hold.
 func documentation() map[string]templ.Component {
 	guides := []views.DocsLink{
-		{Title: "Documentation", Line: "Where to begin.", Href: paths.Docs},
-		{Title: "How it works", Line: "The ideas.", Href: paths.Guide("concepts")},
-		{Title: "User guide", Line: "Ask for VMs and operate them.", Href: paths.Guide("user-guide")},
-		{Title: "Operator guide", Line: "Install it and keep it running.", Href: paths.Guide("operator-guide")},
+		{Lang: "en", Title: "Documentation", Href: paths.Docs},
+		{Lang: "en", Title: "How it works", Href: paths.Guide("concepts")},
+		{Lang: "en", Title: "User guide", Href: paths.Guide("user-guide")},
+		{Lang: "en", Title: "Operator guide", Href: paths.Guide("operator-guide")},
 	}
 	index := templ.Raw(`<h1 id="documentation">Documentation</h1><p>Where to begin.</p><ul>
 <li><a href="/docs/concepts">How it works</a>: the ideas.</li><li><a href="/docs/user-guide">User guide</a>: ask for VMs.</li></ul>`)
@@ -33,7 +33,7 @@ func documentation() map[string]templ.Component {
 		{ID: "ask-for-vms", Title: "Ask for VMs"}, {ID: "ssh-keys", Title: "SSH keys", Sub: true}, {ID: "states", Title: "States"},
 	}
 	return map[string]templ.Component{
-		"docs":       views.Docs(viewer("Documentation", "docs", "developer", paths.Docs), views.DocsView{Guides: guides, Body: index}),
-		"docs-guide": views.Docs(viewer("User guide", "docs", "developer", paths.Guide("user-guide")), views.DocsView{Guides: guides, Current: 2, Headings: headings, Body: guide}),
+		"docs":       views.Docs(viewer("Documentation", "docs", "developer", paths.Docs), views.DocsView{Lang: "en", Guides: guides, Body: index}),
+		"docs-guide": views.Docs(viewer("User guide", "docs", "developer", paths.Guide("user-guide")), views.DocsView{Lang: "en", Guides: guides, Current: 2, Headings: headings, Body: guide}),
 	}
 }

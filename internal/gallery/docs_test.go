@@ -15,18 +15,18 @@ import (
 func TestGuidePictures(t *testing.T) {
 	image := regexp.MustCompile(`!\[([^]]*)]\(([^)]*)\)`)
 	shown := map[string]bool{}
-	for _, g := range docs.Guides(docs.English) {
-		text, _ := docs.Read(g.Slug, g.Lang)
+	for _, slug := range docs.Slugs() {
+		text, _ := docs.Read(slug)
 		for _, m := range image.FindAllStringSubmatch(string(text), -1) {
 			name, taken := strings.CutSuffix(path.Base(m[2]), ".webp")
 			data, there := docs.Image(path.Base(m[2]))
 			switch {
 			case m[1] == "" || path.Dir(m[2]) != "images":
-				t.Errorf("%s: image %q of %s", g.Slug, m[1], m[2])
+				t.Errorf("%s: image %q of %s", slug, m[1], m[2])
 			case taken && !slices.Contains(Documented, name):
-				t.Errorf("%s: the camera does not keep %s", g.Slug, m[2])
+				t.Errorf("%s: the camera does not keep %s", slug, m[2])
 			case !taken && !there:
-				t.Errorf("%s: there is no %s", g.Slug, m[2])
+				t.Errorf("%s: there is no %s", slug, m[2])
 			case taken && there:
 				if w, h, ok := docs.WebPSize(data); !ok || w != int(Light.Width) || h < 100 {
 					t.Errorf("%s is %d × %d", m[2], w, h)

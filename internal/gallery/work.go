@@ -339,10 +339,14 @@ func audit() views.AuditView {
 		Results: auditResults(), Sealed: "All are sealed.", CSV: "/audit/export?format=csv", JSONL: "/audit/export?format=jsonl",
 		Rows: []views.AuditRow{
 			{Entry: 184220, At: ago(48 * time.Second), Who: "shop-lead", Action: "request.reject", On: "TKT-2418", OnHref: "/requests/2418", Detail: "Two more nodes are planned with the new rack", From: "10.8.0.41", Result: done, Toggle: "/audit?entry=184220"},
-			{Entry: 183902, At: ago(21 * time.Hour), Who: "shepherd", Action: "vm.create", On: "shop-redis-07", OnHref: "/vms/v7", Detail: "Cannot be scheduled after 30 min", Result: ui.StatusView{Label: "Failed", Role: ui.Bad, Glyph: "failed"}, Toggle: "/audit?entry=183902"},
+			{Entry: 183902, At: ago(21 * time.Hour), Who: "shepherd", Behind: "developer", Action: "vm.create", On: "shop-redis-07", OnHref: "/vms/v7", Detail: "Cannot be scheduled after 30 min", Result: ui.StatusView{Label: "Failed", Role: ui.Bad, Glyph: "failed"}, Toggle: "/audit?entry=183902"},
 			{Entry: 183887, At: ago(22 * time.Hour), Who: "approver", Action: "request.approve", On: "TKT-2409", OnHref: "/requests/2409", Detail: "1 field changed", From: "10.8.0.22", Result: done, Toggle: "/audit", Open: true,
-				Kind: "ticket", History: "/audit?type=ticket&id=2409", Before: "size: memory-large\ncount: 2", After: "size: general-large\ncount: 2", Facts: []views.Fact{{Label: "Reason", Value: "48 GiB is not needed."}, {Label: "Request id", Value: "01JDD8Q4T7", Mono: true}}},
+				Kind: "ticket", History: "/audit?type=ticket&id=2409", Changes: []views.AuditChange{{Field: "status", Before: "PENDING_APPROVAL", After: "APPROVED"}, {Field: "size", Before: "memory-large", After: "general-large"}, {Field: "cluster", After: "fra-prod-1"}},
+				Facts: []views.AuditFact{{Label: "Reason", Value: "48 GiB is not needed."}, {Label: "Request id", Value: "01JDD8Q4T7", Mono: true}}},
 		},
+		Saved: views.AuditSaved{Query: "q=redis", Filters: []views.AuditFilter{
+			{ID: "f1", Name: "Redis", Href: "/audit?q=redis", Current: true, MayDelete: true}, {ID: "f2", Name: "Refused in prod", Href: "/audit?result=refused", Shared: true, By: "auditor"},
+		}},
 		Pager: ui.PagerView{Summary: "1–3 of 214", OlderHref: "/audit?after=183887"},
 	}
 }
@@ -372,6 +376,9 @@ func work() map[string]templ.Component {
 	empty := requestForm()
 	empty.Values, empty.Preview = views.RequestValues{Count: "1"}, views.RequestPreview{}
 
+	proved, decided := request(), ticketIn(views.TicketDecided)
+	proved.MayPack, decided.MayPack = true, true
+
 	return map[string]templ.Component{
 		"request-new":          views.RequestForm(developer, requestForm()),
 		"request-new-empty":    views.RequestForm(developer, empty),
@@ -379,6 +386,7 @@ func work() map[string]templ.Component {
 		"requests":             views.Requests(developer, requests()),
 		"requests-empty":       views.Requests(developer, views.RequestsView{Self: "/requests"}),
 		"request":              views.RequestPage(developer, request()),
+		"request-auditor":      views.RequestPage(admin, proved),
 		"request-pending":      views.RequestPage(developer, pendingRequest()),
 		"approvals":            views.Queue(approver, queue()),
 		"approvals-done":       views.Queue(approver, views.QueueView{Self: "/approvals"}),
@@ -387,7 +395,7 @@ func work() map[string]templ.Component {
 		"ticket-errors":        views.Ticket(approver, badTicket),
 		"ticket-own":           views.Ticket(approver, ticketIn(views.TicketOwn)),
 		"ticket-conflict":      views.Ticket(approver, ticketIn(views.TicketConflict)),
-		"ticket-decided":       views.Ticket(approver, ticketIn(views.TicketDecided)),
+		"ticket-decided":       views.Ticket(approver, decided),
 		"ticket-delete":        views.Ticket(approver, deleteTicket()),
 		"clusters":             views.Clusters(admin, clusters()),
 		"clusters-demo":        views.Clusters(admin, building),

@@ -54,7 +54,7 @@ func TestHostileText(t *testing.T) {
 	dr := clusterDraft()
 	dr.Contexts[0].Name, dr.File, dr.Missing, dr.Checks[0].Text = hostile, hostile, hostile, hostile
 	au := audit()
-	au.Query, au.Rows[2].Before, au.Rows[0].Detail = hostile, hostile, hostile
+	au.Query, au.Rows[2].Changes[0].Before, au.Rows[0].Detail, au.Rows[1].Behind, au.Saved.Filters[0].Name = hostile, hostile, hostile, hostile, hostile
 	au.Rows[0].OnHref = "javascript:alert(1)"
 	q := queue()
 	q.Rows[0].What, q.Query = hostile, hostile

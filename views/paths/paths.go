@@ -39,6 +39,7 @@ const (
 	NewGroup      = "/groups/new"
 	Audit         = "/audit"
 	AuditExport   = "/audit/export"
+	AuditFilters  = "/audit/filters"
 	Trends        = "/trends"
 	Notifications = "/notifications"
 	Docs          = "/docs"
@@ -58,6 +59,9 @@ func TrendsOver(r string) string { return Trends + "?range=" + url.QueryEscape(r
 func AuditOf(kind, id string) string {
 	return Audit + "?" + url.Values{"type": {kind}, "id": {id}}.Encode()
 }
+
+// DeleteAuditFilter forgets a saved filter of the audit log, by id.
+func DeleteAuditFilter(id string) string { return AuditFilters + "/" + url.PathEscape(id) + "/delete" }
 
 // Setup is the one-time link of a new account.
 func Setup(token string) string { return "/setup/" + url.PathEscape(token) }
@@ -110,6 +114,9 @@ func Withdraw(number int) string { return Request(number) + "/withdraw" }
 
 // Retry runs the failed part of an approved request again.
 func Retry(number int) string { return Request(number) + "/retry" }
+
+// Evidence makes the evidence pack of a ticket.
+func Evidence(number int) string { return Request(number) + "/evidence" }
 
 // Approval is the page where a ticket is decided, by ticket number.
 func Approval(number int) string { return Approvals + "/" + strconv.Itoa(number) }

@@ -29,6 +29,7 @@ const (
 	ErrPrivateSSHKey  = "PRIVATE_SSH_KEY"
 	ErrForbiddenField = "FORBIDDEN_FIELD"
 	ErrNameTaken      = "NAME_TAKEN"
+	ErrTooManyFilters = "TOO_MANY_FILTERS"
 	ErrNoSuchPerson   = "NO_SUCH_PERSON"
 	ErrNoSuchGroup    = "NO_SUCH_GROUP"
 	ErrLastOwner      = "LAST_OWNER" // nobody could give the role back
@@ -188,7 +189,7 @@ var kinds = map[string]Kind{
 
 	ErrRequired: Invalid, ErrTooLong: Invalid, ErrTooShort: Invalid, ErrOutOfRange: Invalid, ErrNotANumber: Invalid,
 	ErrInvalidChoice: Invalid, ErrInvalidName: Invalid, ErrInvalidText: Invalid, ErrInvalidSSHKey: Invalid, ErrInvalidImage: Invalid,
-	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrNoSuchPerson: Invalid, ErrNoSuchGroup: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
+	ErrPrivateSSHKey: Invalid, ErrForbiddenField: Invalid, ErrNameTaken: Invalid, ErrTooManyFilters: Conflict, ErrNoSuchPerson: Invalid, ErrNoSuchGroup: Invalid, ErrLastOwner: Conflict, ErrNameTooLong: Invalid, ErrNameMismatch: Invalid,
 
 	ErrBadCredentials: Invalid, ErrSetupLink: NotFound, ErrPasswordWeak: Invalid, ErrPasswordRepeat: Invalid, ErrPasswordCommon: Invalid, ErrPasswordSame: Invalid, ErrPasswordWrong: Invalid,
 	ErrNoPassword: Conflict, ErrConfirm: Forbidden, ErrLocalOff: Forbidden, ErrAccountDisabled: Forbidden, ErrLastWayIn: Conflict, ErrHasRole: Conflict,

@@ -38,6 +38,11 @@ type Service struct {
 	// FollowGroups makes the members of groups what the issuer of company accounts
 	// says of them, at every sign-in.
 	FollowGroups bool
+	// Via is by what the platform itself acts: the command line, outside of the
+	// portal.
+	Via domain.Via
+	// Denials counts refused sign-ins; nil: each is put on record.
+	Denials *audit.Denials
 }
 
 // Person is somebody with an account.
@@ -280,7 +285,7 @@ func insert(ctx context.Context, tx *ent.Tx, actor domain.Actor, username, displ
 		return nil, err
 	}
 	return u, audit.Write(ctx, tx, actor, audit.Entry{
-		Action: "user.create", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
+		Action: "user.create", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username, After: map[string]any{"display_name": displayName},
 	})
 }
 
@@ -397,8 +402,17 @@ func bind(ctx context.Context, tx *ent.Tx, actor domain.Actor, to holder, b doma
 	if there, err := tx.RoleBinding.Query().Where(to.is(), held(b), rolebinding.ExpiresAtIsNil()).Exist(ctx); err != nil || there {
 		return err
 	}
+	before, err := to.roles(ctx, tx, b)
+	if err != nil {
+		return err
+	}
 	if err := row.Exec(ctx); err != nil {
 		return err
 	}
+	after, err := to.roles(ctx, tx, b)
+	if err != nil {
+		return err
+	}
+	entry.Before, entry.After = map[string]any{"roles": before}, map[string]any{"roles": after}
 	return audit.Write(ctx, tx, actor, entry)
 }

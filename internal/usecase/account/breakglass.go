@@ -46,6 +46,7 @@ func (s *Service) BreakGlass(ctx context.Context, username, reason string, life 
 		return "", until, err
 	}
 	shepherd := domain.Shepherd()
+	shepherd.Via = s.Via
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		u, err := tx.User.Query().Where(user.Username(username)).ForUpdate().Only(ctx)
 		if ent.IsNotFound(err) {
@@ -79,7 +80,7 @@ func (s *Service) BreakGlass(ctx context.Context, username, reason string, life 
 		}
 		err = audit.Write(ctx, tx, shepherd, audit.Entry{
 			Action: "user.break_glass", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
-			Reason: reason, Details: map[string]any{"role": string(domain.RoleAdmin), "until": until},
+			Reason: reason, Details: map[string]any{"role": string(domain.RoleAdmin), "until": until}, After: map[string]any{"admin_until": until},
 		})
 		if err != nil {
 			return err

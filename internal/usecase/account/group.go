@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -199,7 +200,7 @@ func (s *Service) CreateGroup(ctx context.Context, actor domain.Actor, in GroupI
 			return in.taken(err)
 		}
 		id = g.ID.String()
-		return audit.Write(ctx, tx, actor, groupEntry("group.create", g, map[string]any{"external": in.External}))
+		return audit.Write(ctx, tx, actor, groupEntry("group.create", nil, g, map[string]any{"external": in.External}))
 	})
 	return id, err
 }
@@ -226,7 +227,7 @@ func (s *Service) UpdateGroup(ctx context.Context, actor domain.Actor, id string
 		if g.Name != now.Name {
 			details["name_before"] = g.Name
 		}
-		if err := audit.Write(ctx, tx, actor, groupEntry("group.update", now, details)); err != nil {
+		if err := audit.Write(ctx, tx, actor, groupEntry("group.update", g, now, details)); err != nil {
 			return err
 		}
 		if g.External == nil || *g.External == in.External {
@@ -263,7 +264,7 @@ func (s *Service) DeleteGroup(ctx context.Context, actor domain.Actor, id string
 		if err != nil {
 			return err
 		}
-		if err := audit.Write(ctx, tx, actor, groupEntry("group.delete", g, map[string]any{"members": len(topics)})); err != nil {
+		if err := audit.Write(ctx, tx, actor, groupEntry("group.delete", g, nil, map[string]any{"members": len(topics)})); err != nil {
 			return err
 		}
 		return database.Notify(ctx, tx, topics...)
@@ -292,7 +293,7 @@ func (s *Service) AddToGroup(ctx context.Context, actor domain.Actor, id, userna
 		if err := join(ctx, tx, g, u.ID, domain.MemberLocal, actor.Username); err != nil {
 			return err
 		}
-		if err := audit.Write(ctx, tx, actor, groupEntry("group.add_member", g, memberDetails(u, domain.MemberLocal))); err != nil {
+		if err := audit.Write(ctx, tx, actor, memberEntry("group.add_member", g, u, domain.MemberLocal)); err != nil {
 			return err
 		}
 		return database.Notify(ctx, tx, RightsTopic(u.ID.String()))
@@ -327,7 +328,7 @@ func (s *Service) RemoveFromGroup(ctx context.Context, actor domain.Actor, id, u
 		if err != nil || gone == 0 {
 			return err
 		}
-		if err := audit.Write(ctx, tx, actor, groupEntry("group.remove_member", g, memberDetails(u, domain.MemberLocal))); err != nil {
+		if err := audit.Write(ctx, tx, actor, memberEntry("group.remove_member", g, u, domain.MemberLocal)); err != nil {
 			return err
 		}
 		return database.Notify(ctx, tx, RightsTopic(u.ID.String()))
@@ -358,6 +359,7 @@ func (s *Service) SyncGroups(ctx context.Context, tx *ent.Tx, userID string, cla
 		return nil, nil, err
 	}
 	by := domain.Shepherd()
+	by.OnBehalfOf = domain.Principal{ID: userID, Username: u.Username}
 	for _, g := range groups {
 		said, is := slices.Contains(claims, *g.External), len(g.Edges.Members) > 0
 		if said == is {
@@ -373,7 +375,7 @@ func (s *Service) SyncGroups(ctx context.Context, tx *ent.Tx, userID string, cla
 			err = tx.GroupMember.DeleteOne(g.Edges.Members[0]).Exec(ctx)
 		}
 		if err == nil {
-			err = audit.Write(ctx, tx, by, groupEntry(action, g, memberDetails(u, domain.MemberOIDC)))
+			err = audit.Write(ctx, tx, by, memberEntry(action, g, u, domain.MemberOIDC))
 		}
 		if err != nil {
 			return nil, nil, err
@@ -426,12 +428,31 @@ func join(ctx context.Context, tx *ent.Tx, g *ent.Group, user uuid.UUID, source 
 	return tx.GroupMember.Create().SetGroupID(g.ID).SetUserID(user).SetSource(groupmember.Source(source)).SetCreatedBy(by).Exec(ctx)
 }
 
-func groupEntry(action string, g *ent.Group, details map[string]any) audit.Entry {
-	return audit.Entry{Action: action, ResourceType: "group", ResourceID: g.ID.String(), ResourceName: g.Name, Details: details}
+func groupEntry(action string, was, is *ent.Group, details map[string]any) audit.Entry {
+	g := cmp.Or(is, was)
+	told := func(g *ent.Group) map[string]any {
+		if g == nil {
+			return nil
+		}
+		m := map[string]any{"name": g.Name, "description": g.Description}
+		if g.External != nil {
+			m["external"] = *g.External
+		}
+		return m
+	}
+	return audit.Entry{
+		Action: action, ResourceType: "group", ResourceID: g.ID.String(), ResourceName: g.Name, Details: details, Before: told(was), After: told(is),
+	}
 }
 
-func memberDetails(u *ent.User, source domain.MemberSource) map[string]any {
-	return map[string]any{"user": u.Username, "source": string(source)}
+// memberEntry is a line about who comes into a group or leaves it.
+func memberEntry(action string, g *ent.Group, u *ent.User, source domain.MemberSource) audit.Entry {
+	e := groupEntry(action, g, g, map[string]any{"user": u.Username, "source": string(source)})
+	e.Before, e.After = nil, map[string]any{"member": u.Username}
+	if action == "group.remove_member" {
+		e.Before, e.After = e.After, nil
+	}
+	return e
 }
 
 func optional(text string) *string {

@@ -68,6 +68,25 @@ func (h holder) entry(verb string, b domain.Binding) audit.Entry {
 	return e
 }
 
+// roles are those of the holder where b is given, in the same system or outside
+// of systems: who reads of the one is not told of the others.
+func (h holder) roles(ctx context.Context, tx *ent.Tx, b domain.Binding) ([]string, error) {
+	where := rolebinding.SystemIDIsNil()
+	if b.SystemID != "" {
+		where = rolebinding.SystemID(uuid.MustParse(b.SystemID))
+	}
+	rows, err := tx.RoleBinding.Query().Where(h.is(), where).Order(rolebinding.ByRole(), rolebinding.ByEnvironment()).All(ctx)
+	names := make([]string, 0, len(rows))
+	for _, r := range rows {
+		name := string(r.Role)
+		if r.Environment != nil {
+			name += " of " + string(*r.Environment)
+		}
+		names = append(names, name)
+	}
+	return names, err
+}
+
 // held says in SQL which role, and where; checkBinding has parsed the system.
 func held(b domain.Binding) predicate.RoleBinding {
 	where := []predicate.RoleBinding{rolebinding.RoleEQ(rolebinding.Role(b.Role)), rolebinding.SystemIDIsNil(), rolebinding.EnvironmentIsNil()}

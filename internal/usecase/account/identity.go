@@ -66,7 +66,7 @@ func (s *Service) SignInWith(ctx context.Context, id oidc.Identity, ip, requestI
 		entry := sessionEntry("session.sign_in", domain.Actor{})
 		entry.Refused = true
 		entry.Details = map[string]any{"method": string(auth.ByOIDC), "identity": id.Name, "code": apperr.CodeOf(err)}
-		if err := audit.Record(ctx, s.DB.Ent, from, entry); err != nil {
+		if err := s.Denials.Record(ctx, s.DB.Ent, from, entry); err != nil {
 			return "", database.Classify(err)
 		}
 	}
@@ -138,7 +138,9 @@ func attach(ctx context.Context, tx *ent.Tx, by domain.Actor, u *ent.User, id oi
 	if err != nil {
 		return err
 	}
-	return audit.Write(ctx, tx, by, identityEntry("user.link_identity", u, id.Issuer, id.Name))
+	e := identityEntry("user.link_identity", u, id.Issuer, id.Name)
+	e.After = map[string]any{"identity": id.Name}
+	return audit.Write(ctx, tx, by, e)
 }
 
 func identityEntry(action string, u *ent.User, issuer, name string) audit.Entry {
@@ -218,7 +220,9 @@ func (s *Service) Unlink(ctx context.Context, a domain.Actor, identityID string)
 			if err := tx.Identity.DeleteOne(r).Exec(ctx); err != nil {
 				return err
 			}
-			return audit.Write(ctx, tx, a, identityEntry("user.unlink_identity", u, r.Issuer, r.Name))
+			e := identityEntry("user.unlink_identity", u, r.Issuer, r.Name)
+			e.Before = map[string]any{"identity": r.Name}
+			return audit.Write(ctx, tx, a, e)
 		}
 		return apperr.New(apperr.ErrNotFound)
 	})

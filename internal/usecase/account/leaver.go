@@ -85,6 +85,7 @@ func (s *Service) pass(ctx context.Context, tx *ent.Tx, actor domain.Actor, of *
 	err := audit.Write(ctx, tx, actor, audit.Entry{
 		Action: "system.transfer", ResourceType: "system", ResourceID: of.ID.String(), ResourceName: of.Name, SystemID: of.ID.String(),
 		Details: map[string]any{"from": from.Username, "to": to.Username, "stays": stays},
+		Before:  map[string]any{"owner": from.Username}, After: map[string]any{"owner": to.Username},
 	})
 	if err != nil {
 		return err

@@ -162,6 +162,14 @@ func (s *Service) SetDisabled(ctx context.Context, actor domain.Actor, userID st
 	})
 }
 
+// told is what the audit log keeps of an account.
+func told(u *ent.User) map[string]any {
+	return map[string]any{
+		"display_name": u.DisplayName, "disabled": u.Disabled, "session_epoch": u.SessionEpoch,
+		"setup_link": u.SetupHash != "", "setup_link_until": u.SetupExpiresAt,
+	}
+}
+
 // change does something to a user, ends his sessions and writes it down.
 func (s *Service) change(ctx context.Context, actor domain.Actor, userID, action string, do func(*ent.Tx, *ent.User) error) error {
 	id, err := listing.Key(userID)
@@ -179,7 +187,13 @@ func (s *Service) change(ctx context.Context, actor domain.Actor, userID, action
 		if err := endSessions(ctx, tx, u.ID); err != nil {
 			return err
 		}
-		err = audit.Write(ctx, tx, actor, audit.Entry{Action: action, ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username})
+		now, err := tx.User.Get(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		err = audit.Write(ctx, tx, actor, audit.Entry{
+			Action: action, ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username, Before: told(u), After: told(now),
+		})
 		if err != nil {
 			return err
 		}

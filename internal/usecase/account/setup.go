@@ -38,6 +38,7 @@ func (s *Service) CreateSetup(ctx context.Context, username string, role domain.
 		return "", err
 	}
 	shepherd := domain.Shepherd()
+	shepherd.Via = s.Via
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		u, err := tx.User.Query().Where(user.Username(username)).ForUpdate().Only(ctx)
 		if ent.IsNotFound(err) {
@@ -71,11 +72,12 @@ func (s *Service) link(ctx context.Context, tx *ent.Tx, by domain.Actor, u *ent.
 		return "", err
 	}
 	token = rand.Text()
-	if err := tx.User.UpdateOne(u).SetSetupHash(digest(token)).SetSetupExpiresAt(now.Add(life)).Exec(ctx); err != nil {
+	after, err := tx.User.UpdateOne(u).SetSetupHash(digest(token)).SetSetupExpiresAt(now.Add(life)).Save(ctx)
+	if err != nil {
 		return "", err
 	}
 	return token, audit.Write(ctx, tx, by, audit.Entry{
-		Action: "user.invite", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
+		Action: "user.invite", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username, Before: told(u), After: told(after),
 	})
 }
 
@@ -144,6 +146,7 @@ func (s *Service) Setup(ctx context.Context, token, password, ip, requestID stri
 		}
 		err := audit.Write(ctx, tx, a, audit.Entry{
 			Action: "user.set_password", ResourceType: "user", ResourceID: u.ID.String(), ResourceName: u.Username,
+			Before: map[string]any{"setup_link": true}, After: map[string]any{"setup_link": false}, // used up
 		})
 		if err != nil {
 			return err

@@ -100,7 +100,7 @@ func (s *Service) refused(ctx context.Context, username, ip, requestID string) e
 			return err
 		}
 	}
-	return database.Classify(audit.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
+	return database.Classify(s.Denials.Record(ctx, s.DB.Ent, domain.Actor{IP: ip, RequestID: requestID}, entry))
 }
 
 // SignOut writes down that somebody left. Ending the session is up to whoever
@@ -126,7 +126,7 @@ func (s *Service) Confirm(ctx context.Context, a domain.Actor, password string) 
 	switch {
 	case apperr.CodeOf(err) == apperr.ErrPasswordWrong:
 		entry.Refused = true
-		return errors.Join(err, database.Classify(audit.Record(ctx, s.DB.Ent, a, entry)))
+		return errors.Join(err, database.Classify(s.Denials.Record(ctx, s.DB.Ent, a, entry)))
 	case err != nil:
 		return err
 	}
@@ -153,15 +153,15 @@ func (s *Service) proves(ctx context.Context, a domain.Actor, password string) e
 
 // ChangePassword replaces the own password. All sessions are over then, also
 // the one that it was done in: whoever keeps sessions begins a new one. What is
-// wrong with the new one is an error of the field "new"; the others are those
+// wrong with the new one is an error of the field "new_password"; the others are those
 // of Confirm.
 func (s *Service) ChangePassword(ctx context.Context, a domain.Actor, current, next string) error {
 	var wrong apperr.List
 	for _, e := range apperr.Fields(auth.CheckPassword(next, a.Username, a.DisplayName)) {
-		wrong = append(wrong, e.At("new"))
+		wrong = append(wrong, e.At("new_password"))
 	}
 	if len(wrong) == 0 && next == current {
-		wrong.Add("new", apperr.ErrPasswordSame)
+		wrong.Add("new_password", apperr.ErrPasswordSame)
 	}
 	if err := wrong.Err(); err != nil {
 		return err

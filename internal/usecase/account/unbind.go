@@ -92,6 +92,10 @@ func (s *Service) take(ctx context.Context, actor domain.Actor, b domain.Binding
 		if there, err := tx.RoleBinding.Query().Where(from.is(), held(b)).Exist(ctx); err != nil || !there {
 			return err
 		}
+		before, err := from.roles(ctx, tx, b)
+		if err != nil {
+			return err
+		}
 		err = keep(ctx, tx, from.name, []domain.Binding{b}, func() error {
 			_, err := tx.RoleBinding.Delete().Where(from.is(), held(b)).Exec(ctx)
 			return err
@@ -99,6 +103,11 @@ func (s *Service) take(ctx context.Context, actor domain.Actor, b domain.Binding
 		if err != nil {
 			return err
 		}
+		after, err := from.roles(ctx, tx, b)
+		if err != nil {
+			return err
+		}
+		entry.Before, entry.After = map[string]any{"roles": before}, map[string]any{"roles": after}
 		if err := audit.Write(ctx, tx, actor, entry); err != nil {
 			return err
 		}

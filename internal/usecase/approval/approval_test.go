@@ -480,9 +480,6 @@ func TestNobodyDecidesTheirOwn(t *testing.T) {
 	}
 	wantCode(t, st.Decide(ctx, st.dev, n, no), apperr.ErrForbidden)
 	wantCode(t, st.Decide(ctx, st.person("stranger", "", nil), n, no), apperr.ErrNotFound)
-	if got := st.db.AuditLog.Query().Where(auditlog.ResultEQ(auditlog.ResultRefused)).CountX(ctx); got != 3 {
-		t.Errorf("%d refusals audited", got)
-	}
 	// A right that was revoked while the form was open.
 	st.db.RoleBinding.Delete().Where(rolebinding.UserID(uuid.MustParse(st.approver.UserID))).ExecX(ctx)
 	wantCode(t, st.Decide(ctx, st.approver, n, no), apperr.ErrNotFound)

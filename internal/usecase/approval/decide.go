@@ -2,7 +2,6 @@ package approval
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -66,7 +65,7 @@ func (s *Service) Decide(ctx context.Context, actor domain.Actor, number int, d 
 	if err != nil {
 		return err
 	}
-	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		var target *ent.VM
 		if seen.VMID != nil {
 			row, err := lockVM(ctx, tx, *seen.VMID)
@@ -138,12 +137,6 @@ func (s *Service) Decide(ctx context.Context, actor domain.Actor, number int, d 
 		}
 		return database.Notify(ctx, tx, append(topics, vm.TicketTopic(number), "approvals", "requests", "notifications")...)
 	})
-	if e, ok := apperr.From(err); ok && e.Kind() == apperr.Forbidden {
-		refusal := entry("ticket.decide", seen)
-		refusal.Refused, refusal.Details["code"] = true, e.Code
-		return errors.Join(err, audit.Record(ctx, s.DB.Ent, actor, refusal))
-	}
-	return err
 }
 
 // replacement checks an approved creation, together with what is wrong already,
@@ -197,7 +190,7 @@ func (s *Service) reject(ctx context.Context, tx *ent.Tx, t *ent.ApprovalTicket,
 	if err := closeRequest(ctx, tx, t, domainevent.StatusCANCELLED, by.at); err != nil {
 		return nil, err
 	}
-	e := entry("ticket.reject", t)
+	e := moved("ticket.reject", t, approvalticket.StatusREJECTED)
 	e.Reason = by.reason
 	if err := audit.Write(ctx, tx, by.actor, e); err != nil {
 		return nil, err
@@ -213,6 +206,11 @@ func (s *Service) reject(ctx context.Context, tx *ent.Tx, t *ent.ApprovalTicket,
 func (d decider) sign(t *ent.ApprovalTicket, status approvalticket.Status) *ent.ApprovalTicketUpdateOne {
 	return t.Update().SetStatus(status).AddVersion(1).SetApprover(d.name).SetNillableApproverID(d.id).
 		SetDecidedAt(d.at).SetDecisionReason(d.reason)
+}
+
+// specTold adds to an entry what somebody may change of a request.
+func specTold(to map[string]any, s domain.ChangeableSpec) {
+	to["template"], to["size"], to["count"], to["disk_gib"] = fmt.Sprintf("%s v%d", s.Template, s.Version), s.Size, s.Count, s.DiskGiB
 }
 
 // approved is the common end of a yes.
@@ -241,7 +239,7 @@ func (s *Service) permit(ctx context.Context, tx *ent.Tx, t *ent.ApprovalTicket,
 	if err := by.sign(t, approvalticket.StatusAPPROVED).SetClusterID(row.ClusterID).SetSpecHash(pay.SpecHash).Exec(ctx); err != nil {
 		return nil, err
 	}
-	return vm.Topics(row), s.approved(ctx, tx, t, by, entry("ticket.approve", t))
+	return vm.Topics(row), s.approved(ctx, tx, t, by, moved("ticket.approve", t, approvalticket.StatusAPPROVED))
 }
 
 // place makes the rows and orders of an approved creation. The cluster was
@@ -307,8 +305,15 @@ func (s *Service) place(ctx context.Context, tx *ent.Tx, t *ent.ApprovalTicket, 
 			return nil, err
 		}
 	}
-	e := entry("ticket.approve", t)
+	place, err := tx.Cluster.Get(ctx, on)
+	if err != nil {
+		return nil, err
+	}
+	e := moved("ticket.approve", t, approvalticket.StatusAPPROVED)
 	e.Details["cluster_id"], e.Details["vms"] = clusterID, names
+	specTold(e.Before, c.asked.Spec)
+	specTold(e.After, spec)
+	e.After["cluster"] = place.Name
 	if changed := changes(c.asked.Spec, spec); len(changed) > 0 {
 		fields := make([]string, len(changed))
 		for i, ch := range changed {

@@ -60,7 +60,7 @@ func (s *Service) end(ctx context.Context, tx *ent.Tx, t *ent.ApprovalTicket, st
 	if t.VMID != nil {
 		topics = append(topics, "vm-"+t.VMID.String())
 	}
-	return topics, audit.Write(ctx, tx, by, entry(action, t))
+	return topics, audit.Write(ctx, tx, by, moved(action, t, status))
 }
 
 // expireBatch is how many tickets one transaction of Expire closes.
@@ -86,7 +86,7 @@ func (s *Service) Expire(ctx context.Context) (n int, err error) {
 			batch = len(rows)
 			var topics []string
 			for _, t := range rows {
-				more, err := s.end(ctx, tx, t, approvalticket.StatusEXPIRED, domain.Shepherd(), "ticket.expire")
+				more, err := s.end(ctx, tx, t, approvalticket.StatusEXPIRED, domain.ShepherdBy("expire-tickets"), "ticket.expire")
 				if err != nil {
 					return err
 				}
@@ -172,7 +172,7 @@ func (s *Service) Retry(ctx context.Context, actor domain.Actor, number int) err
 		if err := counters.Write(ctx, tx); err != nil {
 			return err
 		}
-		e := entry("ticket.retry", t)
+		e := moved("ticket.retry", t, approvalticket.StatusEXECUTING)
 		e.Details["orders"] = len(again)
 		if err := audit.Write(ctx, tx, actor, e); err != nil {
 			return err

@@ -106,7 +106,7 @@ func (s *Service) operate(ctx context.Context, actor domain.Actor, vmID string, 
 		}
 		t, err := s.submit(ctx, tx, actor, ticket{
 			identity: pay.Identity, op: op, event: typ, aggregate: vm.Aggregate, aggregateID: vmID, payload: pay,
-			reason: why, key: vmKey(row.ID), title: row.Name, size: row.Size, vm: row,
+			reason: why, key: vmKey(row.ID), title: row.Name, size: row.Size, policy: v.Policy, vm: row,
 		})
 		if err != nil {
 			return err

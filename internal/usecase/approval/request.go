@@ -364,7 +364,7 @@ func (s *Service) SubmitCreate(ctx context.Context, actor domain.Actor, in Input
 		t, err := s.submit(ctx, tx, actor, ticket{
 			identity: pay.Identity, op: domain.OpCreate, event: domainevent.TypeVM_CREATION_REQUESTED, aggregate: "service",
 			aggregateID: pay.ServiceID, payload: pay, reason: pay.Reason, key: key,
-			title: fmt.Sprintf("%d × %s", pay.Spec.Count, pay.Service), size: pay.Spec.Size,
+			title: fmt.Sprintf("%d × %s", pay.Spec.Count, pay.Service), size: pay.Spec.Size, policy: v.Policy,
 		})
 		if err != nil {
 			return err
@@ -406,6 +406,7 @@ type ticket struct {
 	payload                any
 	reason, key, title     string
 	size                   string
+	policy                 string  // that judged the request
 	vm                     *ent.VM // nil for a creation
 }
 
@@ -446,6 +447,10 @@ func (s *Service) submit(ctx context.Context, tx *ent.Tx, actor domain.Actor, n 
 	t.Edges.Event = ev
 	entry := entry("ticket.submit", t)
 	entry.Reason = n.reason
+	entry.After = map[string]any{"status": t.Status}
+	if n.policy != "" {
+		entry.Details["policy"] = n.policy
+	}
 	return t, audit.Write(ctx, tx, actor, entry)
 }
 
@@ -514,8 +519,15 @@ func (s *Service) approveByPolicy(ctx context.Context, tx *ent.Tx, t *ent.Approv
 		}
 		return nil, false, nil // it has changed this very moment
 	}
-	topics, err = s.place(ctx, tx, t, c, best.ID, decider{name: "policy:" + name, actor: domain.Shepherd(), at: now})
+	topics, err = s.place(ctx, tx, t, c, best.ID, decider{name: "policy:" + name, actor: byPolicy(t, name), at: now})
 	return topics, err == nil, err
+}
+
+// byPolicy is Shepherd that says yes to a request because a policy does.
+func byPolicy(t *ent.ApprovalTicket, policy string) domain.Actor {
+	a := domain.ShepherdBy("policy:" + policy)
+	a.OnBehalfOf = domain.Principal{ID: t.RequesterID.String(), Username: t.Requester}
+	return a
 }
 
 // decider is who or what said yes or no.

@@ -112,7 +112,7 @@ func can(a domain.Actor, action domain.Action, t *ent.ApprovalTicket) bool {
 // and what is done with it one comes first.
 func (s *Service) fresh(ctx context.Context, tx *ent.Tx, actor domain.Actor) (domain.Actor, error) {
 	now, err := s.ActorTx(ctx, tx, actor.UserID)
-	now.IP, now.RequestID, now.Token = actor.IP, actor.RequestID, actor.Token
+	now.IP, now.RequestID, now.Token, now.Via, now.OnBehalfOf = actor.IP, actor.RequestID, actor.Token, actor.Via, actor.OnBehalfOf
 	if err != nil || actor.Token == nil {
 		return now, err
 	}
@@ -176,6 +176,13 @@ func entry(action string, t *ent.ApprovalTicket) audit.Entry {
 		SystemID: t.SystemID.String(),
 		Details:  map[string]any{"title": t.Title, "operation": string(t.Operation), "environment": string(t.Environment)},
 	}
+}
+
+// moved is an entry about a ticket that has another status now.
+func moved(action string, t *ent.ApprovalTicket, to approvalticket.Status) audit.Entry {
+	e := entry(action, t)
+	e.Before, e.After = map[string]any{"status": t.Status}, map[string]any{"status": to}
+	return e
 }
 
 // tell sends a message to the ticket's requester.

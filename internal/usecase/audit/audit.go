@@ -24,10 +24,16 @@ type Entry struct {
 	Failed       bool   // it was tried and went wrong
 	Reason       string
 	Details      map[string]any
+	// Before and After are fields of the thing. Those that are equal, and those
+	// that the allow-list does not have, are left out.
+	Before, After map[string]any
 }
 
-// maxReason caps free text, in runes.
-const maxReason = 1000
+// Caps of free text, in runes.
+const (
+	maxReason = 1000
+	maxVia    = 100
+)
 
 // Write adds an entry in tx.
 func Write(ctx context.Context, tx *ent.Tx, actor domain.Actor, e Entry) error {
@@ -52,10 +58,28 @@ func create(row *ent.AuditLogCreate, actor domain.Actor, e Entry) *ent.AuditLogC
 	if name == "" {
 		name = "anonymous"
 	}
+	via := actor.Via
+	if t := actor.Token; t != nil {
+		via = domain.Via{Kind: domain.ViaToken, ID: t.ID, Name: t.Name}
+	}
 	row.SetActor(name).SetAction(e.Action).SetResourceType(e.ResourceType).SetResourceID(e.ResourceID).
 		SetResourceName(e.ResourceName).SetResult(result).SetRequestID(actor.RequestID).SetIPAddress(actor.IP)
 	if e.SystemID != "" {
 		row.SetSystemID(e.SystemID)
+	}
+	for _, behind := range []struct {
+		value string
+		set   func(string) *ent.AuditLogCreate
+	}{
+		{actor.UserID, row.SetActorID}, {actor.OnBehalfOf.ID, row.SetOnBehalfOfID}, {actor.OnBehalfOf.Username, row.SetOnBehalfOf},
+		{string(via.Kind), row.SetVia}, {via.ID, row.SetViaID}, {domain.CleanText(via.Name, maxVia), row.SetViaName},
+	} {
+		if behind.value != "" {
+			behind.set(behind.value)
+		}
+	}
+	if changes := changed(e.ResourceType, e.Before, e.After); len(changes) > 0 {
+		row.SetChanges(changes)
 	}
 	if e.Reason != "" {
 		row.SetReason(domain.CleanText(e.Reason, maxReason))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -27,7 +28,8 @@ import (
 // version is the text below, the number has 8 bytes, big endian, the hash
 // before has 32, zeros for the first link, and the entry is in the form that
 // database.AuditLink describes, nothing when it was gone before its seal. All
-// parts but the last have one length, so no two chains have the same bytes.
+// parts but the last have one length, so no two chains have the same bytes. The
+// form of an entry has a version in itself: its number of columns.
 //
 // Who may write to the database could rewrite the whole chain. So the newest
 // link, the head, is signed with a key that lies outside and goes to the log
@@ -92,10 +94,15 @@ type tip struct {
 	hash string
 }
 
-func tipOf(ctx context.Context, seals *ent.AuditSealClient) (tip, []byte, error) {
-	s, err := seals.Query().Order(ent.Desc(auditseal.FieldID)).First(ctx)
+// tipOf finds it. When all links are in archives, the last anchor is it.
+func tipOf(ctx context.Context, c *ent.Client) (tip, []byte, error) {
+	s, err := c.AuditSeal.Query().Order(ent.Desc(auditseal.FieldID)).First(ctx)
 	if ent.IsNotFound(err) {
-		return tip{}, nil, nil
+		a, err := lastAnchor(ctx, c.AuditAnchor)
+		if err != nil || a == nil {
+			return tip{}, nil, err
+		}
+		return tip{int64(a.ID), hex.EncodeToString(a.Hash)}, a.Hash, nil
 	}
 	if err != nil {
 		return tip{}, nil, database.Classify(err)
@@ -119,7 +126,7 @@ func (l *Log) seal(ctx context.Context) (sealed int, from, to tip, err error) {
 			if err != nil || !alone {
 				return err
 			}
-			before, hash, err := tipOf(ctx, tx.AuditSeal)
+			before, hash, err := tipOf(ctx, tx.Client())
 			if err != nil {
 				return err
 			}
@@ -158,7 +165,7 @@ type Chain struct {
 
 // Chain says how far the seals go.
 func (l *Log) Chain(ctx context.Context) (Chain, error) {
-	t, _, err := tipOf(ctx, l.DB.Ent.AuditSeal)
+	t, _, err := tipOf(ctx, l.DB.Ent)
 	if err != nil {
 		return Chain{}, err
 	}
@@ -168,7 +175,7 @@ func (l *Log) Chain(ctx context.Context) (Chain, error) {
 
 // Head is the signed head of the chain.
 func (l *Log) Head(ctx context.Context) (Head, error) {
-	t, _, err := tipOf(ctx, l.DB.Ent.AuditSeal)
+	t, _, err := tipOf(ctx, l.DB.Ent)
 	return l.sign(t), err
 }
 
@@ -181,22 +188,34 @@ func (l *Log) sign(t tip) Head {
 // genuine says whether one of our keys signed the head; known, whether we have
 // the key that it names.
 func (l *Log) genuine(h Head) (ok, known bool) {
-	seed := l.Keys.DeriveFrom(h.Key, headKey)
+	public := l.publicKeyOf(h.Key)
+	return public != nil && ed25519.Verify(public, h.signed(), h.Signature), public != nil
+}
+
+// PublicKey checks what this process signs: heads, archives, evidence packs. It
+// is in base64, and no secret.
+func (l *Log) PublicKey() string { return base64.StdEncoding.EncodeToString(l.publicKey()) }
+
+func (l *Log) publicKey() ed25519.PublicKey { return l.publicKeyOf(l.Keys.Active()) }
+
+// publicKeyOf is nil when the key file has no such key.
+func (l *Log) publicKeyOf(id string) ed25519.PublicKey {
+	seed := l.Keys.DeriveFrom(id, headKey)
 	if seed == nil {
-		return false, false
+		return nil
 	}
-	public := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
-	return ed25519.Verify(public, h.signed(), h.Signature), true
+	return ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
 }
 
 // Run seals until ctx ends, and once more then.
 func (l *Log) Run(ctx context.Context) {
 	// The chain as this process knows it, and what the log has. At the start the
 	// head is told again: the last process may have died before it could.
-	seen, _, _ := tipOf(ctx, l.DB.Ent.AuditSeal)
+	seen, _, _ := tipOf(ctx, l.DB.Ent)
 	var told tip
 	var toldAt time.Time
 	step := func(ctx context.Context, last bool) {
+		l.flushDenials(ctx, time.Now(), last)
 		waits, err := l.DB.Ent.AuditUnsealed.Query().Limit(1).Select(auditunsealed.FieldID).Ints(ctx)
 		if err == nil && len(waits) > 0 {
 			var sealed int

@@ -34,7 +34,7 @@ func newLog(t *testing.T) *audit.Log {
 	return &audit.Log{DB: databasetest.New(t), Keys: keys, Logger: slog.New(slog.DiscardHandler)}
 }
 
-// fill writes n entries and seals them.
+// fill writes n entries and seals them, with what waited before.
 func fill(t *testing.T, l *audit.Log, n int) {
 	t.Helper()
 	for i := range n {
@@ -44,7 +44,7 @@ func fill(t *testing.T, l *audit.Log, n int) {
 			t.Fatal(err)
 		}
 	}
-	if sealed, err := l.Seal(t.Context()); err != nil || sealed != n {
+	if sealed, err := l.Seal(t.Context()); err != nil || sealed < n {
 		t.Fatalf("%d of %d sealed, %v", sealed, n, err)
 	}
 }
@@ -331,12 +331,32 @@ func TestAppendOnlyByRole(t *testing.T) {
 	defer app.Close()
 	l := newLog(t)
 	l.DB = app
+	old(t, l, 5, 200)
 	fill(t, l, 3)
-	if r, err := l.Verify(ctx, nil, grace); err != nil || r.Links != 3 {
+	if r, err := l.Verify(ctx, nil, grace); err != nil || r.Links != 8 {
 		t.Errorf("%+v, %v", r, err)
 	}
+	// It archives too, by the one function that it may call. No table of its own
+	// makes that function take what is not archived.
+	trick, err := app.Pool.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trick.Exec(ctx, `CREATE TEMP TABLE audit_anchors AS SELECT 1000::bigint AS id`); err != nil {
+		t.Fatal(err)
+	}
+	var gone int
+	if err := trick.QueryRow(ctx, `SELECT remove_archived_audit(1000)`).Scan(&gone); err != nil || gone != 0 {
+		t.Errorf("%d links removed by a trick, %v", gone, err)
+	}
+	_ = trick.Conn().Close(ctx)
+	trick.Release()
+	l.Keep = audit.Retention{For: 100 * 24 * time.Hour, Dir: t.TempDir()}
+	if err := l.Archive(ctx); err != nil || app.Ent.AuditLog.Query().CountX(ctx) != 4 {
+		t.Errorf("%d entries, %v", app.Ent.AuditLog.Query().CountX(ctx), err)
+	}
 	for _, sql := range []string{
-		`UPDATE audit_logs SET actor = 'x'`, `DELETE FROM audit_logs`, `TRUNCATE audit_logs`, `UPDATE audit_seals SET hash = sha256('x')`, `DELETE FROM audit_seals`,
+		`UPDATE audit_logs SET actor = 'x'`, `DELETE FROM audit_logs`, `TRUNCATE audit_logs`, `UPDATE audit_seals SET hash = sha256('x')`, `DELETE FROM audit_seals`, `DELETE FROM audit_anchors`,
 		`DELETE FROM vm_revisions`, `DELETE FROM domain_events`, `DELETE FROM goose_db_version`, `ALTER TABLE audit_logs DISABLE TRIGGER USER`, `DROP TRIGGER audit_logs_append_only ON audit_logs`,
 		`DROP TABLE audit_seals`, `SET session_replication_role = replica`, `CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE sql AS ''`,
 	} {

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,25 +134,6 @@ func (e *Export) write(ctx context.Context, w io.Writer) error {
 	return archive.Close()
 }
 
-// exported is one line of JSONL; CSV has the same columns.
-type exported struct {
-	Entry        int            `json:"entry"`
-	At           string         `json:"at"`
-	Actor        string         `json:"actor"`
-	Action       string         `json:"action"`
-	ResourceType string         `json:"resource_type"`
-	ResourceID   string         `json:"resource_id"`
-	ResourceName string         `json:"resource_name"`
-	SystemID     string         `json:"system_id"`
-	Result       string         `json:"result"`
-	Reason       string         `json:"reason"`
-	Details      map[string]any `json:"details"`
-	RequestID    string         `json:"request_id"`
-	IP           string         `json:"ip_address"`
-}
-
-var columns = []string{"entry", "at", "actor", "action", "resource_type", "resource_id", "resource_name", "system_id", "result", "reason", "details", "request_id", "ip_address"}
-
 // rows writes all entries that the filter selects.
 func (e *Export) rows(ctx context.Context, w io.Writer) error {
 	lines, table := json.NewEncoder(w), csv.NewWriter(w)
@@ -169,10 +151,7 @@ func (e *Export) rows(ctx context.Context, w io.Writer) error {
 			return database.Classify(err)
 		}
 		for _, r := range part {
-			x := exported{
-				r.ID, r.CreatedAt.UTC().Format(time.RFC3339Nano), r.Actor, r.Action, r.ResourceType, r.ResourceID, r.ResourceName, r.SystemID, string(r.Result),
-				r.Reason, r.Details, r.RequestID, r.IPAddress,
-			}
+			x := exportedOf(r)
 			if e.format == CSV {
 				err = x.csv(table)
 			} else {
@@ -193,16 +172,20 @@ func (e *Export) rows(ctx context.Context, w io.Writer) error {
 }
 
 func (x exported) csv(table *csv.Writer) error {
-	details := ""
-	if len(x.Details) > 0 {
-		b, err := json.Marshal(x.Details)
+	var objects [2]string
+	for i, v := range []any{x.Details, x.Changes} {
+		if reflect.ValueOf(v).Len() == 0 {
+			continue
+		}
+		b, err := json.Marshal(v)
 		if err != nil {
 			return err
 		}
-		details = string(b)
+		objects[i] = string(b)
 	}
 	cells := []string{
-		strconv.Itoa(x.Entry), x.At, x.Actor, x.Action, x.ResourceType, x.ResourceID, x.ResourceName, x.SystemID, x.Result, x.Reason, details, x.RequestID, x.IP,
+		strconv.Itoa(x.Entry), x.At, x.Actor, x.Action, x.ResourceType, x.ResourceID, x.ResourceName, x.SystemID, x.Result, x.Reason, objects[0], x.RequestID, x.IP,
+		x.ActorID, x.OnBehalfOfID, x.OnBehalfOf, x.Via, x.ViaID, x.ViaName, objects[1],
 	}
 	for i := range cells {
 		cells[i] = guard(cells[i])
@@ -225,7 +208,7 @@ func guard(cell string) string {
 func (f Filter) told() map[string]string {
 	all := map[string]string{}
 	for name, v := range map[string]string{
-		"query": f.Query, "actor": f.Actor, "action": f.Action, "system_id": f.SystemID, "resource_type": f.ResourceType, "resource_id": f.ResourceID, "result": f.Result,
+		"query": f.Query, "actor": f.Actor, "on_behalf_of": f.OnBehalfOf, "action": f.Action, "system_id": f.SystemID, "resource_type": f.ResourceType, "resource_id": f.ResourceID, "result": f.Result,
 	} {
 		if v != "" {
 			all[name] = domain.CleanText(v, maxQuery)

@@ -5,22 +5,26 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/auditanchor"
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 )
 
 // Fault is the first thing that is wrong with the record.
 type Fault struct {
-	Kind  string // entry-changed entry-missing link-missing tail-missing head-differs head-forged entry-unsealed
+	Kind  string // entry-changed entry-missing link-missing tail-missing head-differs head-forged entry-unsealed anchor-forged archive-changed archive-missing
 	Seq   int64  // number of the link; 0 without one
 	Entry int64  // number of the entry; 0 when it is not known
 	Text  string // in words
@@ -34,16 +38,24 @@ func fault(kind string, seq, entry int64, format string, args ...any) *Fault {
 
 // Report is what Verify has looked at.
 type Report struct {
-	Links int64 // of the chain, all of them good up to a fault
-	Heads int   // that the chain was held against
-	Last  string
+	Links    int64 // of the chain, all of them good up to a fault
+	Heads    int   // that the chain was held against
+	Last     string
+	Archived int64 // of Links: those in archives
+	Archives int   // that were read
+	Unread   int   // heads in archives that were not read
 }
 
 // Verify walks through the whole chain, and holds it against heads that were
 // kept outside the database. The error is a *Fault when the record was tampered
 // with, and names the first broken entry. Entries may wait for their seal for
-// as long as grace.
+// as long as grace. What is in archives is taken from their signed anchors.
 func (l *Log) Verify(ctx context.Context, heads []Head, grace time.Duration) (Report, error) {
+	return l.VerifyAll(ctx, heads, grace, "")
+}
+
+// VerifyAll is Verify that reads the archives in a directory too.
+func (l *Log) VerifyAll(ctx context.Context, heads []Head, grace time.Duration, archives string) (Report, error) {
 	var r Report
 	for _, h := range heads {
 		switch ok, known := l.genuine(h); {
@@ -59,7 +71,28 @@ func (l *Log) Verify(ctx context.Context, heads []Head, grace time.Duration) (Re
 	}
 	r.Heads = len(heads)
 
-	chain, entry := newLink(nil), int64(0)
+	meet := func(seq, entry int64, hash string) error {
+		for len(heads) > 0 && heads[0].Seq == seq {
+			if heads[0].Hash != hash {
+				return fault("head-differs", seq, entry, "the chain was written anew: at entry %d (link %d) it differs from the head of %s", entry, seq, heads[0].At.Format(time.RFC3339))
+			}
+			heads = heads[1:]
+		}
+		return nil
+	}
+	before, err := l.verifyAnchors(ctx, &r, archives, func(seq, entry int64, hash string) error {
+		for len(heads) > 0 && heads[0].Seq < seq { // in an archive that is not read
+			heads = heads[1:]
+			r.Unread++
+			r.Heads--
+		}
+		return meet(seq, entry, hash)
+	})
+	if err != nil {
+		return r, err
+	}
+
+	chain, entry := newLink(before), int64(0)
 	for {
 		n, err := l.DB.AuditChain(ctx, r.Links, verifying, func(a database.AuditLink) error {
 			want := r.Links + 1
@@ -72,11 +105,8 @@ func (l *Log) Verify(ctx context.Context, heads []Head, grace time.Duration) (Re
 			case !bytes.Equal(got, a.Hash):
 				return fault("entry-changed", a.Seq, a.Entry, "entry %d or its seal was changed (link %d)", a.Entry, a.Seq)
 			}
-			for len(heads) > 0 && heads[0].Seq == a.Seq {
-				if heads[0].Hash != hex.EncodeToString(a.Hash) {
-					return fault("head-differs", a.Seq, a.Entry, "the chain was written anew: at entry %d (link %d) it differs from the head of %s", a.Entry, a.Seq, heads[0].At.Format(time.RFC3339))
-				}
-				heads = heads[1:]
+			if err := meet(a.Seq, a.Entry, hex.EncodeToString(a.Hash)); err != nil {
+				return err
 			}
 			r.Links, entry = a.Seq, a.Entry
 			return nil
@@ -94,6 +124,44 @@ func (l *Log) Verify(ctx context.Context, heads []Head, grace time.Duration) (Re
 		return r, fault("tail-missing", r.Links+1, 0, "the tail was cut: the chain ends with link %d (entry %d), and a head of %s has link %d", r.Links, entry, h.At.Format(time.RFC3339), h.Seq)
 	}
 	return r, l.verifySealed(ctx, grace)
+}
+
+// verifyAnchors walks over the archived part of the chain and gives the hash
+// that it ends with. met is told the links that are known by it.
+func (l *Log) verifyAnchors(ctx context.Context, r *Report, archives string, met func(seq, entry int64, hash string) error) (before []byte, err error) {
+	anchors, err := l.DB.Ent.AuditAnchor.Query().Order(ent.Asc(auditanchor.FieldID)).All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	before = make([]byte, sha256.Size)
+	for _, a := range anchors {
+		last := int64(a.ID)
+		if !l.genuineAnchor(a) || int64(a.FirstSeq) != r.Links+1 || !bytes.Equal(a.Before, before) {
+			return nil, fault("anchor-forged", int64(a.FirstSeq), 0, "the anchor of the archived links %d to %d does not go on with link %d, or has no valid signature of a key in the key file", a.FirstSeq, a.ID, r.Links+1)
+		}
+		if archives != "" {
+			_, digest, err := readArchive(filepath.Join(archives, filepath.Base(a.File)), l.publicKeyOf(a.KeyID), func(s sealed) error {
+				return met(s.Seq, 0, s.Hash)
+			})
+			var f *Fault
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil, fault("archive-missing", int64(a.FirstSeq), 0, "the archive %s of links %d to %d is missing", a.File, a.FirstSeq, a.ID)
+			case errors.As(err, &f):
+				return nil, f
+			case err != nil:
+				return nil, fault("archive-changed", int64(a.FirstSeq), 0, "the archive %s was changed: %v", a.File, err)
+			case !bytes.Equal(digest, a.FileSha256):
+				return nil, fault("archive-changed", int64(a.FirstSeq), 0, "the archive %s is another file than the one that was made", a.File)
+			}
+			r.Archives++
+		}
+		if err := met(last, 0, hex.EncodeToString(a.Hash)); err != nil {
+			return nil, err
+		}
+		r.Links, r.Archived, before = last, last, a.Hash
+	}
+	return before, nil
 }
 
 // verifySealed finds entries that were never sealed.

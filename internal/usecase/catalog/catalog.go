@@ -161,6 +161,7 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 		// Who makes a version holds the first one, and so sees the versions of
 		// those before him. Two who make the first one meet at the unique index.
 		version := 1
+		var before map[string]any
 		_, err := tx.Template.Query().Where(template.Name(in.Name), template.Version(1)).ForUpdate().Only(ctx)
 		if err != nil && !ent.IsNotFound(err) {
 			return err
@@ -169,6 +170,10 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 		switch {
 		case err == nil:
 			version = last.Version + 1
+			before = map[string]any{
+				"version": last.Version, "status": last.Status, "display_name": last.DisplayName, "description": last.Description,
+				"image": last.Image, "min_disk_gib": last.MinDiskGib, "cloud_init": len(last.SealedCloudInit) > 0,
+			}
 			if err := tx.Template.Update().Where(template.Name(in.Name), template.StatusEQ(template.StatusActive)).
 				SetStatus(template.StatusDeprecated).Exec(ctx); err != nil {
 				return err
@@ -197,6 +202,11 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 		return audit.Write(ctx, tx, actor, audit.Entry{
 			Action: "template.create", ResourceType: "template", ResourceID: id, ResourceName: in.Name,
 			Details: map[string]any{"version": version, "image": in.Image},
+			Before:  before,
+			After: map[string]any{
+				"version": version, "status": template.StatusActive, "display_name": in.DisplayName, "description": in.Description,
+				"image": in.Image, "min_disk_gib": in.MinDiskGiB, "cloud_init": len(in.CloudInit) > 0,
+			},
 		})
 	})
 	return id, err
@@ -316,6 +326,7 @@ func (s *Service) CreateSize(ctx context.Context, actor domain.Actor, in NewSize
 		return audit.Write(ctx, tx, actor, audit.Entry{
 			Action: "size.create", ResourceType: "size", ResourceID: id, ResourceName: in.Name,
 			Details: map[string]any{"cpu": in.CPU, "memory_mib": in.MemoryMiB},
+			After:   map[string]any{"status": row.Status, "cpu": in.CPU, "memory_mib": in.MemoryMiB, "disk_gib": in.DiskGiB, "max_disk_gib": in.MaxDiskGiB},
 		})
 	})
 	return id, err

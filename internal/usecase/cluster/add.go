@@ -139,6 +139,7 @@ func (s *Service) Add(ctx context.Context, actor domain.Actor, draftID string, i
 		e := entry("cluster.create", row)
 		e.Details = fingerprints(m.Credential, m.context.Subject)
 		e.Details["environment"], e.Details["kind"] = string(in.Environment), m.context.Kind
+		e.After = credentialTold(row)
 		if err := audit.Write(ctx, tx, actor, e); err != nil {
 			return err
 		}
@@ -220,14 +221,24 @@ func (s *Service) ReplaceCredential(ctx context.Context, actor domain.Actor, id,
 			update.SetCredentialExpiresAt(*m.context.ExpiresAt)
 		}
 		learn(update.Mutation(), healthOf(m.preflight))
-		if err := update.Exec(ctx); err != nil {
+		now, err := update.Save(ctx)
+		if err != nil {
 			return err
 		}
+		e.Before, e.After = credentialTold(row), credentialTold(now)
 		if err := audit.Write(ctx, tx, actor, e); err != nil {
 			return err
 		}
 		return notify(ctx, tx, row.ID)
 	})
+}
+
+// credentialTold is what the audit log keeps of the credential in use: nothing
+// of itself.
+func credentialTold(row *ent.Cluster) map[string]any {
+	return map[string]any{
+		"server": row.APIServerURL, "credential_generation": row.CredentialGeneration, "credential_expires_at": row.CredentialExpiresAt,
+	}
 }
 
 // useUp removes the draft; of two that confirm it at once, one fails.

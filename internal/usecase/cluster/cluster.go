@@ -137,7 +137,9 @@ func (s *Service) SetEnabled(ctx context.Context, actor domain.Actor, id string,
 		if enabled {
 			action = "cluster.enable"
 		}
-		if err := audit.Write(ctx, tx, actor, entry(action, row)); err != nil {
+		e := entry(action, row)
+		e.Before, e.After = map[string]any{"enabled": row.Enabled}, map[string]any{"enabled": enabled}
+		if err := audit.Write(ctx, tx, actor, e); err != nil {
 			return err
 		}
 		return notify(ctx, tx, key)

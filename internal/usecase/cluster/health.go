@@ -130,7 +130,9 @@ func (s *Service) record(ctx context.Context, seen *ent.Cluster, found domain.Cl
 			if !after.StatusReason.IsZero() {
 				e.Details["code"] = after.StatusReason.Code
 			}
-			if err := audit.Write(ctx, tx, domain.Shepherd(), e); err != nil {
+			e.Before = map[string]any{"status": row.Status, "reason": row.StatusReason.Code}
+			e.After = map[string]any{"status": after.Status, "reason": after.StatusReason.Code}
+			if err := audit.Write(ctx, tx, domain.ShepherdBy("check-clusters"), e); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -176,7 +177,7 @@ func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, clu
 			return err
 		}
 		id = row.ID.String()
-		if err := audit.Write(ctx, tx, actor, namespaceEntry("namespace.register", row, here)); err != nil {
+		if err := audit.Write(ctx, tx, actor, namespaceEntry("namespace.register", nil, row, here)); err != nil {
 			return err
 		}
 		return notify(ctx, tx, key)
@@ -232,16 +233,23 @@ func (s *Service) UnregisterNamespace(ctx context.Context, actor domain.Actor, i
 		if err := tx.Namespace.DeleteOne(row).Exec(ctx); err != nil {
 			return fmt.Errorf("unregister namespace: %w", err)
 		}
-		if err := audit.Write(ctx, tx, actor, namespaceEntry("namespace.unregister", row, row.Edges.Cluster)); err != nil {
+		if err := audit.Write(ctx, tx, actor, namespaceEntry("namespace.unregister", row, nil, row.Edges.Cluster)); err != nil {
 			return err
 		}
 		return notify(ctx, tx, row.ClusterID)
 	})
 }
 
-func namespaceEntry(action string, row *ent.Namespace, on *ent.Cluster) audit.Entry {
+func namespaceEntry(action string, was, is *ent.Namespace, on *ent.Cluster) audit.Entry {
+	row := cmp.Or(is, was)
+	told := func(r *ent.Namespace) map[string]any {
+		if r == nil {
+			return nil
+		}
+		return map[string]any{"cluster": on.Name, "environment": r.Environment}
+	}
 	return audit.Entry{
 		Action: action, ResourceType: "namespace", ResourceID: row.ID.String(), ResourceName: row.Name,
-		Details: map[string]any{"cluster": on.Name, "environment": string(row.Environment)},
+		Details: map[string]any{"cluster": on.Name, "environment": string(row.Environment)}, Before: told(was), After: told(is),
 	}
 }

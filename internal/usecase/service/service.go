@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -88,7 +89,7 @@ func (s *Service) Create(ctx context.Context, actor domain.Actor, in Input) (id 
 			return err
 		}
 		id = row.ID.String()
-		return changed(ctx, tx, actor, "service.create", row)
+		return changed(ctx, tx, actor, "service.create", nil, row)
 	})
 	if database.Violates(err, "service_namespace_vm_prefix") || database.Violates(err, "service_system_id_name") {
 		// A second service of one name violates both: what is there says which.
@@ -152,15 +153,26 @@ func checkName(system, name string) *apperr.AppError {
 	return nil
 }
 
-// changed writes the audit row and tells the pages.
-func changed(ctx context.Context, tx *ent.Tx, actor domain.Actor, action string, r *ent.Service) error {
+// changed writes the audit row, with what the service was and is, and tells the
+// pages.
+func changed(ctx context.Context, tx *ent.Tx, actor domain.Actor, action string, was, is *ent.Service) error {
+	r := cmp.Or(is, was)
 	err := audit.Write(ctx, tx, actor, audit.Entry{
 		Action: action, ResourceType: "service", ResourceID: r.ID.String(), ResourceName: r.VMPrefix, SystemID: r.SystemID.String(),
+		Before: told(was), After: told(is),
 	})
 	if err != nil {
 		return err
 	}
 	return database.Notify(ctx, tx, "tree", "service-"+r.ID.String())
+}
+
+// told is what the audit log keeps of a service.
+func told(r *ent.Service) map[string]any {
+	if r == nil {
+		return nil
+	}
+	return map[string]any{"name": r.Name, "documentation": r.Documentation}
 }
 
 // operated reads a system in which the actor may make services: NOT_FOUND, or
@@ -268,10 +280,11 @@ func (s *Service) UpdateDocumentation(ctx context.Context, actor domain.Actor, i
 		if e := systems.CheckDocumentation(text); e != nil {
 			return e
 		}
-		if err := tx.Service.UpdateOne(r).SetDocumentation(text).Exec(ctx); err != nil {
+		now, err := tx.Service.UpdateOne(r).SetDocumentation(text).Save(ctx)
+		if err != nil {
 			return err
 		}
-		return changed(ctx, tx, actor, "service.update", r)
+		return changed(ctx, tx, actor, "service.update", r, now)
 	})
 }
 
@@ -329,6 +342,6 @@ func (s *Service) Delete(ctx context.Context, actor domain.Actor, id, typed stri
 		if err := tx.Service.DeleteOne(r).Exec(ctx); err != nil {
 			return err
 		}
-		return changed(ctx, tx, actor, "service.delete", r)
+		return changed(ctx, tx, actor, "service.delete", r, nil)
 	})
 }

@@ -146,7 +146,7 @@ func (s *Service) Create(ctx context.Context, actor domain.Actor, in Input) (id 
 			return err
 		}
 		id = row.ID.String()
-		return s.changed(ctx, tx, actor, "system.create", row)
+		return s.changed(ctx, tx, actor, "system.create", nil, row)
 	})
 	return id, err
 }
@@ -175,16 +175,26 @@ func CheckDocumentation(text string) *apperr.AppError {
 	return nil
 }
 
-// changed writes the audit row and tells the pages.
-func (s *Service) changed(ctx context.Context, tx *ent.Tx, actor domain.Actor, action string, r *ent.System) error {
+// changed writes the audit row, with what the system was and is, and tells the
+// pages.
+func (s *Service) changed(ctx context.Context, tx *ent.Tx, actor domain.Actor, action string, was, is *ent.System) error {
+	r := cmp.Or(is, was)
 	err := audit.Write(ctx, tx, actor, audit.Entry{
 		Action: action, ResourceType: "system", ResourceID: r.ID.String(), ResourceName: r.Name, SystemID: r.ID.String(),
-		Details: map[string]any{"namespace": r.Namespace, "environment": string(r.Environment)},
+		Details: map[string]any{"namespace": r.Namespace, "environment": string(r.Environment)}, Before: told(was), After: told(is),
 	})
 	if err != nil {
 		return err
 	}
 	return database.Notify(ctx, tx, "tree")
+}
+
+// told is what the audit log keeps of a system.
+func told(r *ent.System) map[string]any {
+	if r == nil {
+		return nil
+	}
+	return map[string]any{"name": r.Name, "namespace": r.Namespace, "environment": r.Environment, "documentation": r.Documentation}
 }
 
 // Get reads one system; NOT_FOUND when there is none or the actor may not know
@@ -336,10 +346,11 @@ func (s *Service) UpdateDocumentation(ctx context.Context, actor domain.Actor, i
 		if e := CheckDocumentation(text); e != nil {
 			return e
 		}
-		if err := tx.System.UpdateOne(r).SetDocumentation(text).Exec(ctx); err != nil {
+		now, err := tx.System.UpdateOne(r).SetDocumentation(text).Save(ctx)
+		if err != nil {
 			return err
 		}
-		return s.changed(ctx, tx, actor, "system.update", r)
+		return s.changed(ctx, tx, actor, "system.update", r, now)
 	})
 }
 
@@ -382,7 +393,7 @@ func (s *Service) Delete(ctx context.Context, actor domain.Actor, id, typed stri
 		if err := tx.System.DeleteOne(r).Exec(ctx); err != nil {
 			return err
 		}
-		return s.changed(ctx, tx, actor, "system.delete", r)
+		return s.changed(ctx, tx, actor, "system.delete", r, nil)
 	})
 }
 

@@ -322,6 +322,11 @@ func (s *Service) fail(ctx context.Context, o *order, p domain.Problem, attentio
 func (s *Service) finish(ctx context.Context, tx *ent.Tx, o *order, row *ent.VM, c *Counters, e audit.Entry) error {
 	e.Action = actions[o.pay.Operation]
 	e.ResourceType, e.ResourceID, e.ResourceName, e.SystemID = Aggregate, row.ID.String(), row.Name, row.SystemID.String()
+	now, err := tx.VM.Get(ctx, row.ID)
+	if err != nil {
+		return err
+	}
+	e.Before, e.After = map[string]any{"state": row.State}, map[string]any{"state": now.State}
 	if o.ticket != nil {
 		details := map[string]any{"ticket": o.ticket.ID, "approver": o.ticket.Approver}
 		for k, v := range e.Details {
@@ -329,7 +334,7 @@ func (s *Service) finish(ctx context.Context, tx *ent.Tx, o *order, row *ent.VM,
 		}
 		e.Details = details
 	}
-	if err := audit.Write(ctx, tx, domain.Shepherd(), e); err != nil {
+	if err := audit.Write(ctx, tx, o.actor(), e); err != nil {
 		return err
 	}
 	topics := Topics(row)
@@ -344,6 +349,14 @@ func (s *Service) finish(ctx context.Context, tx *ent.Tx, o *order, row *ent.VM,
 		return err
 	}
 	return database.Notify(ctx, tx, topics...)
+}
+
+// actor is Shepherd at work on the order, for the person who asked for it.
+func (o *order) actor() domain.Actor {
+	a := domain.Shepherd()
+	a.OnBehalfOf = domain.Principal{ID: o.pay.RequesterID, Username: o.pay.Requester}
+	a.Via = domain.Via{Kind: domain.ViaJob, ID: o.event.ID.String(), Name: string(o.event.Type)}
+	return a
 }
 
 // actions name in the audit log what Shepherd did to a VM.
