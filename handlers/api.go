@@ -55,13 +55,10 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 		}
 		if err == nil {
 			s.used(r)
-			if o.Streams {
-				err = s.streamAudit(w, r, a)
-			} else {
-				err = s.answerAPI(w, r, a, o)
-			}
+			err = s.answerAPI(w, r, a, o)
 		}
 		if err != nil {
+			s.refused(r, rt, err)
 			s.fail(w, r, err)
 		}
 	}
@@ -78,6 +75,15 @@ func spoken(w http.ResponseWriter, r *http.Request) *http.Request {
 }
 
 func (s *Server) answerAPI(w http.ResponseWriter, r *http.Request, a *api.API, o api.Operation) error {
+	switch o.ID {
+	case "exportAudit":
+		return s.streamAudit(w, r, a)
+	case "exportEvidence":
+		if err := o.Read(r); err != nil {
+			return err
+		}
+		return s.exportEvidence(w, r)
+	}
 	answer, err := a.Do(r, actor(r), o)
 	if err != nil {
 		return err

@@ -423,7 +423,10 @@ func TestAPIStory(t *testing.T) {
 	if zip := s.auditor.get(api.Prefix + "/audit/export?format=csv&actor=boss").is(http.StatusOK); zip.Header.Get("Content-Type") != "application/zip" || !strings.HasPrefix(zip.Body, "PK") {
 		t.Errorf("export: %s", zip.Header)
 	}
-	c.seen["exportAudit"] = map[int]bool{200: true}
+	if zip := s.auditor.do("POST", api.Prefix+request+"/evidence", "", nil).is(http.StatusOK); zip.Header.Get("Content-Type") != "application/zip" || !strings.HasPrefix(zip.Body, "PK") {
+		t.Errorf("evidence: %s", zip.Header)
+	}
+	c.seen["exportAudit"], c.seen["exportEvidence"] = map[int]bool{200: true}, map[int]bool{200: true}
 
 	// The end.
 	problem(c.call(s.dev, "DELETE", system+"?confirm=blog", nil), 409, "HAS_CHILDREN")
@@ -740,6 +743,7 @@ const forPeople = "tokens and the accounts of programs are made by people, not b
 
 // notInAPI are page routes without an operation, and why.
 var notInAPI = map[string]string{
+	"POST /audit/filters": "what a person keeps for the page", "POST /audit/filters/{filter}/delete": "what a person keeps for the page",
 	"POST /csp-reports": "browsers report what the policy stopped",
 	"GET /":             "home is made of lists that the API has",
 	"GET /events":       "tells open pages that they are stale",

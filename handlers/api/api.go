@@ -90,8 +90,15 @@ type Operation struct {
 // Pattern is the whole path.
 func (o Operation) Pattern() string { return Prefix + o.Path }
 
-// Changes says whether the operation can change something.
-func (o Operation) Changes() bool { return o.Method != http.MethodGet }
+// Changes says whether the operation can change something. An archive does not,
+// though it is put on record that somebody takes it.
+func (o Operation) Changes() bool { return o.Method != http.MethodGet && !o.Streams }
+
+// Read holds the address of a request against the operation's input, for one
+// that package handlers answers.
+func (o Operation) Read(r *http.Request) error {
+	return decode(reflect.New(o.input).Elem(), r, nil, false)
+}
 
 // none is the output of an operation that has nothing to say.
 type none struct{}

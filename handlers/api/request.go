@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -316,6 +317,10 @@ func (a *API) requests() []Operation {
 			}
 			return a.request(ctx, actor, in.Number)
 		}),
+		{
+			ID: "exportEvidence", Method: "POST", Path: "/requests/{ticket}/evidence", Action: domain.TicketExport, Tag: tag, Summary: "The evidence of a request, as an archive", Status: http.StatusOK, Streams: true,
+			Text: "That somebody takes it is on record.", Pages: []string{"POST /requests/{ticket}/evidence"}, input: reflect.TypeFor[requestPath](),
+		},
 	}
 }
 

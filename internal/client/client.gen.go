@@ -4701,6 +4701,13 @@ type ClientInterface interface {
 	// Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
 	GetRequest(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExportEvidence The evidence of a request, as an archive
+	//
+	// That somebody takes it is on record. A token needs the scope `read`.
+	//
+	// Corresponds with POST /requests/{ticket}/evidence (the `ExportEvidence` operationId).
+	ExportEvidence(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RetryRequest Carry out again what failed
 	//
 	// On the same approval. A token needs the scope `request`.
@@ -6174,6 +6181,23 @@ func (c *Client) PreviewRequest(ctx context.Context, params *PreviewRequestParam
 // Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
 func (c *Client) GetRequest(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetRequestRequest(c.Server, ticket)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportEvidence The evidence of a request, as an archive
+//
+// That somebody takes it is on record. A token needs the scope `read`.
+//
+// Corresponds with POST /requests/{ticket}/evidence (the `ExportEvidence` operationId).
+func (c *Client) ExportEvidence(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportEvidenceRequest(c.Server, ticket)
 	if err != nil {
 		return nil, err
 	}
@@ -9921,6 +9945,40 @@ func NewGetRequestRequest(server string, ticket int) (*http.Request, error) {
 	return req, nil
 }
 
+// NewExportEvidenceRequest constructs an http.Request for the ExportEvidence method
+func NewExportEvidenceRequest(server string, ticket int) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ticket", ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/evidence", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRetryRequestRequest constructs an http.Request for the RetryRequest method
 func NewRetryRequestRequest(server string, ticket int, params *RetryRequestParams) (*http.Request, error) {
 	var err error
@@ -12600,6 +12658,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /requests/{ticket} (the `GetRequest` operationId).
 	GetRequestWithResponse(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*GetRequestResponse, error)
 
+	// ExportEvidenceWithResponse The evidence of a request, as an archive
+	//
+	// That somebody takes it is on record. A token needs the scope `read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{ticket}/evidence (the `ExportEvidence` operationId).
+	ExportEvidenceWithResponse(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*ExportEvidenceResponse, error)
+
 	// RetryRequestWithResponse Carry out again what failed
 	//
 	// On the same approval. A token needs the scope `request`.
@@ -15268,6 +15335,47 @@ func (r GetRequestResponse) ContentType() string {
 	return ""
 }
 
+type ExportEvidenceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportEvidenceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportEvidenceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportEvidenceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportEvidenceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportEvidenceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type RetryRequestResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17722,6 +17830,21 @@ func (c *ClientWithResponses) GetRequestWithResponse(ctx context.Context, ticket
 	return ParseGetRequestResponse(rsp)
 }
 
+// ExportEvidenceWithResponse The evidence of a request, as an archive
+//
+// That somebody takes it is on record. A token needs the scope `read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{ticket}/evidence (the `ExportEvidence` operationId).
+func (c *ClientWithResponses) ExportEvidenceWithResponse(ctx context.Context, ticket int, reqEditors ...RequestEditorFn) (*ExportEvidenceResponse, error) {
+	rsp, err := c.ExportEvidence(ctx, ticket, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportEvidenceResponse(rsp)
+}
+
 // RetryRequestWithResponse Carry out again what failed
 //
 // On the same approval. A token needs the scope `request`.
@@ -19930,6 +20053,32 @@ func ParseGetRequestResponse(rsp *http.Response) (*GetRequestResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExportEvidenceResponse parses an HTTP response from a ExportEvidenceWithResponse call
+func ParseExportEvidenceResponse(rsp *http.Response) (*ExportEvidenceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportEvidenceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
