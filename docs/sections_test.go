@@ -99,12 +99,7 @@ func TestTranslatedSections(t *testing.T) {
 				return list
 			})
 			same("rows of tables", func(text string) []string { return tableRow.FindAllString(codeBlock.ReplaceAllString(text, ""), -1) })
-			same("items of lists", func(text string) (list []string) {
-				for _, m := range listItem.FindAllString(codeBlock.ReplaceAllString(text, ""), -1) {
-					list = append(list, m)
-				}
-				return list
-			})
+			same("items of lists", func(text string) []string { return listItem.FindAllString(codeBlock.ReplaceAllString(text, ""), -1) })
 			for _, m := range linkTo.FindAllStringSubmatch(string(section.Text), -1) {
 				file, _, _ := strings.Cut(m[1], "#")
 				if file == "" || strings.Contains(file, "://") {

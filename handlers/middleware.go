@@ -39,8 +39,8 @@ const (
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
 	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; report-uri " + paths.Reports
 
-// reportTo names the endpoint of reports.
-const reportTo = "report-to csp"
+// reportGroup names the endpoint of reports (Reporting API).
+const reportGroup = "csp"
 
 // noDevices are the abilities of a browser that no page of ours uses.
 const noDevices = "accelerometer=(), autoplay=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), " +
@@ -139,7 +139,7 @@ func (s *Server) harden(next http.Handler) http.Handler {
 		h := w.Header()
 		policy := contentPolicy
 		if s.Secure { // the Reporting API works through TLS only, and where it is named the older way is not used
-			policy += "; " + reportTo
+			policy += "; report-to " + reportGroup
 			h.Set("Reporting-Endpoints", reportsName+`="`+paths.Reports+`"`)
 			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 		}

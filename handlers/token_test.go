@@ -274,7 +274,7 @@ func TestOwnTokens(t *testing.T) {
 	}
 	dev.get(ask).is(http.StatusSeeOther)
 	for _, action := range []string{"token.create", "token.revoke"} {
-		e := p.db.Ent.AuditLog.Query().Where(auditlog.Action(action)).OnlyX(t.Context())
+		e := p.db.Ent.AuditLog.Query().Where(auditlog.Action(action), auditlog.ResultEQ(auditlog.ResultDone)).OnlyX(t.Context())
 		if e.Actor != "dev" || e.ResourceName != "nightly <b>" || e.ResourceID != row.ID.String() || e.Details["account"] != "dev" {
 			t.Errorf("audit: %+v", e)
 		}
