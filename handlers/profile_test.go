@@ -68,7 +68,7 @@ func TestSessionsPage(t *testing.T) {
 	here.get("/explorer").is(http.StatusOK)
 	mallory.get("/explorer").is(http.StatusOK)
 	for _, action := range []string{"session.end", "session.end_others"} {
-		if e := p.db.Ent.AuditLog.Query().Where(auditlog.Action(action)).OnlyX(t.Context()); e.Actor != "alice" || e.ResourceName != "alice" {
+		if e := p.db.Ent.AuditLog.Query().Where(auditlog.Action(action), auditlog.ResultEQ(auditlog.ResultDone)).OnlyX(t.Context()); e.Actor != "alice" || e.ResourceName != "alice" {
 			t.Errorf("%s: %v", action, e)
 		}
 	}
