@@ -64,6 +64,13 @@ func (s *Server) theToken() loader {
 	}
 }
 
+// theFilter is a saved filter of the audit log that the person may know of.
+func (s *Server) theFilter() loader {
+	return func(r *http.Request) (domain.Object, error) {
+		return domain.Object{}, s.Audit.KnowsFilter(r.Context(), actor(r), param(r, "filter"))
+	}
+}
+
 // enter says whether the actor may take the route. What is not there and what
 // he may not know of are the same to him. Where the object does not matter it is
 // not read first, so that the answer says nothing about it.

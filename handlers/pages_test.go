@@ -192,7 +192,7 @@ func TestInboxAndAudit(t *testing.T) {
 	if got := s.auditor.get("/audit?action=cluster."); len(got.find("#log tbody tr")) != 0 {
 		t.Error("the action does not filter")
 	}
-	row := s.auditor.get("/audit?who=dev").attr("#log a.tg", "href")
+	row := s.auditor.get("/audit?who=dev").attr("#log [aria-label^='Show details']", "href")
 	s.auditor.get(row).is(http.StatusOK).wants("Request id", "Environment", "Cache for the load tests.")
 	s.auditor.get("/").is(http.StatusOK).wants("dev asked to create 2 × redis")
 	s.approver.get("/").is(http.StatusOK).wants("Oldest requests", "2 × redis", "c-test")
@@ -258,7 +258,7 @@ func TestPageBudget(t *testing.T) {
 		if r.Method != http.MethodGet || r.Pattern == paths.Events || strings.HasSuffix(r.Pattern, "/images/{name}") {
 			continue
 		}
-		for _, guide := range []string{"concepts", "user-guide", "approver-guide", "admin-guide", "operator-guide"} {
+		for _, guide := range []string{"concepts", "user-guide", "approver-guide", "admin-guide", "audit-guide", "operator-guide"} {
 			own["{guide}"] = guide
 			path := filled(r.Pattern, own)
 			var b bytes.Buffer

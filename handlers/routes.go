@@ -173,7 +173,7 @@ func (s *Server) routes() []route {
 		{get, paths.Audit, domain.AuditRead, nil, s.showAudit},
 		{get, paths.AuditExport, domain.AuditExport, nil, s.exportAudit},
 		{post, paths.AuditFilters, domain.AuditRead, nil, s.saveFilter},
-		{post, paths.AuditFilters + "/{filter}/delete", domain.AuditRead, nil, s.deleteFilter},
+		{post, paths.AuditFilters + "/{filter}/delete", domain.AuditRead, s.theFilter(), s.deleteFilter},
 		{get, paths.Notifications, domain.NotificationRead, nil, s.showInbox},
 		{post, paths.Notifications, domain.NotificationUpdate, nil, s.readAll},
 

@@ -50,6 +50,25 @@ func (l *Log) SavedFilters(ctx context.Context, actor domain.Actor) ([]SavedFilt
 	return all, nil
 }
 
+// KnowsFilter says whether the actor may know of a saved filter: his own and the
+// shared ones. NOT_FOUND when not.
+func (l *Log) KnowsFilter(ctx context.Context, actor domain.Actor, id string) error {
+	owner, err := auditor(actor)
+	if err != nil {
+		return err
+	}
+	key, err := listing.Key(id)
+	if err != nil {
+		return err
+	}
+	there, err := l.DB.Ent.AuditFilter.Query().
+		Where(auditfilter.ID(key), auditfilter.Or(auditfilter.OwnerID(owner), auditfilter.Shared(true))).Exist(ctx)
+	if err == nil && !there {
+		return apperr.New(apperr.ErrNotFound)
+	}
+	return database.Classify(err)
+}
+
 // auditor is the id of an actor who may read the log.
 func auditor(actor domain.Actor) (uuid.UUID, error) {
 	id, err := uuid.Parse(actor.UserID)
