@@ -114,6 +114,7 @@ var english = catalogue{
 		apperr.ErrTicketChanged:       {"[{ticket} changed while you were reading it.|The request changed while you were reading it.]", "[{by} changed it on {at}.|{by} changed it.]", "Nothing was saved. " + loadAgain},
 		apperr.ErrReasonRequired:      {"A reason is missing.", "The requester reads it, and it stays in the record.", "Write why."},
 		apperr.ErrDuplicateRequest:    {"[There is already an open request: {ticket}.|There is already an open request for this.]", "One change at a time keeps the result clear.", "Wait for it, or withdraw it."},
+		apperr.ErrRequesterClosed:     {"[The account of {by}, who asked for this, is closed.|The account of who asked for this is closed.]", "Nobody is there for whom it would be made.", "Reject it. Who takes over can ask again."},
 		apperr.ErrEnvironmentMismatch: {"[This belongs to {expected}, and {name} does not.|The environments do not match.]", "Test and prod are kept apart.", "[Choose something for {expected}.|Choose a cluster or namespace of the same environment.]"},
 		apperr.ErrClusterIncompatible: {"[{cluster} cannot run this VM.|This cluster cannot run this VM.]", "[It lacks {what}.|It lacks something that the VM needs.]", "Choose another cluster, or change the request."},
 		apperr.ErrPolicyDenied:        {"[The policy {policy} does not allow this.|A policy does not allow this.]", "[It says: {text}]", "Change the request, or ask the platform team about the policy."},
