@@ -156,7 +156,7 @@ func (a *API) approvals() []Operation {
 			ID: "decide", Method: "POST", Path: "/approvals/{ticket}/decision", Action: domain.TicketDecide, Tag: tag, Summary: "Approve or reject a request",
 			Text:   "Send back `version` and `spec_hash` of what was read. When it changed meanwhile, or somebody else decided, the answer is 409 and nothing is decided.",
 			Pages:  []string{"POST /approvals/{ticket}"},
-			fields: map[string]string{"template": "template_id", "size": "size_id", "disk": "disk_gib", "cluster": "cluster_id"}, Conflicts: []string{"ALREADY_DECIDED", "TICKET_CHANGED"},
+			fields: map[string]string{"template": "template_id", "size": "size_id", "disk": "disk_gib", "cluster": "cluster_id"}, Conflicts: []string{"ALREADY_DECIDED", "TICKET_CHANGED", "REQUESTER_CLOSED"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			requestPath
 			Body Decision

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/user"
+	"strconv"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -64,7 +66,8 @@ const (
 	writeTimeout      = 60 * time.Second
 	idleTimeout       = 2 * time.Minute
 	drainTimeout      = 20 * time.Second
-	maxHeader         = 64 << 10 // bytes
+	lookupTimeout     = 5 * time.Second // of the portal's own names, at the start
+	maxHeader         = 64 << 10        // bytes
 )
 
 // App is the whole portal.
@@ -134,7 +137,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.Services = &service.Service{DB: a.DB}
 	a.Trends = &trends.Service{DB: a.DB}
 	a.provider = kubevirt.New(kubevirt.NewKubeconfigProvider(&cluster.Credentials{DB: a.DB, Keys: keys}), kubevirt.Options{
-		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs, Logger: logger, UserAgent: "kubevirt-shepherd/" + c.Version,
+		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs, DenyAddrs: ownAddresses(ctx, append(a.DB.Addresses(), c.Addr, c.AdminAddr)), Logger: logger, UserAgent: "kubevirt-shepherd/" + c.Version,
 	})
 	a.VMs = &vm.Service{
 		DB: a.DB, Provider: a.provider, Notify: notifier, CloudInit: a.Catalog.OpenCloudInit, Requeue: queue.Enqueue,
@@ -200,6 +203,39 @@ func (a *App) openDatabase(ctx context.Context) error {
 	}
 	a.DB = db
 	return nil
+}
+
+// ownAddresses are the addresses behind host:port texts of the portal's own
+// ports and of its database: no cluster is there, and who names one in a
+// kubeconfig wants the portal to reach it from inside. Names are looked up once,
+// at the start; those that have no address then, and ports that are not known
+// yet, are left out. A text without a host means every address of this machine.
+func ownAddresses(ctx context.Context, texts []string) []netip.AddrPort {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	var own []netip.AddrPort
+	for _, text := range texts {
+		host, portText, err := net.SplitHostPort(text)
+		port, portErr := strconv.ParseUint(portText, 10, 16)
+		if err != nil || portErr != nil || port == 0 {
+			continue
+		}
+		var found []netip.Addr
+		if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+			all, _ := net.InterfaceAddrs() // none: loopback is closed anyway
+			for _, a := range all {
+				if p, err := netip.ParsePrefix(a.String()); err == nil {
+					found = append(found, p.Addr())
+				}
+			}
+		} else {
+			found, _ = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+		for _, ip := range found {
+			own = append(own, netip.AddrPortFrom(ip.Unmap().WithZone(""), uint16(port)))
+		}
+	}
+	return own
 }
 
 // DatabaseURL is where the portal keeps its data, also when the server is private.

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"entgo.io/ent/dialect"
@@ -79,6 +81,23 @@ func Open(ctx context.Context, url string) (*DB, error) {
 	}
 	db := stdlib.OpenDBFromPool(pool)
 	return &DB{Pool: pool, SQL: db, URL: url, Ent: ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))}, nil
+}
+
+// Addresses are the servers that the portal may talk to, as host:port; none for
+// one that is reached through a socket file.
+func (db *DB) Addresses() []string {
+	c := db.Pool.Config().ConnConfig
+	var list []string
+	add := func(host string, port uint16) {
+		if !strings.HasPrefix(host, "/") {
+			list = append(list, net.JoinHostPort(host, strconv.Itoa(int(port))))
+		}
+	}
+	add(c.Host, c.Port)
+	for _, f := range c.Fallbacks {
+		add(f.Host, f.Port)
+	}
+	return list
 }
 
 // Close gives back all connections.

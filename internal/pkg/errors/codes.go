@@ -99,6 +99,7 @@ const (
 	ErrTicketChanged       = "TICKET_CHANGED"
 	ErrReasonRequired      = "REASON_REQUIRED"
 	ErrDuplicateRequest    = "DUPLICATE_REQUEST"
+	ErrRequesterClosed     = "REQUESTER_CLOSED" // param by; only of a yes
 	ErrEnvironmentMismatch = "ENVIRONMENT_MISMATCH"
 	ErrClusterIncompatible = "CLUSTER_INCOMPATIBLE"
 	ErrTemplateInactive    = "TEMPLATE_INACTIVE"
@@ -205,7 +206,7 @@ var kinds = map[string]Kind{
 	ErrHasChildren: Conflict, ErrHasPending: Conflict, ErrHasHistory: Conflict, ErrNameCollides: Invalid,
 
 	ErrApprovalRequired: Conflict, ErrPolicyDenied: Forbidden, ErrSelfApproval: Forbidden, ErrAlreadyDecided: Conflict, ErrTicketChanged: Conflict,
-	ErrReasonRequired: Invalid, ErrDuplicateRequest: Conflict, ErrEnvironmentMismatch: Conflict,
+	ErrReasonRequired: Invalid, ErrDuplicateRequest: Conflict, ErrRequesterClosed: Conflict, ErrEnvironmentMismatch: Conflict,
 	ErrClusterIncompatible: Invalid, ErrTemplateInactive: Invalid, ErrSizeInactive: Invalid, ErrSpecHashMismatch: Conflict,
 
 	ErrVMNotFound: NotFound, ErrVMState: Conflict, ErrVMBusy: Conflict, ErrNameCollision: Conflict, ErrSpecRejected: Invalid,

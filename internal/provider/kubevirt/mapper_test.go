@@ -1,9 +1,13 @@
 package kubevirt
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
+	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +18,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/provider"
 )
 
 func rendered(t *testing.T) *kv.VirtualMachine {
@@ -159,6 +164,44 @@ func TestHostileObject(t *testing.T) {
 	fromVMI(&kv.VirtualMachineInstance{}).join(&domain.VM{}, time.Time{})
 	fromMigration(&kv.VirtualMachineInstanceMigration{})
 	silence(&corev1.Node{})
+}
+
+// TestImpossibleObjects: what no API server would send is read like anything
+// else, as far as it is a VM. Nothing knows such a name or UID, so nothing
+// follows from it.
+func TestImpossibleObjects(t *testing.T) {
+	items := map[string]string{
+		"no name":             `{"metadata":{}}`,
+		"foreign kind":        `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","namespace":"n"},"data":{"token":"aHVudGVyMg=="}}`,
+		"version of letters":  `{"metadata":{"name":"x","namespace":"n","uid":"u","resourceVersion":"abc"}}`,
+		"deleted long ago":    `{"metadata":{"name":"x","namespace":"n","uid":"u","deletionTimestamp":"1970-01-01T00:00:00Z"}}`,
+		"deleted in a future": `{"metadata":{"name":"x","namespace":"n","uid":"u","deletionTimestamp":"2999-01-01T00:00:00Z"}}`,
+		"made before time":    `{"metadata":{"name":"x","namespace":"n","uid":"u","creationTimestamp":"0001-01-01T00:00:00Z"},"spec":{"template":null},"status":{"printableStatus":"\u0000"}}`,
+		"nothing":             `{}`,
+		"null":                `null`,
+	}
+	for name, item := range items {
+		list := `{"apiVersion":"kubevirt.io/v1","kind":"VirtualMachineList","metadata":{"resourceVersion":"1"},"items":[` + item + `,` + vmJSON(0) + `]}`
+		p := scripted(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if strings.Contains(r.URL.Path, "virtualmachineinstances") {
+				fmt.Fprint(w, `{"apiVersion":"kubevirt.io/v1","kind":"VirtualMachineInstanceList","metadata":{"resourceVersion":"1"},"items":[`+item+`]}`)
+				return
+			}
+			fmt.Fprint(w, list)
+		})
+		vms, err := p.ListVMs(t.Context(), "c1", provider.ListOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !slices.ContainsFunc(vms.Items, func(v *domain.VM) bool { return v.Name == "x" && v.UID == "u" }) {
+			t.Errorf("%s: the good VM beside it is lost: %+v", name, vms)
+		}
+		if b, _ := json.Marshal(vms); bytes.Contains(b, []byte("hunter2")) || bytes.Contains(b, []byte("aHVudGVyMg")) {
+			t.Errorf("%s: %s", name, b)
+		}
+	}
 }
 
 func TestRoundTrip(t *testing.T) {

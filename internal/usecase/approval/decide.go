@@ -11,6 +11,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/schema"
 	"kubevirt-shepherd.io/shepherd/ent/service"
+	"kubevirt-shepherd.io/shepherd/ent/user"
 	entvm "kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -59,7 +60,8 @@ func changes(asked, approved domain.ChangeableSpec) []Change {
 // one transaction. Of any number of answers to a ticket one wins. The others
 // get ALREADY_DECIDED with the parameters by, at and status. SELF_APPROVAL is
 // for the requester, whatever else that account may do; TICKET_CHANGED means
-// that the ticket is not the one that was shown.
+// that the ticket is not the one that was shown; REQUESTER_CLOSED that who asked
+// has no account any longer, so that it can only be rejected.
 func (s *Service) Decide(ctx context.Context, actor domain.Actor, number int, d Decision) error {
 	seen, err := get(ctx, s.DB.Ent, actor, number)
 	if err != nil {
@@ -94,6 +96,11 @@ func (s *Service) Decide(ctx context.Context, actor domain.Actor, number int, d 
 		}
 		if d.Version != t.Version || d.SpecHash != c.shown() {
 			return apperr.New(apperr.ErrTicketChanged).With("ticket", domain.TicketName(number))
+		}
+		if d.Approve {
+			if err := open(ctx, tx, t); err != nil {
+				return err
+			}
 		}
 		now, err := s.DB.Now(ctx, tx)
 		if err != nil {
@@ -137,6 +144,17 @@ func (s *Service) Decide(ctx context.Context, actor domain.Actor, number int, d 
 		}
 		return database.Notify(ctx, tx, append(topics, vm.TicketTopic(number), "approvals", "requests", "notifications")...)
 	})
+}
+
+// open says whether the requester's account is: nobody gets what a person who
+// has left asked for, or somebody in that person's name.
+func open(ctx context.Context, tx *ent.Tx, t *ent.ApprovalTicket) error {
+	// The row is held, so that a yes and the closing come one after the other.
+	_, err := tx.User.Query().Where(user.ID(t.RequesterID), user.Disabled(false)).ForShare().Only(ctx)
+	if ent.IsNotFound(err) {
+		return apperr.New(apperr.ErrRequesterClosed).With("by", t.Requester)
+	}
+	return err
 }
 
 // replacement checks an approved creation, together with what is wrong already,
