@@ -194,6 +194,8 @@ func formPage(path string) string {
 		return paths.NewPerson
 	case paths.Groups:
 		return paths.NewGroup
+	case paths.ServiceAccounts:
+		return paths.NewServiceAccount
 	case paths.Tokens:
 		return paths.NewToken
 	case paths.Preview:
