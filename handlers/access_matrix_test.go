@@ -233,6 +233,9 @@ func (w *matrixWorld) furnish() {
 	}
 	w.objects["access"] = []object{tokens, {"of somebody else", map[string]string{"access": token(asker.ID.String())}},
 		{"of a service account", map[string]string{"access": token(bot.ID.String())}}}
+	// The own and the shared ones have no line: who may delete them does
+	// (TestSavedFilterOnThePage).
+	add("filter", "of somebody else", c.AuditFilter.Create().SetName("x").SetQuery("who=x").SetShared(false).SetOwner("asker").SetOwnerID(asker.ID).SaveX(ctx).ID.String())
 	for kind := range w.objects {
 		id := missing
 		if kind == "ticket" {

@@ -44,8 +44,7 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 	}
 	// A browser has to have shown again who sits there where its pages ask for it.
 	asksFirst := slices.ContainsFunc(o.Pages, func(page string) bool {
-		method, pattern, _ := strings.Cut(page, " ")
-		return dangerous[methodAndPattern{method, pattern}]
+		return dangerous[page]
 	})
 	return func(w http.ResponseWriter, r *http.Request) {
 		r = spoken(w, r)

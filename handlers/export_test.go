@@ -1,6 +1,10 @@
 package handlers
 
-import "kubevirt-shepherd.io/shepherd/internal/domain"
+import (
+	"maps"
+
+	"kubevirt-shepherd.io/shepherd/internal/domain"
+)
 
 // Route is a line of the URL map, for tests.
 type Route struct {
@@ -19,19 +23,10 @@ func (s *Server) Routes() []Route {
 }
 
 // Dangerous are the deeds that ask for a confirmation, by method and pattern.
-func Dangerous() map[string]bool {
-	all := map[string]bool{}
-	for d := range dangerous {
-		all[d.method+" "+d.pattern] = true
-	}
-	return all
-}
+func Dangerous() map[string]bool { return maps.Clone(dangerous) }
 
 // Costly are the routes with a rate of their own.
-func Costly() map[string]string {
-	all := map[string]string{}
-	for route, kind := range costly {
-		all[route[0]+" "+route[1]] = kind
-	}
-	return all
-}
+func Costly() map[string]string { return maps.Clone(costly) }
+
+// Costs are Costly and what the API has for the same.
+func (s *Server) Costs() map[string]string { return maps.Clone(s.costs) }

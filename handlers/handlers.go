@@ -20,6 +20,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubevirt-shepherd.io/shepherd/handlers/api"
 	"kubevirt-shepherd.io/shepherd/internal/auth/oidc"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/live"
@@ -91,6 +92,7 @@ type Server struct {
 	streams  streams
 	metrics  *metrics
 	limiters map[string]*limiter // by kind
+	costs    map[string]string   // kinds of requests with a rate of their own, by method and pattern
 	reported *limiter            // lines in the log about violations
 	markdown markdown
 	guides   func() (map[string][]views.DocsView, error) // by language
@@ -106,7 +108,7 @@ func New(c Config) *Server {
 	}
 	return &Server{
 		Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown(), guides: sync.OnceValues(readGuides),
-		limiters: newLimiters(c.Limits), reported: newLimiter(Rate{loggedReports, loggedReports}),
+		limiters: newLimiters(c.Limits), costs: costs(api.New(api.Config{}).Operations()), reported: newLimiter(Rate{loggedReports, loggedReports}),
 	}
 }
 

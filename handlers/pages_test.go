@@ -192,7 +192,7 @@ func TestInboxAndAudit(t *testing.T) {
 	if got := s.auditor.get("/audit?action=cluster."); len(got.find("#log tbody tr")) != 0 {
 		t.Error("the action does not filter")
 	}
-	row := s.auditor.get("/audit?who=dev").attr("#log [aria-label^='Show details']", "href")
+	row := s.auditor.get("/audit?who=dev").attr("#log tbody a", "href")
 	s.auditor.get(row).is(http.StatusOK).wants("Request id", "Environment", "Cache for the load tests.")
 	s.auditor.get("/").is(http.StatusOK).wants("dev asked to create 2 × redis")
 	s.approver.get("/").is(http.StatusOK).wants("Oldest requests", "2 × redis", "c-test")

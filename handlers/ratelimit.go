@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"golang.org/x/time/rate"
 
+	"kubevirt-shepherd.io/shepherd/handlers/api"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
@@ -63,23 +65,37 @@ func (l *Limits) all() map[string]*Rate {
 	}
 }
 
-// costly are the routes that have a rate of their own.
-var costly = map[[2]string]string{
-	{post, paths.Login}: "sign-in", {get, "/setup/{token}"}: "sign-in", {post, "/setup/{token}"}: "sign-in", {get, "/setup/{token}/oidc"}: "sign-in",
-	{get, paths.LoginOIDC}: "sign-in", {get, paths.LoginOIDCReply}: "sign-in", {post, paths.Password}: "sign-in", {post, paths.Confirm}: "sign-in",
-	{post, paths.NewCluster}: "upload", {post, paths.NewCluster + "/{draft}/check"}: "upload", {post, paths.NewCluster + "/{draft}"}: "upload",
-	{post, paths.Clusters + "/{cluster}/check"}: "upload",
-	{post, paths.Preview}:                       "preview", {post, paths.Approvals + "/{ticket}/check"}: "preview",
-	{get, paths.Search}: "search", {get, paths.AuditExport}: "export", {post, paths.Reports}: "report",
+// costly are the routes, by method and pattern, that have a rate of their own.
+var costly = map[string]string{
+	post + " " + paths.Login: "sign-in", get + " /setup/{token}": "sign-in", post + " /setup/{token}": "sign-in", get + " /setup/{token}/oidc": "sign-in",
+	get + " " + paths.LoginOIDC: "sign-in", get + " " + paths.LoginOIDCReply: "sign-in", post + " " + paths.Password: "sign-in", post + " " + paths.Confirm: "sign-in",
+	post + " " + paths.NewCluster: "upload", post + " " + paths.NewCluster + "/{draft}/check": "upload", post + " " + paths.NewCluster + "/{draft}": "upload",
+	post + " " + paths.Clusters + "/{cluster}/check": "upload",
+	post + " " + paths.Preview:                       "preview", post + " " + paths.Approvals + "/{ticket}/check": "preview",
+	post + " " + paths.Requests + "/{ticket}/evidence": "export",
+	get + " " + paths.Search:                           "search", get + " " + paths.AuditExport: "export", post + " " + paths.Reports: "report",
+}
+
+// costs are costly and the operations of the API that do the same.
+func costs(operations []api.Operation) map[string]string {
+	all := maps.Clone(costly)
+	for _, o := range operations {
+		for _, page := range o.Pages {
+			if kind := costly[page]; kind != "" {
+				all[o.Method+" "+o.Pattern()] = kind
+			}
+		}
+	}
+	return all
 }
 
 // rateOf is the kind of a request that has a rate of its own, or "".
-func rateOf(r *http.Request) string {
+func (s *Server) rateOf(r *http.Request) string {
 	method := r.Method
 	if method == http.MethodHead {
 		method = get
 	}
-	kind := costly[[2]string{method, chi.RouteContext(r.Context()).RoutePattern()}]
+	kind := s.costs[method+" "+chi.RouteContext(r.Context()).RoutePattern()]
 	switch {
 	case kind != "":
 		return kind
@@ -110,7 +126,7 @@ func (s *Server) limitCaller(next http.Handler) http.Handler {
 			whole, key = "person", id
 		}
 		err := s.spend(w, whole, key)
-		if kind := rateOf(r); err == nil && kind != "" {
+		if kind := s.rateOf(r); err == nil && kind != "" {
 			if kind == "sign-in" || kind == "report" {
 				key = addressKey(r)
 			}

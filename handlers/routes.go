@@ -198,22 +198,19 @@ func (s *Server) routes() []route {
 // (confirm.go): those that change who may do what, that give secrets or records
 // away, and those that cannot be undone. A form with an upload is asked for
 // before it is filled in, because an upload cannot be kept meanwhile.
-var dangerous = map[methodAndPattern]bool{
-	{get, paths.NewCluster}: true, {post, paths.NewCluster}: true, {post, paths.NewCluster + "/{draft}"}: true,
-	{post, paths.People}: true, {post, paths.People + "/{person}"}: true, {post, paths.People + "/{person}/remove"}: true,
-	{post, paths.People + "/{person}/link"}: true, {post, paths.People + "/{person}/disable"}: true, {post, paths.People + "/{person}/enable"}: true,
-	{post, paths.Groups}: true, {post, paths.Groups + "/{group}/edit"}: true, {post, paths.Groups + "/{group}/delete"}: true,
-	{post, paths.Groups + "/{group}/members"}: true, {post, paths.Groups + "/{group}/members/{person}/remove"}: true,
-	{post, paths.Groups + "/{group}/roles"}: true, {post, paths.Groups + "/{group}/roles/remove"}: true,
-	{post, paths.Tokens}: true, {post, paths.ServiceAccounts + "/{account}/tokens"}: true,
-	{post, paths.ServiceAccounts + "/{account}/roles"}: true, {post, paths.ServiceAccounts + "/{account}/roles/remove"}: true,
-	{post, "/systems/{system}/delete"}: true,
-	{get, paths.AuditExport}:           true,
-	{post, paths.Identities}:           true, {post, paths.Identities + "/{identity}/remove"}: true,
+var dangerous = map[string]bool{
+	get + " " + paths.NewCluster: true, post + " " + paths.NewCluster: true, post + " " + paths.NewCluster + "/{draft}": true,
+	post + " " + paths.People: true, post + " " + paths.People + "/{person}": true, post + " " + paths.People + "/{person}/remove": true,
+	post + " " + paths.People + "/{person}/link": true, post + " " + paths.People + "/{person}/disable": true, post + " " + paths.People + "/{person}/enable": true,
+	post + " " + paths.Groups: true, post + " " + paths.Groups + "/{group}/edit": true, post + " " + paths.Groups + "/{group}/delete": true,
+	post + " " + paths.Groups + "/{group}/members": true, post + " " + paths.Groups + "/{group}/members/{person}/remove": true,
+	post + " " + paths.Groups + "/{group}/roles": true, post + " " + paths.Groups + "/{group}/roles/remove": true,
+	post + " " + paths.Tokens: true, post + " " + paths.ServiceAccounts + "/{account}/tokens": true,
+	post + " " + paths.ServiceAccounts + "/{account}/roles": true, post + " " + paths.ServiceAccounts + "/{account}/roles/remove": true,
+	post + " /systems/{system}/delete": true,
+	get + " " + paths.AuditExport:      true,
+	post + " " + paths.Identities:      true, post + " " + paths.Identities + "/{identity}/remove": true,
 }
-
-// methodAndPattern names a route.
-type methodAndPattern struct{ method, pattern string }
 
 // dryRuns are the forms that the header Dry-Run: All sends only to be checked,
 // field by field while they are filled in (domain.WithDryRun). Their use cases
@@ -302,7 +299,7 @@ func (s *Server) adapt(rt route) http.HandlerFunc {
 				err = apperr.New(apperr.ErrMethod)
 			}
 			r = r.WithContext(domain.WithDryRun(r.Context()))
-		} else if err == nil && dangerous[methodAndPattern{rt.method, rt.pattern}] && !s.sure(r) {
+		} else if err == nil && dangerous[rt.method+" "+rt.pattern] && !s.sure(r) {
 			err = apperr.New(apperr.ErrConfirm)
 		}
 		if err == nil {
