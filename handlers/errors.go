@@ -207,6 +207,12 @@ func formPage(path string) string {
 	if strings.HasPrefix(path, paths.Identities) {
 		return paths.Account
 	}
+	if page, ok := strings.CutSuffix(path, "/hand-over"); ok {
+		return page + "/disable"
+	}
+	if page, ok := strings.CutSuffix(path, "/disable"); ok && strings.HasPrefix(path, paths.ServiceAccounts) {
+		return page
+	}
 	for _, action := range []string{"/check", "/withdraw", "/retry", "/enable", "/link", "/sign-out"} {
 		if page, ok := strings.CutSuffix(path, action); ok {
 			return page

@@ -248,7 +248,7 @@ func (s *Server) endSessions(w http.ResponseWriter, r *http.Request) error {
 // askDisable answers GET /people/{person}/disable: what the person would leave
 // behind, or has.
 func (s *Server) askDisable(w http.ResponseWriter, r *http.Request) error {
-	return s.leaverPage(w, r, handOverForm{}, nil)
+	return s.leaverPage(w, r, restored(s, w, r, handOverForm{}), nil)
 }
 
 // disablePerson answers POST /people/{person}/disable.

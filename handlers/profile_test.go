@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/session"
@@ -219,15 +221,21 @@ func TestConfirm(t *testing.T) {
 	if !chosen.has("option[value=approver:prod][selected]") {
 		t.Errorf("the chosen role is lost: %s", chosen.html("#role"))
 	}
-	// So it is with the forms that add to a group or a service account.
+	// So it is with the other forms of people, groups and service accounts.
 	group := p.db.Ent.Group.Create().SetName("shop-team").SaveX(t.Context()).ID.String()
-	bot := p.db.Ent.User.Create().SetUsername("ci-bot").SetKind(user.KindService).SetDescription("Builds.").SaveX(t.Context()).ID.String()
+	bobs, err := uuid.Parse(bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.person("carol")
+	bot := p.db.Ent.User.Create().SetOwnerID(bobs).SetUsername("ci-bot").SetKind(user.KindService).SetDescription("Builds.").SaveX(t.Context()).ID.String()
 	for _, c := range []struct {
 		path, page, field, value, kept string
 	}{
 		{paths.GroupMembers(group), paths.Group(group), "user", "bob", "#user[value=bob]"},
 		{paths.GroupRoles(group), paths.Group(group), "role", "approver:prod", "option[value=approver:prod][selected]"},
 		{paths.GiveServiceRole(bot), paths.ServiceAccount(bot), "role", "approver:prod", "option[value=approver:prod][selected]"},
+		{paths.HandOver(bob), paths.Disable(bob), "to", "carol", "#to[value=carol]"},
 	} {
 		pass(11 * time.Minute)
 		if got := b.post(c.path, c.field, c.value).is(http.StatusSeeOther); got.Location != paths.ConfirmThen(c.page) {
