@@ -178,11 +178,11 @@ func (s *Service) Leftovers(ctx context.Context, actor domain.Actor, userID stri
 	if err != nil {
 		return left, database.Classify(err)
 	}
-	programs, err := programs(ctx, s.DB.Ent, key)
+	owned, err := programs(ctx, s.DB.Ent, key)
 	if err != nil {
 		return left, database.Classify(err)
 	}
-	for _, u := range programs {
+	for _, u := range owned {
 		left.ServiceAccounts = append(left.ServiceAccounts, person(u))
 	}
 	left.Tokens, err = s.DB.Ent.AccessToken.Query().
