@@ -265,8 +265,12 @@ func TestAPIStory(t *testing.T) {
 		}
 	}
 	get(s.admin, person+"/access")
-	if l := read[api.Leftovers](get(s.admin, person+"/leftovers")); len(l.Systems) != 0 {
+	bot := s.db.Ent.User.Create().SetUsername("ci-bot").SetKind(user.KindService).SetOwnerID(uuid.MustParse(invited.ID)).SaveX(t.Context())
+	if l := read[api.Leftovers](get(s.admin, person+"/leftovers")); len(l.Systems) != 0 || len(l.ServiceAccounts) != 1 || l.ServiceAccounts[0].Username != "ci-bot" || l.Tokens != 0 {
 		t.Errorf("leftovers: %+v", l)
+	}
+	if done := read[api.HandedOver](post(s.admin, person+"/hand-over", fields{"to": "dev", "service_account_id": bot.ID}, 200)); done != (api.HandedOver{ServiceAccounts: 1}) {
+		t.Errorf("handed over: %+v", done)
 	}
 
 	// Groups.

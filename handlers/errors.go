@@ -194,6 +194,8 @@ func formPage(path string) string {
 		return paths.NewPerson
 	case paths.Groups:
 		return paths.NewGroup
+	case paths.ServiceAccounts:
+		return paths.NewServiceAccount
 	case paths.Tokens:
 		return paths.NewToken
 	case paths.Preview:
@@ -204,6 +206,12 @@ func formPage(path string) string {
 	}
 	if strings.HasPrefix(path, paths.Identities) {
 		return paths.Account
+	}
+	if page, ok := strings.CutSuffix(path, "/hand-over"); ok {
+		return page + "/disable"
+	}
+	if page, ok := strings.CutSuffix(path, "/disable"); ok && strings.HasPrefix(path, paths.ServiceAccounts) {
+		return page
 	}
 	for _, action := range []string{"/check", "/withdraw", "/retry", "/enable", "/link", "/sign-out"} {
 		if page, ok := strings.CutSuffix(path, action); ok {

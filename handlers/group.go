@@ -112,6 +112,12 @@ func (s *Server) groupForm(w http.ResponseWriter, r *http.Request, g account.Gro
 	}))
 }
 
+// groupPageForm is what was typed into one of the two forms of a group's page.
+type groupPageForm struct {
+	User string `form:"user" label:"Account name"`
+	Role string `form:"role" label:"Role"`
+}
+
 // groupMemberForm puts somebody into a group.
 type groupMemberForm struct {
 	User string `form:"user" label:"Account name" validate:"required"`
@@ -119,7 +125,7 @@ type groupMemberForm struct {
 
 // showGroup answers GET /groups/{group}.
 func (s *Server) showGroup(w http.ResponseWriter, r *http.Request) error {
-	return s.groupPage(w, r, groupMemberForm{}, "", nil)
+	return s.groupPage(w, r, restored(s, w, r, groupPageForm{}), nil)
 }
 
 // addToGroup answers POST /groups/{group}/members.
@@ -129,7 +135,7 @@ func (s *Server) addToGroup(w http.ResponseWriter, r *http.Request) error {
 		err = s.Accounts.AddToGroup(r.Context(), actor(r), param(r, "group"), form.User)
 	}
 	if err != nil {
-		return s.groupPage(w, r, form, "", err)
+		return s.groupPage(w, r, groupPageForm{User: form.User}, err)
 	}
 	s.flash(r, ui.OK, i18n.T(r.Context(), "{name} is in the group", "name", form.User), "")
 	return s.redirect(w, r, paths.Group(param(r, "group")))
@@ -138,7 +144,7 @@ func (s *Server) addToGroup(w http.ResponseWriter, r *http.Request) error {
 // removeFromGroup answers POST /groups/{group}/members/{person}/remove.
 func (s *Server) removeFromGroup(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Accounts.RemoveFromGroup(r.Context(), actor(r), param(r, "group"), param(r, "person")); err != nil {
-		return s.groupPage(w, r, groupMemberForm{}, "", err)
+		return s.groupPage(w, r, groupPageForm{}, err)
 	}
 	s.flash(r, ui.OK, i18n.T(r.Context(), "The person is out of the group"), i18n.T(r.Context(), "The roles that came from it end within a second."))
 	return s.redirect(w, r, paths.Group(param(r, "group")))
@@ -160,22 +166,19 @@ func (s *Server) changeGroupRole(w http.ResponseWriter, r *http.Request, change 
 		err = change(r.Context(), actor(r), param(r, "group"), bindingOf(form.Role))
 	}
 	if err != nil {
-		return s.groupPage(w, r, groupMemberForm{}, form.Role, err)
+		return s.groupPage(w, r, groupPageForm{Role: form.Role}, err)
 	}
 	s.flash(r, ui.OK, title, "")
 	return s.redirect(w, r, paths.Group(param(r, "group")))
 }
 
-func (s *Server) groupPage(w http.ResponseWriter, r *http.Request, form groupMemberForm, role string, err error) error {
+func (s *Server) groupPage(w http.ResponseWriter, r *http.Request, form groupPageForm, err error) error {
 	ctx := r.Context()
 	g, groupErr := s.Accounts.Group(ctx, actor(r), param(r, "group"))
 	if groupErr != nil {
 		return groupErr
 	}
-	errs, status, err := rejected(r, struct {
-		User string `form:"user" label:"Account name"`
-		Role string `form:"role" label:"Role"`
-	}{}, err)
+	errs, status, err := rejected(r, form, err)
 	if err != nil {
 		return err
 	}
@@ -191,7 +194,7 @@ func (s *Server) groupPage(w http.ResponseWriter, r *http.Request, form groupMem
 		}
 		v.Members = append(v.Members, row)
 	}
-	v.Roles, v.More = roleChoices(ctx, g.Bindings, role)
+	v.Roles, v.More = roleChoices(ctx, g.Bindings, form.Role)
 	v.Systems = rolesInSystems(ctx, g.InSystems)
 	sh, err := s.shell(r, g.Name, "people")
 	if err != nil {

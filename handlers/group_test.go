@@ -5,7 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
+	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
+	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
+	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -202,12 +207,25 @@ func TestLeavers(t *testing.T) {
 	s.person("newcomer")
 	s.group("shop-team")
 	leave := paths.Disable(dev)
+	bot := s.admin.post(paths.ServiceAccounts, "username", "ci-bot", "description", "Builds.", "owner", "dev").is(http.StatusSeeOther).Location
+	botID := strings.TrimPrefix(bot, paths.ServiceAccounts+"/")
+	s.admin.post(paths.ServiceAccounts, "username", "night-bot", "description", "Stops.", "owner", "dev").is(http.StatusSeeOther)
+	program := s.showing(s.dev.post(bot+"/tokens", "name", "t", "scopes", "read", "days", "7").is(http.StatusOK).text("#token"))
+	own := s.showing(s.dev.post(paths.Tokens, "name", "mine", "scopes", "read", "days", "7").is(http.StatusOK).text("#token"))
+	own.get(paths.Home).is(http.StatusOK)
 	p := s.admin.get(leave).is(http.StatusOK).wants("What dev leaves behind", "shop", "test", "prod", domain.TicketName(n), "Disable dev")
 	if rows := len(p.find("main button[name=system]")); rows != 3 {
 		t.Errorf("%d ways to hand over, want two systems and all", rows)
 	}
+	if rows := len(p.find("main button[name=account]")); rows != 2 {
+		t.Errorf("%d service accounts to hand over, want two", rows)
+	}
+	p.wants("ci-bot", "night-bot", "1 token of this person works")
 	s.admin.get(paths.People).is(http.StatusOK)
 	s.admin.post(leave).is(http.StatusSeeOther)
+	own.get(paths.Home).is(http.StatusUnauthorized)
+	program.get(paths.Home).is(http.StatusOK)
+	s.admin.get(leave).wants("1 token of this person is refused while the account is disabled")
 	s.admin.get(paths.Leavers).is(http.StatusOK).wants("dev", "Leftovers")
 	if strings.Contains(s.admin.get(paths.Leavers).main(), "viewer") {
 		t.Error("somebody who works is a leaver")
@@ -218,14 +236,27 @@ func TestLeavers(t *testing.T) {
 	s.dev.get(paths.Home).is(http.StatusSeeOther)
 	s.outsider.post(hand, "system", "", "to", "outsider").is(http.StatusForbidden)
 	s.admin.post(hand, "system", s.test.system, "to", "newcomer").is(http.StatusSeeOther)
-	s.admin.post(hand, "system", s.test.system, "to", "newcomer").is(http.StatusNotFound) // it is not dev's any more
+	s.admin.post(hand, "system", s.test.system, "to", "newcomer").is(http.StatusNotFound)      // it is not dev's any more
+	s.admin.post(hand, "account", botID, "to", "night-bot").is(http.StatusUnprocessableEntity) // a program answers for nothing
+	s.admin.post(hand, "account", botID, "to", "outsider").is(http.StatusSeeOther)
+	s.admin.post(hand, "account", botID, "to", "outsider").is(http.StatusNotFound)
+	if e := s.db.Ent.AuditLog.Query().Where(auditlog.Action("service_account.update")).OnlyX(t.Context()); e.ResourceName != "ci-bot" || e.Changes["owner"] != (domain.Change{Before: "dev", After: "outsider"}) {
+		t.Errorf("%s: %v", e.ResourceName, e.Changes)
+	}
+	s.outsider.get(bot).is(http.StatusOK).wants("ci-bot")
+	if owner := s.db.Ent.System.Query().Where(system.ID(uuid.MustParse(s.prod.system))).QueryBindings().Where(rolebinding.UserID(uuid.MustParse(dev))).CountX(t.Context()); owner == 0 {
+		t.Error("one service account was handed over, and the systems went too")
+	}
 	s.admin.post(hand, "system", "", "to", "newcomer").is(http.StatusSeeOther)
+	if u := s.db.Ent.User.Query().Where(user.Username("night-bot")).QueryOwner().OnlyX(t.Context()); u.Username != "newcomer" {
+		t.Errorf("night-bot is of %s", u.Username)
+	}
 	newcomer := s.as(s.db.Ent.User.Query().Where(user.Username("newcomer")).OnlyX(t.Context()))
 	for _, system := range []string{s.test.system, s.prod.system} {
 		newcomer.get(paths.EditSystem(system)).is(http.StatusOK)
 	}
 	p = s.admin.get(leave).is(http.StatusOK)
-	if p.has("main button[name=system]") {
+	if p.has("main button[name=system]") || p.has("main button[name=account]") {
 		t.Errorf("still to be handed over: %s", p.main())
 	}
 }

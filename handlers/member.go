@@ -25,7 +25,7 @@ func (s *Server) listMembers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.membersPage(w, r, sys, memberForm{Role: string(domain.RoleMaintainer)}, nil)
+	return s.membersPage(w, r, sys, restored(s, w, r, memberForm{Role: string(domain.RoleMaintainer)}), nil)
 }
 
 // addMember answers POST /systems/{system}/members.

@@ -248,7 +248,7 @@ func (s *Server) endSessions(w http.ResponseWriter, r *http.Request) error {
 // askDisable answers GET /people/{person}/disable: what the person would leave
 // behind, or has.
 func (s *Server) askDisable(w http.ResponseWriter, r *http.Request) error {
-	return s.leaverPage(w, r, handOverForm{}, nil)
+	return s.leaverPage(w, r, restored(s, w, r, handOverForm{}), nil)
 }
 
 // disablePerson answers POST /people/{person}/disable.
@@ -261,21 +261,23 @@ func (s *Server) disablePerson(w http.ResponseWriter, r *http.Request) error {
 }
 
 type handOverForm struct {
-	To     string `form:"to" label:"New owner"`
-	System string `form:"system" label:"System"`
+	To      string `form:"to" label:"New owner"`
+	System  string `form:"system" label:"System"`
+	Account string `form:"account" label:"Service account"`
 }
 
 // handOver answers POST /people/{person}/hand-over.
 func (s *Server) handOver(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[handOverForm](r)
-	n := 0
+	var done account.HandedOver
 	if err == nil {
-		n, err = s.Accounts.HandOver(r.Context(), actor(r), param(r, "person"), form.System, form.To)
+		done, err = s.Accounts.HandOver(r.Context(), actor(r), param(r, "person"), account.Inheritance{SystemID: form.System, AccountID: form.Account}, form.To)
 	}
 	if err != nil {
 		return s.leaverPage(w, r, form, err)
 	}
-	s.flash(r, ui.OK, i18n.TN(r.Context(), n, "{to} owns {n} system more", "{to} owns {n} systems more", "to", form.To), "")
+	n := done.Systems + done.ServiceAccounts
+	s.flash(r, ui.OK, i18n.TN(r.Context(), n, "{to} has taken over {n} thing", "{to} has taken over {n} things", "to", form.To), "")
 	return s.redirect(w, r, paths.Disable(param(r, "person")))
 }
 
@@ -294,6 +296,10 @@ func (s *Server) leaverPage(w http.ResponseWriter, r *http.Request, form handOve
 		return err
 	}
 	v := views.LeaverView{PersonID: m.ID, Name: m.Username, Disabled: m.Disabled, To: form.To, Errors: errs, Systems: rolesInSystems(ctx, left.Systems)}
+	v.Tokens = left.Tokens
+	for _, u := range left.ServiceAccounts {
+		v.Programs = append(v.Programs, views.LeaverProgram{ID: u.ID, Name: u.Username, Href: paths.ServiceAccount(u.ID)})
+	}
 	for _, t := range left.Tickets {
 		v.Requests = append(v.Requests, views.LeaverRequest{
 			Ticket: domain.TicketName(t.Number), Title: t.Title, Env: string(t.Environment), Href: paths.Request(t.Number), Status: views.TicketState(t.Status),

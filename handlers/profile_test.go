@@ -10,13 +10,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/session"
+	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/handlers"
 	"kubevirt-shepherd.io/shepherd/internal/auth"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
+	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
 const (
@@ -216,6 +220,32 @@ func TestConfirm(t *testing.T) {
 	chosen := b.follow(b.post("/account/confirm", "password", password, "then", "/people/"+bob)).wants("Nothing has been sent")
 	if !chosen.has("option[value=approver:prod][selected]") {
 		t.Errorf("the chosen role is lost: %s", chosen.html("#role"))
+	}
+	// So it is with the other forms of people, groups and service accounts.
+	group := p.db.Ent.Group.Create().SetName("shop-team").SaveX(t.Context()).ID.String()
+	bobs, err := uuid.Parse(bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.person("carol")
+	bot := p.db.Ent.User.Create().SetOwnerID(bobs).SetUsername("ci-bot").SetKind(user.KindService).SetDescription("Builds.").SaveX(t.Context()).ID.String()
+	for _, c := range []struct {
+		path, page, field, value, kept string
+	}{
+		{paths.GroupMembers(group), paths.Group(group), "user", "bob", "#user[value=bob]"},
+		{paths.GroupRoles(group), paths.Group(group), "role", "approver:prod", "option[value=approver:prod][selected]"},
+		{paths.GiveServiceRole(bot), paths.ServiceAccount(bot), "role", "approver:prod", "option[value=approver:prod][selected]"},
+		{paths.HandOver(bob), paths.Disable(bob), "to", "carol", "#to[value=carol]"},
+	} {
+		pass(11 * time.Minute)
+		if got := b.post(c.path, c.field, c.value).is(http.StatusSeeOther); got.Location != paths.ConfirmThen(c.page) {
+			t.Fatalf("%s leads to %s", c.path, got.Location)
+		}
+		back := b.follow(b.post("/account/confirm", "password", password, "then", c.page)).wants("Nothing has been sent")
+		if !back.has(c.kept) {
+			t.Errorf("%s: what was typed is lost: %s", c.path, back.main())
+		}
+		b.follow(b.post(c.path, c.field, c.value)) // and now it is done
 	}
 	p.db.Ent.Session.Update().SetEndedAt(time.Now()).ExecX(t.Context())
 	b.post("/account/password", "password", password, "new_password", "seven green lamps", "repeat", "seven green lamps").is(http.StatusSeeOther)

@@ -83,7 +83,7 @@ func (s *Server) editServiceAccount(w http.ResponseWriter, r *http.Request) erro
 	if a.OwnerGroup != "" {
 		form.Owner, form.OwnerKind = a.OwnerGroup, "group"
 	}
-	return s.serviceAccountForm(w, r, a, form, nil)
+	return s.serviceAccountForm(w, r, a, restored(s, w, r, form), nil)
 }
 
 // updateServiceAccount answers POST /service-accounts/{account}/edit.
@@ -125,7 +125,7 @@ func (s *Server) serviceAccountForm(w http.ResponseWriter, r *http.Request, a ac
 
 // showServiceAccount answers GET /service-accounts/{account}.
 func (s *Server) showServiceAccount(w http.ResponseWriter, r *http.Request) error {
-	return s.serviceAccountPage(w, r, roleForm{}, nil)
+	return s.serviceAccountPage(w, r, restored(s, w, r, roleForm{}), nil)
 }
 
 func (s *Server) serviceAccountPage(w http.ResponseWriter, r *http.Request, form roleForm, err error) error {

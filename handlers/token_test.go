@@ -490,6 +490,23 @@ func TestProgramDecides(t *testing.T) {
 		t.Errorf("decided by %q", got.Approver)
 	}
 
+	// Who asked can make no token of a program that approves it, so a program of a
+	// group of his does not approve it either.
+	team := s.db.Ent.Group.Create().SetName("shop-team").SaveX(ctx)
+	dev := s.db.Ent.User.Query().Where(user.Username("dev")).OnlyX(ctx)
+	in := s.db.Ent.GroupMember.Create().SetGroup(team).SetUser(dev).SetSource("local").SetCreatedBy("root").SaveX(ctx)
+	ours := account("team-gate", "viewer", inProd)
+	s.admin.post(paths.ServiceAccount(ours.ID.String())+"/edit", "description", "x", "owner_kind", "group", "owner", "shop-team").is(http.StatusSeeOther)
+	gate := token(ours, s.admin, "decide")
+	n = s.asked(s.prod)
+	if got := reject(gate, n); got.Status != http.StatusForbidden || got.code() != "SELF_APPROVAL" {
+		t.Errorf("a program of a group that the requester is in: %d %s", got.Status, got.Body)
+	}
+	s.db.Ent.GroupMember.DeleteOne(in).ExecX(ctx)
+	if got := reject(gate, n); got.Status >= http.StatusBadRequest {
+		t.Errorf("a program of a group of others: %d %s", got.Status, got.Body)
+	}
+
 	// What a program asks for its owner cannot decide.
 	asker := account("asker", "prod-boss", domain.Binding{Role: domain.RoleMaintainer, SystemID: s.prod.system})
 	api := token(asker, s.admin, "request")

@@ -182,7 +182,7 @@ func People(s Shell, v PeopleView) templ.Component {
 			if v.Leavers && len(v.Rows) == 0 {
 				templ_7745c5c3_Err = ui.Empty(ui.EmptyView{
 					Title: tr(ctx, "Nothing is left behind"), Icon: "users",
-					Text: tr(ctx, "No disabled account owns a system, is in a group or has an open request."),
+					Text: tr(ctx, "No disabled account owns a system or a service account, is in a group or has an open request."),
 				}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -110,6 +110,15 @@ type Leftovers struct {
 	Systems  []SystemRole  `json:"systems" doc:"That nobody else owns whose account works."`
 	Requests []OpenRequest `json:"requests" doc:"That wait or are under way."`
 	Groups   []PersonGroup `json:"groups"`
+
+	ServiceAccounts []OwnedAccount `json:"service_accounts" doc:"That this person answers for."`
+	Tokens          int            `json:"tokens" doc:"Of this person that work. They are refused while the account is disabled."`
+}
+
+// OwnedAccount is a service account that somebody answers for.
+type OwnedAccount struct {
+	ID       string `json:"id" format:"uuid"`
+	Username string `json:"username"`
 }
 
 // OpenRequest is a request of somebody.
@@ -128,7 +137,8 @@ type PersonGroup struct {
 }
 
 func leftoversOf(l account.Leftovers) Leftovers {
-	v := Leftovers{Systems: systemRoles(l.Systems), Groups: personGroups(l.Groups)}
+	v := Leftovers{Systems: systemRoles(l.Systems), Groups: personGroups(l.Groups), Tokens: l.Tokens}
+	v.ServiceAccounts = items(l.ServiceAccounts, "", func(p account.Person) OwnedAccount { return OwnedAccount{p.ID, p.Username} }).Items
 	for _, t := range l.Tickets {
 		v.Requests = append(v.Requests, OpenRequest{t.Number, t.Title, string(t.Environment), string(t.Status)})
 	}
@@ -153,15 +163,17 @@ func words[T ~string](list []T) []string {
 	return out
 }
 
-// HandOver gives systems to somebody else.
+// HandOver gives systems and service accounts to somebody else.
 type HandOver struct {
-	To       string `json:"to" example:"han-mei" doc:"User name of the new owner."`
-	SystemID string `json:"system_id,omitempty" format:"uuid" doc:"Only this system. Not there: all."`
+	To               string `json:"to" example:"han-mei" doc:"User name of the new owner."`
+	SystemID         string `json:"system_id,omitempty" format:"uuid" doc:"Only this system. Neither this nor service_account_id: everything."`
+	ServiceAccountID string `json:"service_account_id,omitempty" format:"uuid" doc:"Only this service account."`
 }
 
-// HandedOver says how many systems have a new owner.
+// HandedOver says how much has a new owner.
 type HandedOver struct {
-	Systems int `json:"systems"`
+	Systems         int `json:"systems"`
+	ServiceAccounts int `json:"service_accounts"`
 }
 
 type personPath struct {
@@ -274,14 +286,14 @@ func (a *API) people() []Operation {
 			return leftoversOf(l), err
 		}),
 		op(Operation{
-			ID: "handOver", Method: "POST", Path: "/people/{person}/hand-over", Action: domain.PersonDisable, Tag: tag, Summary: "Give the systems that only this person owns to somebody else",
-			Pages: []string{"POST /people/{person}/hand-over"}, fields: map[string]string{"system": "system_id"},
+			ID: "handOver", Method: "POST", Path: "/people/{person}/hand-over", Action: domain.PersonDisable, Tag: tag, Summary: "Give what only this person owns to somebody else",
+			Pages: []string{"POST /people/{person}/hand-over"}, fields: map[string]string{"system": "system_id", "account": "service_account_id"},
 		}, func(ctx context.Context, actor domain.Actor, in struct {
 			personPath
 			Body HandOver
 		}) (HandedOver, error) {
-			n, err := a.Accounts.HandOver(ctx, actor, in.Person, in.Body.SystemID, in.Body.To)
-			return HandedOver{n}, err
+			done, err := a.Accounts.HandOver(ctx, actor, in.Person, account.Inheritance{SystemID: in.Body.SystemID, AccountID: in.Body.ServiceAccountID}, in.Body.To)
+			return HandedOver{done.Systems, done.ServiceAccounts}, err
 		}),
 		op(Operation{
 			ID: "createPersonLink", Method: "POST", Path: "/people/{person}/link", Action: domain.PersonLink, Tag: tag, Summary: "A new one-time link, for a lost password", Status: http.StatusCreated, Secret: true,

@@ -2039,7 +2039,10 @@ type GroupMember struct {
 
 // HandOver defines model for HandOver.
 type HandOver struct {
-	// SystemId Only this system. Not there: all.
+	// ServiceAccountId Only this service account.
+	ServiceAccountId openapi_types.UUID `json:"service_account_id,omitempty"`
+
+	// SystemId Only this system. Neither this nor service_account_id: everything.
 	SystemId openapi_types.UUID `json:"system_id,omitempty"`
 
 	// To User name of the new owner.
@@ -2050,7 +2053,8 @@ type HandOver struct {
 
 // HandedOver defines model for HandedOver.
 type HandedOver struct {
-	Systems int `json:"systems"`
+	ServiceAccounts int `json:"service_accounts"`
+	Systems         int `json:"systems"`
 }
 
 // Invitation defines model for Invitation.
@@ -2083,8 +2087,14 @@ type Leftovers struct {
 	// Requests That wait or are under way.
 	Requests []OpenRequest `json:"requests"`
 
+	// ServiceAccounts That this person answers for.
+	ServiceAccounts []OwnedAccount `json:"service_accounts"`
+
 	// Systems That nobody else owns whose account works.
 	Systems []SystemRole `json:"systems"`
+
+	// Tokens Of this person that work. They are refused while the account is disabled.
+	Tokens int `json:"tokens"`
 }
 
 // Me defines model for Me.
@@ -2323,6 +2333,12 @@ type Outcome struct {
 
 	// Request Number of the request that waits for a decision. Not there when none was needed.
 	Request int `json:"request,omitempty"`
+}
+
+// OwnedAccount defines model for OwnedAccount.
+type OwnedAccount struct {
+	Id       openapi_types.UUID `json:"id"`
+	Username string             `json:"username"`
 }
 
 // PageAuditEntry defines model for PageAuditEntry.
@@ -4580,7 +4596,7 @@ type ClientInterface interface {
 	// Corresponds with POST /people/{person}/enable (the `EnablePerson` operationId).
 	EnablePerson(ctx context.Context, person openapi_types.UUID, params *EnablePersonParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HandOverWithBody Give the systems that only this person owns to somebody else
+	// HandOverWithBody Give what only this person owns to somebody else
 	//
 	// A token needs the scope `admin`.
 	//
@@ -4589,7 +4605,7 @@ type ClientInterface interface {
 	// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
 	HandOverWithBody(ctx context.Context, person openapi_types.UUID, params *HandOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HandOver Give the systems that only this person owns to somebody else
+	// HandOver Give what only this person owns to somebody else
 	//
 	// A token needs the scope `admin`.
 	//
@@ -5920,7 +5936,7 @@ func (c *Client) EnablePerson(ctx context.Context, person openapi_types.UUID, pa
 	return c.Client.Do(req)
 }
 
-// HandOverWithBody Give the systems that only this person owns to somebody else
+// HandOverWithBody Give what only this person owns to somebody else
 //
 // A token needs the scope `admin`.
 //
@@ -5939,7 +5955,7 @@ func (c *Client) HandOverWithBody(ctx context.Context, person openapi_types.UUID
 	return c.Client.Do(req)
 }
 
-// HandOver Give the systems that only this person owns to somebody else
+// HandOver Give what only this person owns to somebody else
 //
 // A token needs the scope `admin`.
 //
@@ -12523,7 +12539,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /people/{person}/enable (the `EnablePerson` operationId).
 	EnablePersonWithResponse(ctx context.Context, person openapi_types.UUID, params *EnablePersonParams, reqEditors ...RequestEditorFn) (*EnablePersonResponse, error)
 
-	// HandOverWithBodyWithResponse Give the systems that only this person owns to somebody else
+	// HandOverWithBodyWithResponse Give what only this person owns to somebody else
 	//
 	// A token needs the scope `admin`.
 	//
@@ -12532,7 +12548,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /people/{person}/hand-over (the `HandOver` operationId).
 	HandOverWithBodyWithResponse(ctx context.Context, person openapi_types.UUID, params *HandOverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HandOverResponse, error)
 
-	// HandOverWithResponse Give the systems that only this person owns to somebody else
+	// HandOverWithResponse Give what only this person owns to somebody else
 	//
 	// A token needs the scope `admin`.
 	//
@@ -17605,7 +17621,7 @@ func (c *ClientWithResponses) EnablePersonWithResponse(ctx context.Context, pers
 	return ParseEnablePersonResponse(rsp)
 }
 
-// HandOverWithBodyWithResponse Give the systems that only this person owns to somebody else
+// HandOverWithBodyWithResponse Give what only this person owns to somebody else
 //
 // A token needs the scope `admin`.
 //
@@ -17620,7 +17636,7 @@ func (c *ClientWithResponses) HandOverWithBodyWithResponse(ctx context.Context, 
 	return ParseHandOverResponse(rsp)
 }
 
-// HandOverWithResponse Give the systems that only this person owns to somebody else
+// HandOverWithResponse Give what only this person owns to somebody else
 //
 // A token needs the scope `admin`.
 //

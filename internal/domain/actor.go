@@ -58,8 +58,12 @@ type Actor struct {
 	RequestID   string
 	Token       *Token // that a program showed; nil for a person in a browser
 	Service     bool   // a service account: a program, not a person
-	OwnerID     string // of a service account: who answers for it
-	BreakGlass  *BreakGlass
+	OwnerID     string // of a service account: who answers for it, or
+	OwnerGroup  string // the id of the group that does
+	// OwnerMembers are the ids of the people in OwnerGroup, read where the account
+	// may approve something.
+	OwnerMembers []string
+	BreakGlass   *BreakGlass
 
 	// For the audit log: the person for whom the actor acts, if it is another,
 	// and by what. Neither gives a right.

@@ -13,11 +13,12 @@ const (
 )
 
 // Behind lists the ids of those who answer for what the actor does: a person
-// for himself; for a service account also who made its token and who owns it.
+// for himself; for a service account also who made its token and who owns it, a
+// person or a group.
 func (a Actor) Behind() []string {
 	ids := []string{a.UserID}
 	if a.Service {
-		ids = append(ids, a.OwnerID)
+		ids = append(ids, a.OwnerID, a.OwnerGroup)
 		if a.Token != nil {
 			ids = append(ids, a.Token.MakerID)
 		}
@@ -28,9 +29,12 @@ func (a Actor) Behind() []string {
 // SameHands says whether those behind the actor are also behind a request: its
 // requester, or one of those who answer for the program that asked. Nobody
 // approves what he asked for, and a program between him and the request, or
-// between him and the decision, changes nothing of that.
+// between him and the decision, changes nothing of that. Each member of the group
+// that owns a program can make it a token, so all of them are behind its decisions.
 func SameHands(a Actor, requesterID string, behind []string) bool {
-	return slices.ContainsFunc(a.Behind(), func(id string) bool { return id == requesterID || slices.Contains(behind, id) })
+	return slices.ContainsFunc(append(a.Behind(), a.OwnerMembers...), func(id string) bool {
+		return id == requesterID || slices.Contains(behind, id)
+	})
 }
 
 // programDecides says whether a role of a service account makes it an approver

@@ -57,6 +57,11 @@ func TestFourEyes(t *testing.T) {
 	bot := func(id, maker, owner string) Actor {
 		return Actor{UserID: id, Service: true, OwnerID: owner, Bindings: prod, Token: &Token{MakerID: maker, Scopes: []Scope{ScopeDecide}}}
 	}
+	ofGroup := func(id, maker string, members ...string) Actor {
+		a := bot(id, maker, "")
+		a.OwnerGroup, a.OwnerMembers = "team", members
+		return a
+	}
 	person := func(id string) Actor { return Actor{UserID: id, Bindings: prod} }
 	own := func(id string) Actor {
 		a := person(id)
@@ -82,6 +87,12 @@ func TestFourEyes(t *testing.T) {
 		{"two programs with tokens of one person", bot("bot", "ann", "eve"), bot("other", "ann", "bob"), false},
 		{"two programs of one owner", bot("bot", "ann", "eve"), bot("other", "bob", "eve"), false},
 		{"two programs of different people", bot("bot", "ann", "eve"), bot("other", "bob", "max"), true},
+		{"a program of a group that the requester is in", person("ann"), ofGroup("bot", "bob", "ann", "bob"), false},
+		{"a program of a group that the requester is not in", person("ann"), ofGroup("bot", "bob", "bob", "eve"), true},
+		{"a program of a group, for the program of a member", bot("other", "max", "ann"), ofGroup("bot", "bob", "ann"), false},
+		{"two programs of one group", ofGroup("bot", "ann", "eve"), ofGroup("other", "bob", "eve"), false},
+		{"a member about what the group's program asked", ofGroup("bot", "bob", "ann", "bob"), person("ann"), true},
+		{"a member who made the token, about the same", ofGroup("bot", "ann", "ann", "bob"), person("ann"), false},
 		{"programs of the command line have no maker in common", bot("bot", "", ""), bot("other", "", ""), true},
 	} {
 		if got := Can(c.decides, TicketDecide, Object{Environment: Prod, OwnerID: c.asks.UserID, Behind: c.asks.Behind()}); got != c.may {

@@ -481,10 +481,11 @@ func work() map[string]templ.Component {
 		"leaver": views.Leaver(admin, views.LeaverView{
 			PersonID: "p3", Name: "developer", Groups: []ui.Crumb{{Label: "shop-team", Href: paths.Group("g1")}},
 			Systems:  []views.RoleInSystem{{ID: "s1", Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "Owner"}, {ID: "s2", Name: "ci", Env: "test", Href: paths.System("s2"), Role: "Owner"}},
+			Programs: []views.LeaverProgram{{ID: "a1", Name: "ci-bot", Href: paths.ServiceAccount("a1")}}, Tokens: 2,
 			Requests: []views.LeaverRequest{{Ticket: "TKT-12", Title: "2 × redis", Env: "prod", Href: paths.Request(12), Status: views.TicketState(domain.TicketPending)}},
 		}),
 		"leaver-empty":        views.Leaver(admin, views.LeaverView{PersonID: "p4", Name: "lea"}),
-		"leaver-disabled":     views.Leaver(admin, views.LeaverView{PersonID: "p5", Name: "tom", Disabled: true, To: "leaa", Systems: []views.RoleInSystem{{ID: "s1", Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "Owner"}}, Errors: []ui.FieldError{{Field: "to", Label: "New owner", Message: "Nobody has the account name leaa."}}}),
+		"leaver-disabled":     views.Leaver(admin, views.LeaverView{PersonID: "p5", Name: "tom", Disabled: true, Tokens: 1, To: "leaa", Systems: []views.RoleInSystem{{ID: "s1", Name: "shop", Env: "prod", Href: paths.System("s1"), Role: "Owner"}}, Errors: []ui.FieldError{{Field: "to", Label: "New owner", Message: "Nobody has the account name leaa."}}}),
 		"members":             views.Members(viewer("Members of shop", "explorer", "developer", paths.Members("s1")), members(true)),
 		"members-viewer":      views.Members(viewer("Members of shop", "explorer", "developer", paths.Members("s1")), members(false)),
 		"person-link":         views.PersonLink(admin, views.PersonLinkView{Name: "lea", Link: "https://shepherd.example.com/setup/EXAMPLEEXAMPLEEXAMPLEEXAMP", Days: 3}),

@@ -12,9 +12,11 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -255,17 +257,28 @@ func (p *Provider) refused(code string) error {
 	return p.fail(apperr.ErrOIDCSetup, nil).With("text", code)
 }
 
-// notExchanged says why there is no token for a code.
+// errorCode is what the error of a token endpoint may be. What is anything else
+// may be what the endpoint was sent.
+var errorCode = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+
+// notExchanged says why there is no token for a code. What the issuer answered is
+// not for the log: it may repeat the code, and the secret of the client.
 func (p *Provider) notExchanged(err error) error {
 	var said *oauth2.RetrieveError
-	switch {
-	case !errors.As(err, &said), said.Response != nil && said.Response.StatusCode >= http.StatusInternalServerError:
+	if !errors.As(err, &said) {
 		return p.fail(apperr.ErrOIDCDown, err)
-	case said.ErrorCode == "invalid_grant":
-		// The body may repeat the code, and is not for the log.
-		return p.fail(apperr.ErrOIDCCode, errors.New(said.ErrorCode))
 	}
-	return p.fail(apperr.ErrOIDCSetup, errors.New("token endpoint: "+said.ErrorCode)).With("text", domain.CleanText(said.ErrorCode, 60))
+	code := said.ErrorCode
+	if len(code) > 40 || !errorCode.MatchString(code) {
+		code = "no code"
+	}
+	switch {
+	case said.Response != nil && said.Response.StatusCode >= http.StatusInternalServerError:
+		return p.fail(apperr.ErrOIDCDown, fmt.Errorf("token endpoint: status %d", said.Response.StatusCode))
+	case code == "invalid_grant":
+		return p.fail(apperr.ErrOIDCCode, errors.New(code))
+	}
+	return p.fail(apperr.ErrOIDCSetup, errors.New("token endpoint: "+code)).With("text", code)
 }
 
 // verify checks everything about an ID token but the nonce.
@@ -312,6 +325,10 @@ func (p *Provider) addUserInfo(ctx context.Context, f *found, subject string, to
 		return nil
 	}
 	info, err := f.UserInfo(ctx, tokens)
+	if noAnswer := (*url.Error)(nil); err != nil && !errors.As(err, &noAnswer) {
+		status, _, _ := strings.Cut(err.Error(), ":") // behind it is the answer, which may repeat the token
+		err = errors.New("user info: " + domain.CleanText(status, 60))
+	}
 	if err != nil {
 		return p.fail(apperr.ErrOIDCDown, err)
 	}

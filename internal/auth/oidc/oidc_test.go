@@ -54,6 +54,8 @@ type fake struct {
 	now       time.Time
 }
 
+const clientSecret = "secret-of-the-client"
+
 func newFake(t *testing.T, change ...func(*oidc.Config)) *fake {
 	t.Helper()
 	f := &fake{used: map[string]bool{}, access: "an access token", now: time.Now()}
@@ -77,7 +79,14 @@ func newFake(t *testing.T, change ...func(*oidc.Config)) *fake {
 		b64 := base64.RawURLEncoding.EncodeToString
 		send(w, map[string]any{"keys": []map[string]any{{"kty": "RSA", "kid": "k1", "use": "sig", "n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes())}}})
 	})
-	mux.HandleFunc("GET /userinfo", func(w http.ResponseWriter, _ *http.Request) { send(w, f.userInfo) })
+	mux.HandleFunc("GET /userinfo", func(w http.ResponseWriter, r *http.Request) {
+		if f.userInfo == nil {
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = w.Write([]byte(r.Header.Get("Authorization")))
+			return
+		}
+		send(w, f.userInfo)
+	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		if f.answer != nil && f.answer(w, r) {
 			return
@@ -97,7 +106,7 @@ func newFake(t *testing.T, change ...func(*oidc.Config)) *fake {
 		send(w, map[string]any{"access_token": f.access, "token_type": "Bearer", "id_token": f.token(claims)})
 	})
 	c := oidc.Config{
-		Issuer: f.URL, ClientID: "portal", ClientSecret: domain.Secret("s"), RedirectURL: "https://vms.example.com/back", Name: "Example SSO",
+		Issuer: f.URL, ClientID: "portal", ClientSecret: domain.Secret(clientSecret), RedirectURL: "https://vms.example.com/back", Name: "Example SSO",
 		UsernameClaim: "preferred_username", GroupsClaim: "groups", Now: func() time.Time { return f.now },
 	}
 	for _, fn := range change {
@@ -218,7 +227,7 @@ func TestBadTokens(t *testing.T) {
 		"other access token":        {apperr.ErrOIDCToken, set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA")},
 		"alg none":                  {apperr.ErrOIDCToken, signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "k1")},
 		"HS256 with the public key": {apperr.ErrOIDCToken, signed(jwt.SigningMethodHS256, asPEM, "k1")},
-		"HS256 with the secret":     {apperr.ErrOIDCToken, signed(jwt.SigningMethodHS256, []byte("s"), "k1")},
+		"HS256 with the secret":     {apperr.ErrOIDCToken, signed(jwt.SigningMethodHS256, []byte(clientSecret), "k1")},
 		"another key":               {apperr.ErrOIDCToken, signed(jwt.SigningMethodRS256, otherKey, "k1")},
 		"an unknown key":            {apperr.ErrOIDCToken, signed(jwt.SigningMethodRS256, otherKey, "k2")},
 		"ES256":                     {apperr.ErrOIDCToken, signed(jwt.SigningMethodES256, curve, "k1")},
@@ -306,6 +315,8 @@ func TestAskedAgain(t *testing.T) {
 	}
 }
 
+// What an issuer answers is not for the log: it may repeat the code and the
+// secret of the client.
 func TestIssuerFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		code   string
@@ -316,7 +327,21 @@ func TestIssuerFails(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte(`{"error":"invalid_client"}`))
 		}},
-		"broken":  {apperr.ErrOIDCDown, func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }},
+		"broken": {apperr.ErrOIDCDown, func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }},
+		"broken, and repeats what it was sent": {apperr.ErrOIDCDown, func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = w.Write([]byte("client_secret=" + clientSecret + "&code=code-1"))
+		}},
+		"refuses, and repeats what it was sent": {apperr.ErrOIDCSetup, func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(`{"error":"invalid_client","error_description":"` + clientSecret + ` is not it"}`))
+		}},
+		"the secret as the code": {apperr.ErrOIDCSetup, func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":"` + clientSecret + `"}`))
+		}},
 		"no JSON": {apperr.ErrOIDCDown, func(w http.ResponseWriter) { _, _ = w.Write([]byte("<html>")) }},
 		"no end": {apperr.ErrOIDCDown, func(w http.ResponseWriter) {
 			_, _ = w.Write([]byte(`{"access_token":"` + strings.Repeat("x", 3<<20) + `"}`))
@@ -333,9 +358,18 @@ func TestIssuerFails(t *testing.T) {
 		if apperr.CodeOf(err) != c.code {
 			t.Errorf("%s: %v, want %s", name, err, c.code)
 		}
-		if strings.Contains(fmt.Sprint(err), "code-") {
-			t.Errorf("%s: the code is in the error: %v", name, err)
+		if text := fmt.Sprint(err); strings.Contains(text, "code-") || strings.Contains(text, clientSecret) {
+			t.Errorf("%s: a secret is in the error: %v", name, err)
 		}
+	}
+	f := newFake(t)
+	f.token = func(c jwt.MapClaims) string {
+		delete(c, "preferred_username") // so that the user info is asked for
+		return signed(jwt.SigningMethodRS256, key, "k1")(c)
+	}
+	q := f.ask(t, false)
+	if _, err := f.provider.Answer(t.Context(), q, back(q)); apperr.CodeOf(err) != apperr.ErrOIDCDown || strings.Contains(fmt.Sprint(err), f.access) || !strings.Contains(fmt.Sprint(err), "502") {
+		t.Errorf("user info that repeats the token: %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/groupmember"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/system"
 	"kubevirt-shepherd.io/shepherd/ent/user"
@@ -115,7 +116,19 @@ func withBindings(ctx context.Context, c *ent.Client, u *ent.User) (domain.Actor
 		name, _ := via.(string)
 		a.Bindings = append(a.Bindings, binding(b, name))
 	}
-	return a, nil
+	if u.OwnerGroupID == nil {
+		return a, nil
+	}
+	a.OwnerGroup = u.OwnerGroupID.String()
+	if !slices.ContainsFunc(a.Bindings, func(b domain.Binding) bool { return b.Role == domain.RoleApprover }) {
+		return a, nil
+	}
+	var members []uuid.UUID
+	err = c.GroupMember.Query().Where(groupmember.GroupID(*u.OwnerGroupID)).Select(groupmember.FieldUserID).Scan(ctx, &members)
+	for _, id := range members {
+		a.OwnerMembers = append(a.OwnerMembers, id.String())
+	}
+	return a, err
 }
 
 // binding is a row in the words of the domain; via is the name of the group.

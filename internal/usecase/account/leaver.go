@@ -3,10 +3,12 @@ package account
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/accesstoken"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
@@ -117,13 +119,13 @@ func named(ctx context.Context, tx *ent.Tx, field, username string) (*ent.User, 
 	return u, err
 }
 
-// successor is who takes over: somebody else, with an account that works.
+// successor is who takes over: somebody else, a person whose account works.
 func successor(ctx context.Context, tx *ent.Tx, from *ent.User, username string) (*ent.User, error) {
 	if username == "" {
 		return nil, apperr.Field("to", apperr.ErrRequired)
 	}
 	to, err := named(ctx, tx, "to", username)
-	if err == nil && (to.ID == from.ID || to.Disabled) {
+	if err == nil && (to.ID == from.ID || to.Disabled || to.Kind != user.KindPerson) {
 		err = apperr.Field("to", apperr.ErrInvalidChoice)
 	}
 	return to, err
@@ -134,6 +136,11 @@ type Leftovers struct {
 	Systems []SystemRole // that he owns and nobody else whose account works
 	Tickets []Ticket     // his requests that wait or are under way
 	Groups  []InGroup
+	// ServiceAccounts are those that he alone answers for.
+	ServiceAccounts []Person
+	// Tokens counts those of his that work. They are not handed over: they stop
+	// when the account is disabled.
+	Tokens int
 }
 
 // Ticket is a request of somebody.
@@ -143,9 +150,6 @@ type Ticket struct {
 	Environment domain.Environment
 	Status      domain.TicketStatus
 }
-
-// Empty says that nothing is left.
-func (l Leftovers) Empty() bool { return len(l.Systems)+len(l.Tickets)+len(l.Groups) == 0 }
 
 // maxLeftovers bounds each list: more is handed over in a second go.
 const maxLeftovers = 200
@@ -171,7 +175,24 @@ func (s *Service) Leftovers(ctx context.Context, actor domain.Actor, userID stri
 	for _, t := range rows {
 		left.Tickets = append(left.Tickets, Ticket{t.ID, t.Title, domain.Environment(t.Environment), domain.TicketStatus(t.Status)})
 	}
+	if err != nil {
+		return left, database.Classify(err)
+	}
+	owned, err := programs(ctx, s.DB.Ent, key)
+	if err != nil {
+		return left, database.Classify(err)
+	}
+	for _, u := range owned {
+		left.ServiceAccounts = append(left.ServiceAccounts, person(u))
+	}
+	left.Tokens, err = s.DB.Ent.AccessToken.Query().
+		Where(accesstoken.UserID(key), accesstoken.RevokedAtIsNil(), accesstoken.ExpiresAtGT(time.Now().UTC())).Count(ctx)
 	return left, database.Classify(err)
+}
+
+// programs are the service accounts that a person owns himself.
+func programs(ctx context.Context, c *ent.Client, id uuid.UUID) ([]*ent.User, error) {
+	return c.User.Query().Where(user.OwnerID(id), user.KindEQ(user.KindService)).Order(user.ByUsername()).Limit(maxLeftovers).All(ctx)
 }
 
 // orphans are the systems that a user owns himself, and nobody else whose
@@ -188,17 +209,34 @@ func orphans(ctx context.Context, c *ent.Client, id uuid.UUID) ([]*ent.System, e
 	).Order(system.ByName(), system.ByID()).Limit(maxLeftovers).All(ctx)
 }
 
-// HandOver makes somebody owner of the systems that only another person owns:
-// of one, or of all with systemID "". The other has no role in them any more. A
+// Inheritance is what is handed over: one system, one service account, or with
+// the zero value everything.
+type Inheritance struct{ SystemID, AccountID string }
+
+func (i Inheritance) system(id uuid.UUID) bool {
+	return i == Inheritance{} || i.SystemID == id.String()
+}
+
+func (i Inheritance) account(id uuid.UUID) bool {
+	return i == Inheritance{} || i.AccountID == id.String()
+}
+
+// HandedOver counts what has a new owner.
+type HandedOver struct{ Systems, ServiceAccounts int }
+
+// HandOver makes somebody owner of the systems that only another person owns,
+// and of the service accounts that the other answers for. The other has no role
+// in the systems any more; the tokens of the service accounts work on. A
 // membership of a group is not handed over: it is a right, not a thing. Admins
-// only; NOT_FOUND for the person, and for a system that is not his alone.
-func (s *Service) HandOver(ctx context.Context, actor domain.Actor, userID, systemID, toUsername string) (systems int, err error) {
+// only; NOT_FOUND for the person, and when nothing of what is named is his alone.
+func (s *Service) HandOver(ctx context.Context, actor domain.Actor, userID string, what Inheritance, toUsername string) (HandedOver, error) {
+	var done HandedOver
 	if err := access.Check(actor, domain.PersonDisable, domain.Object{}); err != nil {
-		return 0, err
+		return done, err
 	}
 	key, err := listing.Key(userID)
 	if err != nil {
-		return 0, err
+		return done, err
 	}
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		from, err := lock(ctx, tx, key)
@@ -214,20 +252,49 @@ func (s *Service) HandOver(ctx context.Context, actor domain.Actor, userID, syst
 			return err
 		}
 		for _, y := range list {
-			if systemID != "" && y.ID.String() != systemID {
+			if !what.system(y.ID) {
 				continue
 			}
 			if err := s.pass(ctx, tx, actor, y, from, to, false); err != nil {
 				return err
 			}
-			systems++
+			done.Systems++
 		}
-		if systems == 0 {
+		topics := []string{RightsTopic(from.ID.String()), RightsTopic(to.ID.String()), "notifications"}
+		owned, err := programs(ctx, tx.Client(), key)
+		if err != nil {
+			return err
+		}
+		for _, u := range owned {
+			if !what.account(u.ID) {
+				continue
+			}
+			n, err := tx.User.Update().Where(user.ID(u.ID), user.OwnerID(key)).SetOwnerID(to.ID).Save(ctx)
+			if err != nil {
+				return err
+			}
+			if n == 0 { // somebody else was faster
+				continue
+			}
+			if err := audit.Write(ctx, tx, actor, handedOver(u, from, to)); err != nil {
+				return err
+			}
+			topics = append(topics, RightsTopic(u.ID.String()))
+			done.ServiceAccounts++
+		}
+		if done == (HandedOver{}) {
 			return apperr.New(apperr.ErrNotFound)
 		}
-		return database.Notify(ctx, tx, RightsTopic(from.ID.String()), RightsTopic(to.ID.String()), "notifications")
+		return database.Notify(ctx, tx, topics...)
 	})
-	return systems, err
+	return done, err
+}
+
+// handedOver is the line of the audit log about a service account with a new owner.
+func handedOver(u, from, to *ent.User) audit.Entry {
+	e := serviceEntry("service_account.update", u, owner{person: to})
+	e.Before, e.After = map[string]any{"owner": from.Username}, map[string]any{"owner": to.Username}
+	return e
 }
 
 // Leavers lists the closed accounts that still own something or are in a group.
@@ -237,5 +304,6 @@ func (s *Service) Leavers(ctx context.Context, actor domain.Actor, page listing.
 		user.HasBindingsWith(rolebinding.RoleEQ(rolebinding.RoleOwner)),
 		user.HasMembershipsWith(groupmember.IDNEQ(uuid.Nil)),
 		hasOpenTicket,
+		user.HasServices(),
 	))
 }

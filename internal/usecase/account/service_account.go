@@ -154,10 +154,26 @@ type owner struct {
 }
 
 func (o owner) name() string {
-	if o.group != nil {
+	switch {
+	case o.group != nil:
 		return "group " + o.group.Name
+	case o.person != nil:
+		return o.person.Username
 	}
-	return o.person.Username
+	return "" // the group is gone
+}
+
+// ownerOf names who owns a service account now.
+func ownerOf(ctx context.Context, tx *ent.Tx, u *ent.User) (string, error) {
+	var o owner
+	var err error
+	switch {
+	case u.OwnerGroupID != nil:
+		o.group, err = tx.Group.Get(ctx, *u.OwnerGroupID)
+	case u.OwnerID != nil:
+		o.person, err = tx.User.Get(ctx, *u.OwnerID)
+	}
+	return o.name(), err
 }
 
 // ids are the columns that say it.
@@ -219,6 +235,10 @@ func (s *Service) UpdateServiceAccount(ctx context.Context, actor domain.Actor, 
 		if err != nil {
 			return err
 		}
+		before, err := ownerOf(ctx, tx, u)
+		if err != nil {
+			return err
+		}
 		change := tx.User.UpdateOne(u).SetDescription(in.Description).ClearOwnerID().ClearOwnerGroupID()
 		if byPerson, byGroup := owner.ids(); byGroup != nil {
 			change.SetOwnerGroupID(*byGroup)
@@ -228,7 +248,10 @@ func (s *Service) UpdateServiceAccount(ctx context.Context, actor domain.Actor, 
 		if err := change.Exec(ctx); err != nil {
 			return err
 		}
-		if err := audit.Write(ctx, tx, actor, serviceEntry("service_account.update", u, owner)); err != nil {
+		e := serviceEntry("service_account.update", u, owner)
+		e.Before = map[string]any{"owner": before, "description": u.Description}
+		e.After = map[string]any{"owner": owner.name(), "description": in.Description}
+		if err := audit.Write(ctx, tx, actor, e); err != nil {
 			return err
 		}
 		return database.Notify(ctx, tx, RightsTopic(u.ID.String()))

@@ -23,7 +23,8 @@ var fields = map[string][]string{
 	"namespace":    {"cluster", "environment"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
-	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language", "identity", "admin_until"},
+	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language", "identity", "admin_until", "owner", "description"},
+	"token":        {"revoked"},
 	"group":        {"name", "description", "external", "roles", "member"},
 	"audit_filter": {"name", "shared", "query"},
 }
@@ -49,6 +50,7 @@ var actions = map[string]struct{ update bool }{
 	"user.create": {}, "user.invite": {true}, "user.bind": {true}, "user.unbind": {true}, "user.disable": {true}, "user.enable": {true}, "user.set_password": {true}, "user.set_language": {true},
 	"user.break_glass": {}, "user.link_identity": {}, "user.unlink_identity": {},
 	"group.create": {}, "group.update": {true}, "group.delete": {true}, "group.bind": {true}, "group.unbind": {true}, "group.add_member": {true}, "group.remove_member": {true},
+	"service_account.create": {}, "service_account.update": {true}, "token.create": {}, "token.revoke": {true}, "token.refuse": {},
 	"session.sign_in": {}, "session.sign_out": {}, "session.end_all": {true}, "session.end": {}, "session.end_others": {}, "session.confirm": {},
 
 	"audit.export": {}, "audit.exported": {}, "audit.archive": {}, "audit.save_filter": {}, "audit.delete_filter": {true},

@@ -67,7 +67,7 @@ func TestActionsAreKnown(t *testing.T) {
 }
 
 func nouns() []string {
-	all := []string{"session", "audit"}
+	all := []string{"session", "audit", "service_account"}
 	for name := range fields {
 		all = append(all, name)
 	}
@@ -79,7 +79,7 @@ func nouns() []string {
 func TestUpdatesHaveFields(t *testing.T) {
 	for _, name := range Updates() {
 		noun, _, _ := strings.Cut(name, ".")
-		if noun == "session" {
+		if noun == "session" || noun == "service_account" {
 			noun = "user"
 		}
 		if noun == "audit" {

@@ -459,6 +459,7 @@ func (s *Service) Revoke(ctx context.Context, actor domain.Actor, tokenID, osUse
 			return err
 		}
 		e := entry("token.revoke", row, u)
+		e.Before, e.After = map[string]any{"revoked": false}, map[string]any{"revoked": true}
 		if osUser != "" {
 			e.Details["os_user"] = osUser
 		}
