@@ -196,9 +196,6 @@ func login(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := client.Check(me.HTTPResponse, me.Body); err != nil {
-		return err
-	}
 	if err := remember(c); err != nil {
 		return err
 	}
@@ -309,7 +306,10 @@ func once[T any](ctx context.Context, send func(key *string) (T, error)) (T, err
 	key := uuid.NewString()
 	for try := 1; ; try++ {
 		out, err := send(&key)
-		if err == nil || try == 3 || ctx.Err() != nil {
+		var problem *client.Error
+		var strange *client.Strange
+		answered := err == nil || errors.As(err, &problem) || errors.As(err, &strange)
+		if answered || try == 3 || ctx.Err() != nil {
 			return out, err
 		}
 		time.Sleep(time.Duration(try) * time.Second)

@@ -43,9 +43,6 @@ func requestCreate(ctx context.Context, args []string) error {
 	}
 	body.ServiceId = sv.Id
 	options, err := s.GetRequestOptionsWithResponse(ctx)
-	if err == nil {
-		err = client.Check(options.HTTPResponse, options.Body)
-	}
 	if err != nil {
 		return err
 	}
@@ -75,9 +72,6 @@ func requestCreate(ctx context.Context, args []string) error {
 	got, err := once(ctx, func(key *string) (*client.CreateRequestResponse, error) {
 		return s.CreateRequestWithResponse(ctx, &client.CreateRequestParams{IdempotencyKey: key, DryRun: dryRun}, body)
 	})
-	if err == nil {
-		err = client.Check(got.HTTPResponse, got.Body)
-	}
 	switch {
 	case err != nil:
 		return err
@@ -118,9 +112,6 @@ func requestList(ctx context.Context, args []string) error {
 	list, err := all(func(after *string) ([]client.RequestRow, string, error) {
 		p.After = after
 		r, err := s.ListRequestsWithResponse(ctx, &p)
-		if err == nil {
-			err = client.Check(r.HTTPResponse, r.Body)
-		}
 		if err != nil {
 			return nil, "", err
 		}
@@ -167,9 +158,6 @@ func requestGet(ctx context.Context, args []string) error {
 		return err
 	}
 	got, err := s.GetRequestWithResponse(ctx, n)
-	if err == nil {
-		err = client.Check(got.HTTPResponse, got.Body)
-	}
 	if err != nil {
 		return err
 	}
@@ -203,9 +191,6 @@ func requestWithdraw(ctx context.Context, args []string) error {
 	got, err := once(ctx, func(key *string) (*client.WithdrawRequestResponse, error) {
 		return s.WithdrawRequestWithResponse(ctx, n, &client.WithdrawRequestParams{IdempotencyKey: key})
 	})
-	if err == nil {
-		err = client.Check(got.HTTPResponse, got.Body)
-	}
 	if err != nil {
 		return err
 	}
@@ -221,9 +206,6 @@ func approvalList(ctx context.Context, args []string) error {
 	list, err := all(func(after *string) ([]client.RequestRow, string, error) {
 		p.After = after
 		r, err := s.ListApprovalsWithResponse(ctx, &p)
-		if err == nil {
-			err = client.Check(r.HTTPResponse, r.Body)
-		}
 		if err != nil {
 			return nil, "", err
 		}
@@ -271,9 +253,6 @@ func (s *session) decide(ctx context.Context, args []string, fill func(client.Ap
 		return err
 	}
 	t, err := s.GetApprovalWithResponse(ctx, n)
-	if err == nil {
-		err = client.Check(t.HTTPResponse, t.Body)
-	}
 	if err != nil {
 		return err
 	}
@@ -284,9 +263,6 @@ func (s *session) decide(ctx context.Context, args []string, fill func(client.Ap
 	got, err := once(ctx, func(key *string) (*client.DecideResponse, error) {
 		return s.DecideWithResponse(ctx, n, &client.DecideParams{IdempotencyKey: key}, d)
 	})
-	if err == nil {
-		err = client.Check(got.HTTPResponse, got.Body)
-	}
 	if err != nil {
 		return err
 	}
@@ -305,9 +281,6 @@ func (s *session) service(ctx context.Context, word, env string) (client.Service
 	}
 	if id, err := uuid.Parse(word); err == nil {
 		r, err := s.GetServiceWithResponse(ctx, id)
-		if err == nil {
-			err = client.Check(r.HTTPResponse, r.Body)
-		}
 		if err != nil {
 			return client.Service{}, err
 		}
@@ -331,9 +304,6 @@ func (s *session) services(ctx context.Context, system *uuid.UUID) ([]client.Ser
 	return all(func(after *string) ([]client.Service, string, error) {
 		p.After = after
 		r, err := s.ListServicesWithResponse(ctx, &p)
-		if err == nil {
-			err = client.Check(r.HTTPResponse, r.Body)
-		}
 		if err != nil {
 			return nil, "", err
 		}

@@ -43,9 +43,6 @@ func (s *session) vms(ctx context.Context, p client.ListVMsParams) ([]client.VMR
 	return all(func(after *string) ([]client.VMRow, string, error) {
 		p.After = after
 		r, err := s.ListVMsWithResponse(ctx, &p)
-		if err == nil {
-			err = client.Check(r.HTTPResponse, r.Body)
-		}
 		if err != nil {
 			return nil, "", err
 		}
@@ -61,9 +58,6 @@ func (s *session) serviceVMs(ctx context.Context, word, env string, p client.Lis
 	return all(func(after *string) ([]client.VMRow, string, error) {
 		p.After = after
 		r, err := s.ListServiceVMsWithResponse(ctx, sv.Id, &p)
-		if err == nil {
-			err = client.Check(r.HTTPResponse, r.Body)
-		}
 		if err != nil {
 			return nil, "", err
 		}
@@ -102,9 +96,6 @@ func vmGet(ctx context.Context, args []string) error {
 		return err
 	}
 	got, err := s.GetVMWithResponse(ctx, id)
-	if err == nil {
-		err = client.Check(got.HTTPResponse, got.Body)
-	}
 	if err != nil {
 		return err
 	}
@@ -137,9 +128,6 @@ func vmPower(op client.PowerOperation) func(context.Context, []string) error {
 		got, err := once(ctx, func(key *string) (*client.PowerVMResponse, error) {
 			return s.PowerVMWithResponse(ctx, id, &client.PowerVMParams{IdempotencyKey: key}, client.Power{Operation: op, Reason: *reason})
 		})
-		if err == nil {
-			err = client.Check(got.HTTPResponse, got.Body)
-		}
 		if err != nil {
 			return err
 		}
@@ -171,9 +159,6 @@ func (s *session) systems(ctx context.Context) ([]client.System, error) {
 	return all(func(after *string) ([]client.System, string, error) {
 		p.After = after
 		r, err := s.ListSystemsWithResponse(ctx, &p)
-		if err == nil {
-			err = client.Check(r.HTTPResponse, r.Body)
-		}
 		if err != nil {
 			return nil, "", err
 		}
