@@ -48,15 +48,9 @@ func (s *Service) BreakGlass(ctx context.Context, username, reason string, life 
 	shepherd := domain.Shepherd()
 	shepherd.Via = s.Via
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := tx.User.Query().Where(user.Username(username)).ForUpdate().Only(ctx)
-		if ent.IsNotFound(err) {
-			u, err = insert(ctx, tx, shepherd, username, "", "")
-		}
+		u, err := ensure(ctx, tx, shepherd, username)
 		if err != nil {
 			return err
-		}
-		if u.Disabled {
-			return apperr.New(apperr.ErrForbidden).With("name", username)
 		}
 		admin := rolebinding.And(rolebinding.UserID(u.ID), held(domain.Binding{Role: domain.RoleAdmin}))
 		if forGood, err := tx.RoleBinding.Query().Where(admin, rolebinding.ExpiresAtIsNil()).Exist(ctx); err != nil || forGood {

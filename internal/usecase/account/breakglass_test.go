@@ -10,6 +10,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
+	"kubevirt-shepherd.io/shepherd/ent/user"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
@@ -102,6 +103,7 @@ func TestBreakGlassRules(t *testing.T) {
 	boss := create(t, s, "boss", domain.Binding{Role: domain.RoleAdmin})
 	gone := create(t, s, "gone")
 	s.DB.Ent.User.UpdateOneID(uuid.MustParse(gone)).SetDisabled(true).ExecX(ctx)
+	s.DB.Ent.User.Create().SetUsername("bot").SetKind(user.KindService).SetOwnerID(uuid.MustParse(boss)).ExecX(ctx)
 	for name, c := range map[string]struct {
 		user, reason string
 		life         time.Duration
@@ -113,6 +115,7 @@ func TestBreakGlassRules(t *testing.T) {
 		"no name":          {"X y", "why", time.Hour, apperr.ErrInvalidName},
 		"an admin":         {"boss", "why", time.Hour, apperr.ErrHasRole},
 		"a closed account": {"gone", "why", time.Hour, apperr.ErrForbidden},
+		"a program":        {"bot", "why", time.Hour, apperr.ErrForbidden},
 	} {
 		if _, _, err := s.BreakGlass(ctx, c.user, c.reason, c.life); apperr.CodeOf(err) != c.code {
 			t.Errorf("%s: %v, want %s", name, err, c.code)

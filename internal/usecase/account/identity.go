@@ -177,36 +177,18 @@ func (s *Service) enter(ctx context.Context, tx *ent.Tx, u *ent.User, id oidc.Id
 // Link lets a company account open the own account from now on.
 // OIDC_LINKED_ELSEWHERE when it opens another one.
 func (s *Service) Link(ctx context.Context, a domain.Actor, id oidc.Identity) error {
-	key, err := listing.Key(a.UserID)
-	if err != nil {
-		return err
-	}
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := lock(ctx, tx, key)
-		if err != nil {
-			return err
-		}
-		return attach(ctx, tx, a, u, id)
-	})
+	return s.withUser(ctx, a.UserID, func(tx *ent.Tx, u *ent.User) error { return attach(ctx, tx, a, u, id) })
 }
 
 // Unlink takes that away again. LAST_WAY_IN where nothing else opens the
 // account; NOT_FOUND.
 func (s *Service) Unlink(ctx context.Context, a domain.Actor, identityID string) error {
-	key, err := listing.Key(a.UserID)
-	if err != nil {
-		return err
-	}
 	one, err := listing.Key(identityID)
 	if err != nil {
 		return err
 	}
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := lock(ctx, tx, key)
-		if err != nil {
-			return err
-		}
-		rows, err := tx.Identity.Query().Where(identity.UserID(key)).All(ctx)
+	return s.withUser(ctx, a.UserID, func(tx *ent.Tx, u *ent.User) error {
+		rows, err := tx.Identity.Query().Where(identity.UserID(u.ID)).All(ctx)
 		if err != nil {
 			return err
 		}

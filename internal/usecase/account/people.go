@@ -154,17 +154,9 @@ func (s *Service) NewLink(ctx context.Context, actor domain.Actor, userID string
 	if err := access.Check(actor, domain.PersonLink, domain.Object{}); err != nil {
 		return p, "", err
 	}
-	id, err := listing.Key(userID)
-	if err != nil {
-		return p, "", err
-	}
-	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := lock(ctx, tx, id)
-		if err != nil {
+	err = s.withUser(ctx, userID, func(tx *ent.Tx, u *ent.User) error {
+		if err := mayEnter(u); err != nil {
 			return err
-		}
-		if u.Disabled || u.Kind == user.KindService {
-			return apperr.New(apperr.ErrForbidden).With("name", u.Username)
 		}
 		p = person(u)
 		token, err = s.link(ctx, tx, actor, u, InviteLifetime)

@@ -65,16 +65,8 @@ func (s *Service) EndSession(ctx context.Context, actor domain.Actor, userID, se
 	if actor.UserID != userID && !actor.IsAdmin() {
 		return apperr.New(apperr.ErrForbidden)
 	}
-	id, err := listing.Key(userID)
-	if err != nil {
-		return err
-	}
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := lock(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		row, err := tx.Session.Query().Where(session.ID(sessionID), session.UserID(id), session.EndedAtIsNil()).ForUpdate().Only(ctx)
+	return s.withUser(ctx, userID, func(tx *ent.Tx, u *ent.User) error {
+		row, err := tx.Session.Query().Where(session.ID(sessionID), session.UserID(u.ID), session.EndedAtIsNil()).ForUpdate().Only(ctx)
 		if ent.IsNotFound(err) {
 			return apperr.New(apperr.ErrNotFound)
 		}
@@ -90,16 +82,8 @@ func (s *Service) EndSession(ctx context.Context, actor domain.Actor, userID, se
 
 // EndOtherSessions ends all own sessions but one.
 func (s *Service) EndOtherSessions(ctx context.Context, actor domain.Actor, keep string) error {
-	id, err := listing.Key(actor.UserID)
-	if err != nil {
-		return err
-	}
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := lock(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if err := auth.EndSessions(ctx, tx.Client(), session.UserID(id), session.IDNEQ(keep)); err != nil {
+	return s.withUser(ctx, actor.UserID, func(tx *ent.Tx, u *ent.User) error {
+		if err := auth.EndSessions(ctx, tx.Client(), session.UserID(u.ID), session.IDNEQ(keep)); err != nil {
 			return err
 		}
 		return ended(ctx, tx, actor, u, "session.end_others", nil)
@@ -172,15 +156,7 @@ func told(u *ent.User) map[string]any {
 
 // change does something to a user, ends his sessions and writes it down.
 func (s *Service) change(ctx context.Context, actor domain.Actor, userID, action string, do func(*ent.Tx, *ent.User) error) error {
-	id, err := listing.Key(userID)
-	if err != nil {
-		return err
-	}
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := lock(ctx, tx, id)
-		if err != nil {
-			return err
-		}
+	return s.withUser(ctx, userID, func(tx *ent.Tx, u *ent.User) error {
 		if err := do(tx, u); err != nil {
 			return err
 		}

@@ -40,15 +40,9 @@ func (s *Service) CreateSetup(ctx context.Context, username string, role domain.
 	shepherd := domain.Shepherd()
 	shepherd.Via = s.Via
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		u, err := tx.User.Query().Where(user.Username(username)).ForUpdate().Only(ctx)
-		if ent.IsNotFound(err) {
-			u, err = insert(ctx, tx, shepherd, username, "", "")
-		}
+		u, err := ensure(ctx, tx, shepherd, username)
 		if err != nil {
 			return err
-		}
-		if u.Disabled || u.Kind == user.KindService {
-			return apperr.New(apperr.ErrForbidden).With("name", username)
 		}
 		if role != "" {
 			if err := bind(ctx, tx, shepherd, ofUser(u), domain.Binding{Role: role}); err != nil {
@@ -62,6 +56,28 @@ func (s *Service) CreateSetup(ctx context.Context, username string, role domain.
 		return "", err
 	}
 	return token, nil
+}
+
+// ensure is the account that a one-time link of the command line is for, made
+// when nobody has the name. FORBIDDEN as mayEnter says.
+func ensure(ctx context.Context, tx *ent.Tx, by domain.Actor, username string) (*ent.User, error) {
+	u, err := tx.User.Query().Where(user.Username(username)).ForUpdate().Only(ctx)
+	if ent.IsNotFound(err) {
+		return insert(ctx, tx, by, username, "", "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return u, mayEnter(u)
+}
+
+// mayEnter refuses what nobody may get a one-time link for: a disabled account,
+// and one of a program, which has no way in but its tokens.
+func mayEnter(u *ent.User) error {
+	if u.Disabled || u.Kind == user.KindService {
+		return apperr.New(apperr.ErrForbidden).With("name", u.Username)
+	}
+	return nil
 }
 
 // link makes a one-time token for an account; u is locked or new. The token is

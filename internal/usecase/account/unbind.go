@@ -138,6 +138,22 @@ func lockedGroup(ctx context.Context, tx *ent.Tx, id uuid.UUID) (holder, error) 
 	return ofGroup(g), nil
 }
 
+// withUser runs a change of a user in a transaction that keeps others from
+// changing him meanwhile; NOT_FOUND.
+func (s *Service) withUser(ctx context.Context, id string, change func(*ent.Tx, *ent.User) error) error {
+	key, err := listing.Key(id)
+	if err != nil {
+		return err
+	}
+	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		u, err := lock(ctx, tx, key)
+		if err != nil {
+			return err
+		}
+		return change(tx, u)
+	})
+}
+
 // lock reads a user and keeps others from changing him until tx ends; NOT_FOUND.
 func lock(ctx context.Context, tx *ent.Tx, id uuid.UUID) (*ent.User, error) {
 	u, err := tx.User.Query().Where(user.ID(id)).ForUpdate().Only(ctx)
