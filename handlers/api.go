@@ -37,7 +37,7 @@ var pathPart = regexp.MustCompile(`\{(\w+)\}`)
 
 // serveAPI makes an http.HandlerFunc of an operation, behind the same gate as
 // the page that does the same.
-func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
+func (s *Server) serveAPI(o api.Operation) http.HandlerFunc {
 	rt := route{method: o.Method, pattern: o.Pattern(), action: o.Action}
 	if part := pathPart.FindStringSubmatch(o.Path); part != nil {
 		rt.load = s.loaders()[part[1]]
@@ -54,7 +54,7 @@ func (s *Server) serveAPI(a *api.API, o api.Operation) http.HandlerFunc {
 		}
 		if err == nil {
 			s.used(r)
-			err = s.answerAPI(w, r, a, o)
+			err = s.answerAPI(w, r, o)
 		}
 		if err != nil {
 			s.refused(r, rt, err)
@@ -73,17 +73,17 @@ func spoken(w http.ResponseWriter, r *http.Request) *http.Request {
 	return r
 }
 
-func (s *Server) answerAPI(w http.ResponseWriter, r *http.Request, a *api.API, o api.Operation) error {
+func (s *Server) answerAPI(w http.ResponseWriter, r *http.Request, o api.Operation) error {
 	switch o.ID {
 	case "exportAudit":
-		return s.streamAudit(w, r, a)
+		return s.streamAudit(w, r)
 	case "exportEvidence":
 		if err := o.Read(r); err != nil {
 			return err
 		}
 		return s.exportEvidence(w, r)
 	}
-	answer, err := a.Do(r, actor(r), o)
+	answer, err := s.api.Do(r, actor(r), o)
 	if err != nil {
 		return err
 	}
@@ -97,11 +97,11 @@ func (s *Server) answerAPI(w http.ResponseWriter, r *http.Request, a *api.API, o
 	return s.send(w, r, answer.Status, kind, answer.Body)
 }
 
-func (s *Server) streamAudit(w http.ResponseWriter, r *http.Request, a *api.API) error {
+func (s *Server) streamAudit(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return s.send(w, r, http.StatusOK, "application/zip", nil)
 	}
-	export, err := a.Export(r, actor(r))
+	export, err := s.api.Export(r, actor(r))
 	if err != nil {
 		return err
 	}

@@ -89,6 +89,7 @@ type Config struct {
 type Server struct {
 	Config
 
+	api      *api.API
 	streams  streams
 	metrics  *metrics
 	limiters map[string]*limiter // by kind
@@ -106,10 +107,13 @@ func New(c Config) *Server {
 	if c.Demo == nil {
 		c.Demo = func() *views.ProgressView { return nil }
 	}
-	return &Server{
+	s := &Server{
 		Config: c, metrics: newMetrics(c.Metrics, c.Version), markdown: newMarkdown(), guides: sync.OnceValues(readGuides),
-		limiters: newLimiters(c.Limits), costs: costs(api.New(api.Config{}).Operations()), reported: newLimiter(Rate{loggedReports, loggedReports}),
+		limiters: newLimiters(c.Limits), reported: newLimiter(Rate{loggedReports, loggedReports}),
 	}
+	s.api = s.newAPI()
+	s.costs = costs(s.api.Operations())
+	return s
 }
 
 // now is the time that a page is drawn for.

@@ -254,20 +254,19 @@ func (s *Server) Router() http.Handler {
 			r.Method(http.MethodHead, rt.pattern, h)
 		}
 	}
-	a := s.newAPI()
-	for _, o := range a.Operations() {
+	for _, o := range s.api.Operations() {
 		chain := portal
 		if o.Streams {
 			chain = stream
 		}
-		h := chain.HandlerFunc(s.serveAPI(a, o))
+		h := chain.HandlerFunc(s.serveAPI(o))
 		r.Method(o.Method, o.Pattern(), h)
 		if o.Method == get {
 			r.Method(http.MethodHead, o.Pattern(), h)
 		}
 	}
-	r.Method(get, api.Prefix+"/openapi.json", portal.HandlerFunc(s.document("application/json", sync.OnceValues(a.JSON))))
-	r.Method(get, api.Prefix+"/openapi.yaml", portal.HandlerFunc(s.document("application/yaml", sync.OnceValues(a.YAML))))
+	r.Method(get, api.Prefix+"/openapi.json", portal.HandlerFunc(s.document("application/json", sync.OnceValues(s.api.JSON))))
+	r.Method(get, api.Prefix+"/openapi.yaml", portal.HandlerFunc(s.document("application/yaml", sync.OnceValues(s.api.YAML))))
 	r.NotFound(portal.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, apperr.New(apperr.ErrNotFound))
 	}).ServeHTTP)

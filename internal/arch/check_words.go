@@ -24,9 +24,6 @@ import (
 // spoken are the packages that write words which people read.
 var spoken = []string{"views", "views/ui", "handlers"}
 
-// unconverted are files whose words are not translated yet.
-var unconverted = []string{}
-
 // keyed are the functions that translate, and which of their arguments are the
 // English texts; the last of these is the key.
 var keyed = map[string][]int{"tr": {1}, "trn": {2, 3}, "i18n.T": {1}, "i18n.TN": {2, 3}, "i18n.N": {0}}
@@ -93,10 +90,7 @@ func CheckWords(root string) ([]Finding, error) {
 }
 
 func (w *words) add(pos, format string, args ...any) {
-	file, _, _ := strings.Cut(pos, ":")
-	if !slices.Contains(unconverted, strings.Replace(file, "_templ.go", ".templ", 1)) {
-		w.found = append(w.found, Finding{pos, fmt.Sprintf(format, args...)})
-	}
+	w.found = append(w.found, Finding{pos, fmt.Sprintf(format, args...)})
 }
 
 // template finds text and attributes that stand in a template as they are.

@@ -244,14 +244,6 @@ func Thousands(n int) string {
 	return sign + s
 }
 
-// Plural is a count with its noun: "1 VM", "1,284 VMs".
-func Plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return Thousands(n) + " " + many
-}
-
 // Dash stands for nothing in a table.
 func Dash(s string) string {
 	if s == "" {
