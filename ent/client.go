@@ -26,6 +26,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
+	"kubevirt-shepherd.io/shepherd/ent/clusterreplacement"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
@@ -35,6 +37,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
 	"kubevirt-shepherd.io/shepherd/ent/pendingadoption"
+	"kubevirt-shepherd.io/shepherd/ent/quarantinefinding"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/service"
 	"kubevirt-shepherd.io/shepherd/ent/session"
@@ -73,6 +76,10 @@ type Client struct {
 	Cluster *ClusterClient
 	// ClusterDraft is the client for interacting with the ClusterDraft builders.
 	ClusterDraft *ClusterDraftClient
+	// ClusterEvent is the client for interacting with the ClusterEvent builders.
+	ClusterEvent *ClusterEventClient
+	// ClusterReplacement is the client for interacting with the ClusterReplacement builders.
+	ClusterReplacement *ClusterReplacementClient
 	// DomainEvent is the client for interacting with the DomainEvent builders.
 	DomainEvent *DomainEventClient
 	// Group is the client for interacting with the Group builders.
@@ -91,6 +98,8 @@ type Client struct {
 	Notification *NotificationClient
 	// PendingAdoption is the client for interacting with the PendingAdoption builders.
 	PendingAdoption *PendingAdoptionClient
+	// QuarantineFinding is the client for interacting with the QuarantineFinding builders.
+	QuarantineFinding *QuarantineFindingClient
 	// RoleBinding is the client for interacting with the RoleBinding builders.
 	RoleBinding *RoleBindingClient
 	// Service is the client for interacting with the Service builders.
@@ -130,6 +139,8 @@ func (c *Client) init() {
 	c.AuditUnsealed = NewAuditUnsealedClient(c.config)
 	c.Cluster = NewClusterClient(c.config)
 	c.ClusterDraft = NewClusterDraftClient(c.config)
+	c.ClusterEvent = NewClusterEventClient(c.config)
+	c.ClusterReplacement = NewClusterReplacementClient(c.config)
 	c.DomainEvent = NewDomainEventClient(c.config)
 	c.Group = NewGroupClient(c.config)
 	c.GroupMember = NewGroupMemberClient(c.config)
@@ -139,6 +150,7 @@ func (c *Client) init() {
 	c.Namespace = NewNamespaceClient(c.config)
 	c.Notification = NewNotificationClient(c.config)
 	c.PendingAdoption = NewPendingAdoptionClient(c.config)
+	c.QuarantineFinding = NewQuarantineFindingClient(c.config)
 	c.RoleBinding = NewRoleBindingClient(c.config)
 	c.Service = NewServiceClient(c.config)
 	c.Session = NewSessionClient(c.config)
@@ -238,36 +250,39 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 	cfg := c.config
 	cfg.driver = tx
 	return &Tx{
-		ctx:             ctx,
-		config:          cfg,
-		AccessToken:     NewAccessTokenClient(cfg),
-		ApprovalPolicy:  NewApprovalPolicyClient(cfg),
-		ApprovalTicket:  NewApprovalTicketClient(cfg),
-		AuditAnchor:     NewAuditAnchorClient(cfg),
-		AuditFilter:     NewAuditFilterClient(cfg),
-		AuditLog:        NewAuditLogClient(cfg),
-		AuditSeal:       NewAuditSealClient(cfg),
-		AuditUnsealed:   NewAuditUnsealedClient(cfg),
-		Cluster:         NewClusterClient(cfg),
-		ClusterDraft:    NewClusterDraftClient(cfg),
-		DomainEvent:     NewDomainEventClient(cfg),
-		Group:           NewGroupClient(cfg),
-		GroupMember:     NewGroupMemberClient(cfg),
-		IdempotencyKey:  NewIdempotencyKeyClient(cfg),
-		Identity:        NewIdentityClient(cfg),
-		InstanceSize:    NewInstanceSizeClient(cfg),
-		Namespace:       NewNamespaceClient(cfg),
-		Notification:    NewNotificationClient(cfg),
-		PendingAdoption: NewPendingAdoptionClient(cfg),
-		RoleBinding:     NewRoleBindingClient(cfg),
-		Service:         NewServiceClient(cfg),
-		Session:         NewSessionClient(cfg),
-		System:          NewSystemClient(cfg),
-		Template:        NewTemplateClient(cfg),
-		User:            NewUserClient(cfg),
-		VM:              NewVMClient(cfg),
-		VMRevision:      NewVMRevisionClient(cfg),
-		VMSample:        NewVMSampleClient(cfg),
+		ctx:                ctx,
+		config:             cfg,
+		AccessToken:        NewAccessTokenClient(cfg),
+		ApprovalPolicy:     NewApprovalPolicyClient(cfg),
+		ApprovalTicket:     NewApprovalTicketClient(cfg),
+		AuditAnchor:        NewAuditAnchorClient(cfg),
+		AuditFilter:        NewAuditFilterClient(cfg),
+		AuditLog:           NewAuditLogClient(cfg),
+		AuditSeal:          NewAuditSealClient(cfg),
+		AuditUnsealed:      NewAuditUnsealedClient(cfg),
+		Cluster:            NewClusterClient(cfg),
+		ClusterDraft:       NewClusterDraftClient(cfg),
+		ClusterEvent:       NewClusterEventClient(cfg),
+		ClusterReplacement: NewClusterReplacementClient(cfg),
+		DomainEvent:        NewDomainEventClient(cfg),
+		Group:              NewGroupClient(cfg),
+		GroupMember:        NewGroupMemberClient(cfg),
+		IdempotencyKey:     NewIdempotencyKeyClient(cfg),
+		Identity:           NewIdentityClient(cfg),
+		InstanceSize:       NewInstanceSizeClient(cfg),
+		Namespace:          NewNamespaceClient(cfg),
+		Notification:       NewNotificationClient(cfg),
+		PendingAdoption:    NewPendingAdoptionClient(cfg),
+		QuarantineFinding:  NewQuarantineFindingClient(cfg),
+		RoleBinding:        NewRoleBindingClient(cfg),
+		Service:            NewServiceClient(cfg),
+		Session:            NewSessionClient(cfg),
+		System:             NewSystemClient(cfg),
+		Template:           NewTemplateClient(cfg),
+		User:               NewUserClient(cfg),
+		VM:                 NewVMClient(cfg),
+		VMRevision:         NewVMRevisionClient(cfg),
+		VMSample:           NewVMSampleClient(cfg),
 	}, nil
 }
 
@@ -285,36 +300,39 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 	cfg := c.config
 	cfg.driver = &txDriver{tx: tx, drv: c.driver}
 	return &Tx{
-		ctx:             ctx,
-		config:          cfg,
-		AccessToken:     NewAccessTokenClient(cfg),
-		ApprovalPolicy:  NewApprovalPolicyClient(cfg),
-		ApprovalTicket:  NewApprovalTicketClient(cfg),
-		AuditAnchor:     NewAuditAnchorClient(cfg),
-		AuditFilter:     NewAuditFilterClient(cfg),
-		AuditLog:        NewAuditLogClient(cfg),
-		AuditSeal:       NewAuditSealClient(cfg),
-		AuditUnsealed:   NewAuditUnsealedClient(cfg),
-		Cluster:         NewClusterClient(cfg),
-		ClusterDraft:    NewClusterDraftClient(cfg),
-		DomainEvent:     NewDomainEventClient(cfg),
-		Group:           NewGroupClient(cfg),
-		GroupMember:     NewGroupMemberClient(cfg),
-		IdempotencyKey:  NewIdempotencyKeyClient(cfg),
-		Identity:        NewIdentityClient(cfg),
-		InstanceSize:    NewInstanceSizeClient(cfg),
-		Namespace:       NewNamespaceClient(cfg),
-		Notification:    NewNotificationClient(cfg),
-		PendingAdoption: NewPendingAdoptionClient(cfg),
-		RoleBinding:     NewRoleBindingClient(cfg),
-		Service:         NewServiceClient(cfg),
-		Session:         NewSessionClient(cfg),
-		System:          NewSystemClient(cfg),
-		Template:        NewTemplateClient(cfg),
-		User:            NewUserClient(cfg),
-		VM:              NewVMClient(cfg),
-		VMRevision:      NewVMRevisionClient(cfg),
-		VMSample:        NewVMSampleClient(cfg),
+		ctx:                ctx,
+		config:             cfg,
+		AccessToken:        NewAccessTokenClient(cfg),
+		ApprovalPolicy:     NewApprovalPolicyClient(cfg),
+		ApprovalTicket:     NewApprovalTicketClient(cfg),
+		AuditAnchor:        NewAuditAnchorClient(cfg),
+		AuditFilter:        NewAuditFilterClient(cfg),
+		AuditLog:           NewAuditLogClient(cfg),
+		AuditSeal:          NewAuditSealClient(cfg),
+		AuditUnsealed:      NewAuditUnsealedClient(cfg),
+		Cluster:            NewClusterClient(cfg),
+		ClusterDraft:       NewClusterDraftClient(cfg),
+		ClusterEvent:       NewClusterEventClient(cfg),
+		ClusterReplacement: NewClusterReplacementClient(cfg),
+		DomainEvent:        NewDomainEventClient(cfg),
+		Group:              NewGroupClient(cfg),
+		GroupMember:        NewGroupMemberClient(cfg),
+		IdempotencyKey:     NewIdempotencyKeyClient(cfg),
+		Identity:           NewIdentityClient(cfg),
+		InstanceSize:       NewInstanceSizeClient(cfg),
+		Namespace:          NewNamespaceClient(cfg),
+		Notification:       NewNotificationClient(cfg),
+		PendingAdoption:    NewPendingAdoptionClient(cfg),
+		QuarantineFinding:  NewQuarantineFindingClient(cfg),
+		RoleBinding:        NewRoleBindingClient(cfg),
+		Service:            NewServiceClient(cfg),
+		Session:            NewSessionClient(cfg),
+		System:             NewSystemClient(cfg),
+		Template:           NewTemplateClient(cfg),
+		User:               NewUserClient(cfg),
+		VM:                 NewVMClient(cfg),
+		VMRevision:         NewVMRevisionClient(cfg),
+		VMSample:           NewVMSampleClient(cfg),
 	}, nil
 }
 
@@ -346,10 +364,10 @@ func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
 		c.AccessToken, c.ApprovalPolicy, c.ApprovalTicket, c.AuditAnchor, c.AuditFilter,
 		c.AuditLog, c.AuditSeal, c.AuditUnsealed, c.Cluster, c.ClusterDraft,
-		c.DomainEvent, c.Group, c.GroupMember, c.IdempotencyKey, c.Identity,
-		c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption, c.RoleBinding,
-		c.Service, c.Session, c.System, c.Template, c.User, c.VM, c.VMRevision,
-		c.VMSample,
+		c.ClusterEvent, c.ClusterReplacement, c.DomainEvent, c.Group, c.GroupMember,
+		c.IdempotencyKey, c.Identity, c.InstanceSize, c.Namespace, c.Notification,
+		c.PendingAdoption, c.QuarantineFinding, c.RoleBinding, c.Service, c.Session,
+		c.System, c.Template, c.User, c.VM, c.VMRevision, c.VMSample,
 	} {
 		n.Use(hooks...)
 	}
@@ -361,10 +379,10 @@ func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
 		c.AccessToken, c.ApprovalPolicy, c.ApprovalTicket, c.AuditAnchor, c.AuditFilter,
 		c.AuditLog, c.AuditSeal, c.AuditUnsealed, c.Cluster, c.ClusterDraft,
-		c.DomainEvent, c.Group, c.GroupMember, c.IdempotencyKey, c.Identity,
-		c.InstanceSize, c.Namespace, c.Notification, c.PendingAdoption, c.RoleBinding,
-		c.Service, c.Session, c.System, c.Template, c.User, c.VM, c.VMRevision,
-		c.VMSample,
+		c.ClusterEvent, c.ClusterReplacement, c.DomainEvent, c.Group, c.GroupMember,
+		c.IdempotencyKey, c.Identity, c.InstanceSize, c.Namespace, c.Notification,
+		c.PendingAdoption, c.QuarantineFinding, c.RoleBinding, c.Service, c.Session,
+		c.System, c.Template, c.User, c.VM, c.VMRevision, c.VMSample,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -393,6 +411,10 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Cluster.mutate(ctx, m)
 	case *ClusterDraftMutation:
 		return c.ClusterDraft.mutate(ctx, m)
+	case *ClusterEventMutation:
+		return c.ClusterEvent.mutate(ctx, m)
+	case *ClusterReplacementMutation:
+		return c.ClusterReplacement.mutate(ctx, m)
 	case *DomainEventMutation:
 		return c.DomainEvent.mutate(ctx, m)
 	case *GroupMutation:
@@ -411,6 +433,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Notification.mutate(ctx, m)
 	case *PendingAdoptionMutation:
 		return c.PendingAdoption.mutate(ctx, m)
+	case *QuarantineFindingMutation:
+		return c.QuarantineFinding.mutate(ctx, m)
 	case *RoleBindingMutation:
 		return c.RoleBinding.mutate(ctx, m)
 	case *ServiceMutation:
@@ -1689,6 +1713,54 @@ func (c *ClusterClient) QueryAdoptions(_m *Cluster) *PendingAdoptionQuery {
 	return query
 }
 
+// QueryEvents queries the events edge of a Cluster.
+func (c *ClusterClient) QueryEvents(_m *Cluster) *ClusterEventQuery {
+	query := (&ClusterEventClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(cluster.Table, cluster.FieldID, id),
+			sqlgraph.To(clusterevent.Table, clusterevent.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, cluster.EventsTable, cluster.EventsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryFindings queries the findings edge of a Cluster.
+func (c *ClusterClient) QueryFindings(_m *Cluster) *QuarantineFindingQuery {
+	query := (&QuarantineFindingClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(cluster.Table, cluster.FieldID, id),
+			sqlgraph.To(quarantinefinding.Table, quarantinefinding.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, cluster.FindingsTable, cluster.FindingsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryReplacements queries the replacements edge of a Cluster.
+func (c *ClusterClient) QueryReplacements(_m *Cluster) *ClusterReplacementQuery {
+	query := (&ClusterReplacementClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(cluster.Table, cluster.FieldID, id),
+			sqlgraph.To(clusterreplacement.Table, clusterreplacement.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, cluster.ReplacementsTable, cluster.ReplacementsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *ClusterClient) Hooks() []Hook {
 	return c.hooks.Cluster
@@ -1844,6 +1916,304 @@ func (c *ClusterDraftClient) mutate(ctx context.Context, m *ClusterDraftMutation
 		return (&ClusterDraftDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown ClusterDraft mutation op: %q", m.Op())
+	}
+}
+
+// ClusterEventClient is a client for the ClusterEvent schema.
+type ClusterEventClient struct {
+	config
+}
+
+// NewClusterEventClient returns a client for the ClusterEvent from the given config.
+func NewClusterEventClient(c config) *ClusterEventClient {
+	return &ClusterEventClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `clusterevent.Hooks(f(g(h())))`.
+func (c *ClusterEventClient) Use(hooks ...Hook) {
+	c.hooks.ClusterEvent = append(c.hooks.ClusterEvent, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `clusterevent.Intercept(f(g(h())))`.
+func (c *ClusterEventClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ClusterEvent = append(c.inters.ClusterEvent, interceptors...)
+}
+
+// Create returns a builder for creating a ClusterEvent entity.
+func (c *ClusterEventClient) Create() *ClusterEventCreate {
+	mutation := newClusterEventMutation(c.config, OpCreate)
+	return &ClusterEventCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ClusterEvent entities.
+func (c *ClusterEventClient) CreateBulk(builders ...*ClusterEventCreate) *ClusterEventCreateBulk {
+	return &ClusterEventCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ClusterEventClient) MapCreateBulk(slice any, setFunc func(*ClusterEventCreate, int)) *ClusterEventCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ClusterEventCreateBulk{err: fmt.Errorf("calling to ClusterEventClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ClusterEventCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ClusterEventCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ClusterEvent.
+func (c *ClusterEventClient) Update() *ClusterEventUpdate {
+	mutation := newClusterEventMutation(c.config, OpUpdate)
+	return &ClusterEventUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ClusterEventClient) UpdateOne(_m *ClusterEvent) *ClusterEventUpdateOne {
+	mutation := newClusterEventMutation(c.config, OpUpdateOne, withClusterEvent(_m))
+	return &ClusterEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ClusterEventClient) UpdateOneID(id uuid.UUID) *ClusterEventUpdateOne {
+	mutation := newClusterEventMutation(c.config, OpUpdateOne, withClusterEventID(id))
+	return &ClusterEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ClusterEvent.
+func (c *ClusterEventClient) Delete() *ClusterEventDelete {
+	mutation := newClusterEventMutation(c.config, OpDelete)
+	return &ClusterEventDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ClusterEventClient) DeleteOne(_m *ClusterEvent) *ClusterEventDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ClusterEventClient) DeleteOneID(id uuid.UUID) *ClusterEventDeleteOne {
+	builder := c.Delete().Where(clusterevent.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ClusterEventDeleteOne{builder}
+}
+
+// Query returns a query builder for ClusterEvent.
+func (c *ClusterEventClient) Query() *ClusterEventQuery {
+	return &ClusterEventQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeClusterEvent},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ClusterEvent entity by its id.
+func (c *ClusterEventClient) Get(ctx context.Context, id uuid.UUID) (*ClusterEvent, error) {
+	return c.Query().Where(clusterevent.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ClusterEventClient) GetX(ctx context.Context, id uuid.UUID) *ClusterEvent {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryCluster queries the cluster edge of a ClusterEvent.
+func (c *ClusterEventClient) QueryCluster(_m *ClusterEvent) *ClusterQuery {
+	query := (&ClusterClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(clusterevent.Table, clusterevent.FieldID, id),
+			sqlgraph.To(cluster.Table, cluster.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, clusterevent.ClusterTable, clusterevent.ClusterColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *ClusterEventClient) Hooks() []Hook {
+	return c.hooks.ClusterEvent
+}
+
+// Interceptors returns the client interceptors.
+func (c *ClusterEventClient) Interceptors() []Interceptor {
+	return c.inters.ClusterEvent
+}
+
+func (c *ClusterEventClient) mutate(ctx context.Context, m *ClusterEventMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ClusterEventCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ClusterEventUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ClusterEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ClusterEventDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ClusterEvent mutation op: %q", m.Op())
+	}
+}
+
+// ClusterReplacementClient is a client for the ClusterReplacement schema.
+type ClusterReplacementClient struct {
+	config
+}
+
+// NewClusterReplacementClient returns a client for the ClusterReplacement from the given config.
+func NewClusterReplacementClient(c config) *ClusterReplacementClient {
+	return &ClusterReplacementClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `clusterreplacement.Hooks(f(g(h())))`.
+func (c *ClusterReplacementClient) Use(hooks ...Hook) {
+	c.hooks.ClusterReplacement = append(c.hooks.ClusterReplacement, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `clusterreplacement.Intercept(f(g(h())))`.
+func (c *ClusterReplacementClient) Intercept(interceptors ...Interceptor) {
+	c.inters.ClusterReplacement = append(c.inters.ClusterReplacement, interceptors...)
+}
+
+// Create returns a builder for creating a ClusterReplacement entity.
+func (c *ClusterReplacementClient) Create() *ClusterReplacementCreate {
+	mutation := newClusterReplacementMutation(c.config, OpCreate)
+	return &ClusterReplacementCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of ClusterReplacement entities.
+func (c *ClusterReplacementClient) CreateBulk(builders ...*ClusterReplacementCreate) *ClusterReplacementCreateBulk {
+	return &ClusterReplacementCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ClusterReplacementClient) MapCreateBulk(slice any, setFunc func(*ClusterReplacementCreate, int)) *ClusterReplacementCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ClusterReplacementCreateBulk{err: fmt.Errorf("calling to ClusterReplacementClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ClusterReplacementCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ClusterReplacementCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for ClusterReplacement.
+func (c *ClusterReplacementClient) Update() *ClusterReplacementUpdate {
+	mutation := newClusterReplacementMutation(c.config, OpUpdate)
+	return &ClusterReplacementUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ClusterReplacementClient) UpdateOne(_m *ClusterReplacement) *ClusterReplacementUpdateOne {
+	mutation := newClusterReplacementMutation(c.config, OpUpdateOne, withClusterReplacement(_m))
+	return &ClusterReplacementUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ClusterReplacementClient) UpdateOneID(id uuid.UUID) *ClusterReplacementUpdateOne {
+	mutation := newClusterReplacementMutation(c.config, OpUpdateOne, withClusterReplacementID(id))
+	return &ClusterReplacementUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for ClusterReplacement.
+func (c *ClusterReplacementClient) Delete() *ClusterReplacementDelete {
+	mutation := newClusterReplacementMutation(c.config, OpDelete)
+	return &ClusterReplacementDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ClusterReplacementClient) DeleteOne(_m *ClusterReplacement) *ClusterReplacementDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ClusterReplacementClient) DeleteOneID(id uuid.UUID) *ClusterReplacementDeleteOne {
+	builder := c.Delete().Where(clusterreplacement.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ClusterReplacementDeleteOne{builder}
+}
+
+// Query returns a query builder for ClusterReplacement.
+func (c *ClusterReplacementClient) Query() *ClusterReplacementQuery {
+	return &ClusterReplacementQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeClusterReplacement},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a ClusterReplacement entity by its id.
+func (c *ClusterReplacementClient) Get(ctx context.Context, id uuid.UUID) (*ClusterReplacement, error) {
+	return c.Query().Where(clusterreplacement.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ClusterReplacementClient) GetX(ctx context.Context, id uuid.UUID) *ClusterReplacement {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryCluster queries the cluster edge of a ClusterReplacement.
+func (c *ClusterReplacementClient) QueryCluster(_m *ClusterReplacement) *ClusterQuery {
+	query := (&ClusterClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(clusterreplacement.Table, clusterreplacement.FieldID, id),
+			sqlgraph.To(cluster.Table, cluster.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, clusterreplacement.ClusterTable, clusterreplacement.ClusterColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *ClusterReplacementClient) Hooks() []Hook {
+	return c.hooks.ClusterReplacement
+}
+
+// Interceptors returns the client interceptors.
+func (c *ClusterReplacementClient) Interceptors() []Interceptor {
+	return c.inters.ClusterReplacement
+}
+
+func (c *ClusterReplacementClient) mutate(ctx context.Context, m *ClusterReplacementMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ClusterReplacementCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ClusterReplacementUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ClusterReplacementUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ClusterReplacementDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown ClusterReplacement mutation op: %q", m.Op())
 	}
 }
 
@@ -3186,6 +3556,155 @@ func (c *PendingAdoptionClient) mutate(ctx context.Context, m *PendingAdoptionMu
 		return (&PendingAdoptionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown PendingAdoption mutation op: %q", m.Op())
+	}
+}
+
+// QuarantineFindingClient is a client for the QuarantineFinding schema.
+type QuarantineFindingClient struct {
+	config
+}
+
+// NewQuarantineFindingClient returns a client for the QuarantineFinding from the given config.
+func NewQuarantineFindingClient(c config) *QuarantineFindingClient {
+	return &QuarantineFindingClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `quarantinefinding.Hooks(f(g(h())))`.
+func (c *QuarantineFindingClient) Use(hooks ...Hook) {
+	c.hooks.QuarantineFinding = append(c.hooks.QuarantineFinding, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `quarantinefinding.Intercept(f(g(h())))`.
+func (c *QuarantineFindingClient) Intercept(interceptors ...Interceptor) {
+	c.inters.QuarantineFinding = append(c.inters.QuarantineFinding, interceptors...)
+}
+
+// Create returns a builder for creating a QuarantineFinding entity.
+func (c *QuarantineFindingClient) Create() *QuarantineFindingCreate {
+	mutation := newQuarantineFindingMutation(c.config, OpCreate)
+	return &QuarantineFindingCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of QuarantineFinding entities.
+func (c *QuarantineFindingClient) CreateBulk(builders ...*QuarantineFindingCreate) *QuarantineFindingCreateBulk {
+	return &QuarantineFindingCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *QuarantineFindingClient) MapCreateBulk(slice any, setFunc func(*QuarantineFindingCreate, int)) *QuarantineFindingCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &QuarantineFindingCreateBulk{err: fmt.Errorf("calling to QuarantineFindingClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*QuarantineFindingCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &QuarantineFindingCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for QuarantineFinding.
+func (c *QuarantineFindingClient) Update() *QuarantineFindingUpdate {
+	mutation := newQuarantineFindingMutation(c.config, OpUpdate)
+	return &QuarantineFindingUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *QuarantineFindingClient) UpdateOne(_m *QuarantineFinding) *QuarantineFindingUpdateOne {
+	mutation := newQuarantineFindingMutation(c.config, OpUpdateOne, withQuarantineFinding(_m))
+	return &QuarantineFindingUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *QuarantineFindingClient) UpdateOneID(id uuid.UUID) *QuarantineFindingUpdateOne {
+	mutation := newQuarantineFindingMutation(c.config, OpUpdateOne, withQuarantineFindingID(id))
+	return &QuarantineFindingUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for QuarantineFinding.
+func (c *QuarantineFindingClient) Delete() *QuarantineFindingDelete {
+	mutation := newQuarantineFindingMutation(c.config, OpDelete)
+	return &QuarantineFindingDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *QuarantineFindingClient) DeleteOne(_m *QuarantineFinding) *QuarantineFindingDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *QuarantineFindingClient) DeleteOneID(id uuid.UUID) *QuarantineFindingDeleteOne {
+	builder := c.Delete().Where(quarantinefinding.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &QuarantineFindingDeleteOne{builder}
+}
+
+// Query returns a query builder for QuarantineFinding.
+func (c *QuarantineFindingClient) Query() *QuarantineFindingQuery {
+	return &QuarantineFindingQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeQuarantineFinding},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a QuarantineFinding entity by its id.
+func (c *QuarantineFindingClient) Get(ctx context.Context, id uuid.UUID) (*QuarantineFinding, error) {
+	return c.Query().Where(quarantinefinding.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *QuarantineFindingClient) GetX(ctx context.Context, id uuid.UUID) *QuarantineFinding {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryCluster queries the cluster edge of a QuarantineFinding.
+func (c *QuarantineFindingClient) QueryCluster(_m *QuarantineFinding) *ClusterQuery {
+	query := (&ClusterClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(quarantinefinding.Table, quarantinefinding.FieldID, id),
+			sqlgraph.To(cluster.Table, cluster.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, quarantinefinding.ClusterTable, quarantinefinding.ClusterColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *QuarantineFindingClient) Hooks() []Hook {
+	return c.hooks.QuarantineFinding
+}
+
+// Interceptors returns the client interceptors.
+func (c *QuarantineFindingClient) Interceptors() []Interceptor {
+	return c.inters.QuarantineFinding
+}
+
+func (c *QuarantineFindingClient) mutate(ctx context.Context, m *QuarantineFindingMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&QuarantineFindingCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&QuarantineFindingUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&QuarantineFindingUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&QuarantineFindingDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown QuarantineFinding mutation op: %q", m.Op())
 	}
 }
 
@@ -4695,17 +5214,19 @@ func (c *VMSampleClient) mutate(ctx context.Context, m *VMSampleMutation) (Value
 type (
 	hooks struct {
 		AccessToken, ApprovalPolicy, ApprovalTicket, AuditAnchor, AuditFilter, AuditLog,
-		AuditSeal, AuditUnsealed, Cluster, ClusterDraft, DomainEvent, Group,
-		GroupMember, IdempotencyKey, Identity, InstanceSize, Namespace, Notification,
-		PendingAdoption, RoleBinding, Service, Session, System, Template, User, VM,
-		VMRevision, VMSample []ent.Hook
+		AuditSeal, AuditUnsealed, Cluster, ClusterDraft, ClusterEvent,
+		ClusterReplacement, DomainEvent, Group, GroupMember, IdempotencyKey, Identity,
+		InstanceSize, Namespace, Notification, PendingAdoption, QuarantineFinding,
+		RoleBinding, Service, Session, System, Template, User, VM, VMRevision,
+		VMSample []ent.Hook
 	}
 	inters struct {
 		AccessToken, ApprovalPolicy, ApprovalTicket, AuditAnchor, AuditFilter, AuditLog,
-		AuditSeal, AuditUnsealed, Cluster, ClusterDraft, DomainEvent, Group,
-		GroupMember, IdempotencyKey, Identity, InstanceSize, Namespace, Notification,
-		PendingAdoption, RoleBinding, Service, Session, System, Template, User, VM,
-		VMRevision, VMSample []ent.Interceptor
+		AuditSeal, AuditUnsealed, Cluster, ClusterDraft, ClusterEvent,
+		ClusterReplacement, DomainEvent, Group, GroupMember, IdempotencyKey, Identity,
+		InstanceSize, Namespace, Notification, PendingAdoption, QuarantineFinding,
+		RoleBinding, Service, Session, System, Template, User, VM, VMRevision,
+		VMSample []ent.Interceptor
 	}
 )
 

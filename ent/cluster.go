@@ -30,8 +30,14 @@ type Cluster struct {
 	Place string `json:"place,omitempty"`
 	// Environment holds the value of the "environment" field.
 	Environment cluster.Environment `json:"environment,omitempty"`
-	// takes new VMs
+	// false: left alone; not checked, not watched, nothing is done there
 	Enabled bool `json:"enabled,omitempty"`
+	// takes no new VMs
+	Drained bool `json:"drained,omitempty"`
+	// share of new VMs, beside other clusters
+	Weight int `json:"weight,omitempty"`
+	// what an admin says it has
+	Hardware []string `json:"hardware,omitempty"`
 	// CreatedBy holds the value of the "created_by" field.
 	CreatedBy string `json:"created_by,omitempty"`
 	// AES-256-GCM; the chosen cluster and user only
@@ -42,6 +48,12 @@ type Cluster struct {
 	CredentialGeneration int `json:"credential_generation,omitempty"`
 	// CredentialExpiresAt holds the value of the "credential_expires_at" field.
 	CredentialExpiresAt *time.Time `json:"credential_expires_at,omitempty"`
+	// token or certificate
+	CredentialKind string `json:"credential_kind,omitempty"`
+	// whom it signs in
+	CredentialSubject string `json:"credential_subject,omitempty"`
+	// days before its end of the last warning; 0: none yet
+	CredentialWarned int `json:"credential_warned,omitempty"`
 	// APIServerURL holds the value of the "api_server_url" field.
 	APIServerURL string `json:"api_server_url,omitempty"`
 	// UID of the namespace kube-system
@@ -54,8 +66,12 @@ type Cluster struct {
 	KubevirtVersion string `json:"kubevirt_version,omitempty"`
 	// KubernetesVersion holds the value of the "kubernetes_version" field.
 	KubernetesVersion string `json:"kubernetes_version,omitempty"`
-	// EnabledFeatures holds the value of the "enabled_features" field.
+	// in effect: switched on, or on by default in its version
 	EnabledFeatures []string `json:"enabled_features,omitempty"`
+	// Capabilities holds the value of the "capabilities" field.
+	Capabilities domain.Capabilities `json:"capabilities,omitempty"`
+	// when the capabilities were read
+	DescribedAt *time.Time `json:"described_at,omitempty"`
 	// StorageClasses holds the value of the "storage_classes" field.
 	StorageClasses []domain.StorageClass `json:"storage_classes,omitempty"`
 	// Nodes holds the value of the "nodes" field.
@@ -72,12 +88,22 @@ type Cluster struct {
 	AnsweredAt *time.Time `json:"answered_at,omitempty"`
 	// checks in a row without an answer
 	Failures int `json:"failures,omitempty"`
+	// nil: now
+	NextCheckAt *time.Time `json:"next_check_at,omitempty"`
 	// Watcher holds the value of the "watcher" field.
 	Watcher string `json:"watcher,omitempty"`
 	// WatchUntil holds the value of the "watch_until" field.
 	WatchUntil *time.Time `json:"watch_until,omitempty"`
+	// last sign of life of the watch: what is shown is that old
+	HeardAt *time.Time `json:"heard_at,omitempty"`
 	// VMCount holds the value of the "vm_count" field.
 	VMCount int `json:"vm_count,omitempty"`
+	// highest resourceVersion of a complete list
+	ListVersion int64 `json:"list_version,omitempty"`
+	// QuarantinedAt holds the value of the "quarantined_at" field.
+	QuarantinedAt *time.Time `json:"quarantined_at,omitempty"`
+	// QuarantineReason holds the value of the "quarantine_reason" field.
+	QuarantineReason domain.Problem `json:"quarantine_reason,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the ClusterQuery when eager-loading is set.
 	Edges        ClusterEdges `json:"edges"`
@@ -92,9 +118,15 @@ type ClusterEdges struct {
 	Namespaces []*Namespace `json:"namespaces,omitempty"`
 	// Adoptions holds the value of the adoptions edge.
 	Adoptions []*PendingAdoption `json:"adoptions,omitempty"`
+	// Events holds the value of the events edge.
+	Events []*ClusterEvent `json:"events,omitempty"`
+	// Findings holds the value of the findings edge.
+	Findings []*QuarantineFinding `json:"findings,omitempty"`
+	// Replacements holds the value of the replacements edge.
+	Replacements []*ClusterReplacement `json:"replacements,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [3]bool
+	loadedTypes [6]bool
 }
 
 // VmsOrErr returns the Vms value or an error if the edge
@@ -124,20 +156,47 @@ func (e ClusterEdges) AdoptionsOrErr() ([]*PendingAdoption, error) {
 	return nil, &NotLoadedError{edge: "adoptions"}
 }
 
+// EventsOrErr returns the Events value or an error if the edge
+// was not loaded in eager-loading.
+func (e ClusterEdges) EventsOrErr() ([]*ClusterEvent, error) {
+	if e.loadedTypes[3] {
+		return e.Events, nil
+	}
+	return nil, &NotLoadedError{edge: "events"}
+}
+
+// FindingsOrErr returns the Findings value or an error if the edge
+// was not loaded in eager-loading.
+func (e ClusterEdges) FindingsOrErr() ([]*QuarantineFinding, error) {
+	if e.loadedTypes[4] {
+		return e.Findings, nil
+	}
+	return nil, &NotLoadedError{edge: "findings"}
+}
+
+// ReplacementsOrErr returns the Replacements value or an error if the edge
+// was not loaded in eager-loading.
+func (e ClusterEdges) ReplacementsOrErr() ([]*ClusterReplacement, error) {
+	if e.loadedTypes[5] {
+		return e.Replacements, nil
+	}
+	return nil, &NotLoadedError{edge: "replacements"}
+}
+
 // scanValues returns the types for scanning values from sql.Rows.
 func (*Cluster) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case cluster.FieldEncryptedKubeconfig, cluster.FieldStatusReason, cluster.FieldEnabledFeatures, cluster.FieldStorageClasses:
+		case cluster.FieldHardware, cluster.FieldEncryptedKubeconfig, cluster.FieldStatusReason, cluster.FieldEnabledFeatures, cluster.FieldCapabilities, cluster.FieldStorageClasses, cluster.FieldQuarantineReason:
 			values[i] = new([]byte)
-		case cluster.FieldEnabled:
+		case cluster.FieldEnabled, cluster.FieldDrained:
 			values[i] = new(sql.NullBool)
-		case cluster.FieldCredentialGeneration, cluster.FieldNodes, cluster.FieldReadyNodes, cluster.FieldAllocatableCPU, cluster.FieldAllocatableMemoryMib, cluster.FieldFailures, cluster.FieldVMCount:
+		case cluster.FieldWeight, cluster.FieldCredentialGeneration, cluster.FieldCredentialWarned, cluster.FieldNodes, cluster.FieldReadyNodes, cluster.FieldAllocatableCPU, cluster.FieldAllocatableMemoryMib, cluster.FieldFailures, cluster.FieldVMCount, cluster.FieldListVersion:
 			values[i] = new(sql.NullInt64)
-		case cluster.FieldName, cluster.FieldPlace, cluster.FieldEnvironment, cluster.FieldCreatedBy, cluster.FieldEncryptionKeyID, cluster.FieldAPIServerURL, cluster.FieldIdentityUID, cluster.FieldStatus, cluster.FieldKubevirtVersion, cluster.FieldKubernetesVersion, cluster.FieldWatcher:
+		case cluster.FieldName, cluster.FieldPlace, cluster.FieldEnvironment, cluster.FieldCreatedBy, cluster.FieldEncryptionKeyID, cluster.FieldCredentialKind, cluster.FieldCredentialSubject, cluster.FieldAPIServerURL, cluster.FieldIdentityUID, cluster.FieldStatus, cluster.FieldKubevirtVersion, cluster.FieldKubernetesVersion, cluster.FieldWatcher:
 			values[i] = new(sql.NullString)
-		case cluster.FieldCreatedAt, cluster.FieldUpdatedAt, cluster.FieldCredentialExpiresAt, cluster.FieldCheckedAt, cluster.FieldAnsweredAt, cluster.FieldWatchUntil:
+		case cluster.FieldCreatedAt, cluster.FieldUpdatedAt, cluster.FieldCredentialExpiresAt, cluster.FieldDescribedAt, cluster.FieldCheckedAt, cluster.FieldAnsweredAt, cluster.FieldNextCheckAt, cluster.FieldWatchUntil, cluster.FieldHeardAt, cluster.FieldQuarantinedAt:
 			values[i] = new(sql.NullTime)
 		case cluster.FieldID:
 			values[i] = new(uuid.UUID)
@@ -198,6 +257,26 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.Enabled = value.Bool
 			}
+		case cluster.FieldDrained:
+			if value, ok := values[i].(*sql.NullBool); !ok {
+				return fmt.Errorf("unexpected type %T for field drained", values[i])
+			} else if value.Valid {
+				_m.Drained = value.Bool
+			}
+		case cluster.FieldWeight:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field weight", values[i])
+			} else if value.Valid {
+				_m.Weight = int(value.Int64)
+			}
+		case cluster.FieldHardware:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field hardware", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.Hardware); err != nil {
+					return fmt.Errorf("unmarshal field hardware: %w", err)
+				}
+			}
 		case cluster.FieldCreatedBy:
 			if value, ok := values[i].(*sql.NullString); !ok {
 				return fmt.Errorf("unexpected type %T for field created_by", values[i])
@@ -228,6 +307,24 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.CredentialExpiresAt = new(time.Time)
 				*_m.CredentialExpiresAt = value.Time
+			}
+		case cluster.FieldCredentialKind:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field credential_kind", values[i])
+			} else if value.Valid {
+				_m.CredentialKind = value.String
+			}
+		case cluster.FieldCredentialSubject:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field credential_subject", values[i])
+			} else if value.Valid {
+				_m.CredentialSubject = value.String
+			}
+		case cluster.FieldCredentialWarned:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field credential_warned", values[i])
+			} else if value.Valid {
+				_m.CredentialWarned = int(value.Int64)
 			}
 		case cluster.FieldAPIServerURL:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -274,6 +371,21 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 				if err := json.Unmarshal(*value, &_m.EnabledFeatures); err != nil {
 					return fmt.Errorf("unmarshal field enabled_features: %w", err)
 				}
+			}
+		case cluster.FieldCapabilities:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field capabilities", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.Capabilities); err != nil {
+					return fmt.Errorf("unmarshal field capabilities: %w", err)
+				}
+			}
+		case cluster.FieldDescribedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field described_at", values[i])
+			} else if value.Valid {
+				_m.DescribedAt = new(time.Time)
+				*_m.DescribedAt = value.Time
 			}
 		case cluster.FieldStorageClasses:
 			if value, ok := values[i].(*[]byte); !ok {
@@ -327,6 +439,13 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.Failures = int(value.Int64)
 			}
+		case cluster.FieldNextCheckAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field next_check_at", values[i])
+			} else if value.Valid {
+				_m.NextCheckAt = new(time.Time)
+				*_m.NextCheckAt = value.Time
+			}
 		case cluster.FieldWatcher:
 			if value, ok := values[i].(*sql.NullString); !ok {
 				return fmt.Errorf("unexpected type %T for field watcher", values[i])
@@ -340,11 +459,39 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 				_m.WatchUntil = new(time.Time)
 				*_m.WatchUntil = value.Time
 			}
+		case cluster.FieldHeardAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field heard_at", values[i])
+			} else if value.Valid {
+				_m.HeardAt = new(time.Time)
+				*_m.HeardAt = value.Time
+			}
 		case cluster.FieldVMCount:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field vm_count", values[i])
 			} else if value.Valid {
 				_m.VMCount = int(value.Int64)
+			}
+		case cluster.FieldListVersion:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field list_version", values[i])
+			} else if value.Valid {
+				_m.ListVersion = value.Int64
+			}
+		case cluster.FieldQuarantinedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field quarantined_at", values[i])
+			} else if value.Valid {
+				_m.QuarantinedAt = new(time.Time)
+				*_m.QuarantinedAt = value.Time
+			}
+		case cluster.FieldQuarantineReason:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field quarantine_reason", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.QuarantineReason); err != nil {
+					return fmt.Errorf("unmarshal field quarantine_reason: %w", err)
+				}
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -372,6 +519,21 @@ func (_m *Cluster) QueryNamespaces() *NamespaceQuery {
 // QueryAdoptions queries the "adoptions" edge of the Cluster entity.
 func (_m *Cluster) QueryAdoptions() *PendingAdoptionQuery {
 	return NewClusterClient(_m.config).QueryAdoptions(_m)
+}
+
+// QueryEvents queries the "events" edge of the Cluster entity.
+func (_m *Cluster) QueryEvents() *ClusterEventQuery {
+	return NewClusterClient(_m.config).QueryEvents(_m)
+}
+
+// QueryFindings queries the "findings" edge of the Cluster entity.
+func (_m *Cluster) QueryFindings() *QuarantineFindingQuery {
+	return NewClusterClient(_m.config).QueryFindings(_m)
+}
+
+// QueryReplacements queries the "replacements" edge of the Cluster entity.
+func (_m *Cluster) QueryReplacements() *ClusterReplacementQuery {
+	return NewClusterClient(_m.config).QueryReplacements(_m)
 }
 
 // Update returns a builder for updating this Cluster.
@@ -415,6 +577,15 @@ func (_m *Cluster) String() string {
 	builder.WriteString("enabled=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Enabled))
 	builder.WriteString(", ")
+	builder.WriteString("drained=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Drained))
+	builder.WriteString(", ")
+	builder.WriteString("weight=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Weight))
+	builder.WriteString(", ")
+	builder.WriteString("hardware=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Hardware))
+	builder.WriteString(", ")
 	builder.WriteString("created_by=")
 	builder.WriteString(_m.CreatedBy)
 	builder.WriteString(", ")
@@ -430,6 +601,15 @@ func (_m *Cluster) String() string {
 		builder.WriteString("credential_expires_at=")
 		builder.WriteString(v.Format(time.ANSIC))
 	}
+	builder.WriteString(", ")
+	builder.WriteString("credential_kind=")
+	builder.WriteString(_m.CredentialKind)
+	builder.WriteString(", ")
+	builder.WriteString("credential_subject=")
+	builder.WriteString(_m.CredentialSubject)
+	builder.WriteString(", ")
+	builder.WriteString("credential_warned=")
+	builder.WriteString(fmt.Sprintf("%v", _m.CredentialWarned))
 	builder.WriteString(", ")
 	builder.WriteString("api_server_url=")
 	builder.WriteString(_m.APIServerURL)
@@ -451,6 +631,14 @@ func (_m *Cluster) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("enabled_features=")
 	builder.WriteString(fmt.Sprintf("%v", _m.EnabledFeatures))
+	builder.WriteString(", ")
+	builder.WriteString("capabilities=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Capabilities))
+	builder.WriteString(", ")
+	if v := _m.DescribedAt; v != nil {
+		builder.WriteString("described_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
 	builder.WriteString(", ")
 	builder.WriteString("storage_classes=")
 	builder.WriteString(fmt.Sprintf("%v", _m.StorageClasses))
@@ -480,6 +668,11 @@ func (_m *Cluster) String() string {
 	builder.WriteString("failures=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Failures))
 	builder.WriteString(", ")
+	if v := _m.NextCheckAt; v != nil {
+		builder.WriteString("next_check_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
 	builder.WriteString("watcher=")
 	builder.WriteString(_m.Watcher)
 	builder.WriteString(", ")
@@ -488,8 +681,24 @@ func (_m *Cluster) String() string {
 		builder.WriteString(v.Format(time.ANSIC))
 	}
 	builder.WriteString(", ")
+	if v := _m.HeardAt; v != nil {
+		builder.WriteString("heard_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
 	builder.WriteString("vm_count=")
 	builder.WriteString(fmt.Sprintf("%v", _m.VMCount))
+	builder.WriteString(", ")
+	builder.WriteString("list_version=")
+	builder.WriteString(fmt.Sprintf("%v", _m.ListVersion))
+	builder.WriteString(", ")
+	if v := _m.QuarantinedAt; v != nil {
+		builder.WriteString("quarantined_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("quarantine_reason=")
+	builder.WriteString(fmt.Sprintf("%v", _m.QuarantineReason))
 	builder.WriteByte(')')
 	return builder.String()
 }

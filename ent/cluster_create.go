@@ -14,8 +14,11 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
+	"kubevirt-shepherd.io/shepherd/ent/clusterreplacement"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/pendingadoption"
+	"kubevirt-shepherd.io/shepherd/ent/quarantinefinding"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
@@ -96,6 +99,40 @@ func (_c *ClusterCreate) SetNillableEnabled(v *bool) *ClusterCreate {
 	return _c
 }
 
+// SetDrained sets the "drained" field.
+func (_c *ClusterCreate) SetDrained(v bool) *ClusterCreate {
+	_c.mutation.SetDrained(v)
+	return _c
+}
+
+// SetNillableDrained sets the "drained" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableDrained(v *bool) *ClusterCreate {
+	if v != nil {
+		_c.SetDrained(*v)
+	}
+	return _c
+}
+
+// SetWeight sets the "weight" field.
+func (_c *ClusterCreate) SetWeight(v int) *ClusterCreate {
+	_c.mutation.SetWeight(v)
+	return _c
+}
+
+// SetNillableWeight sets the "weight" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableWeight(v *int) *ClusterCreate {
+	if v != nil {
+		_c.SetWeight(*v)
+	}
+	return _c
+}
+
+// SetHardware sets the "hardware" field.
+func (_c *ClusterCreate) SetHardware(v []string) *ClusterCreate {
+	_c.mutation.SetHardware(v)
+	return _c
+}
+
 // SetCreatedBy sets the "created_by" field.
 func (_c *ClusterCreate) SetCreatedBy(v string) *ClusterCreate {
 	_c.mutation.SetCreatedBy(v)
@@ -138,6 +175,48 @@ func (_c *ClusterCreate) SetCredentialExpiresAt(v time.Time) *ClusterCreate {
 func (_c *ClusterCreate) SetNillableCredentialExpiresAt(v *time.Time) *ClusterCreate {
 	if v != nil {
 		_c.SetCredentialExpiresAt(*v)
+	}
+	return _c
+}
+
+// SetCredentialKind sets the "credential_kind" field.
+func (_c *ClusterCreate) SetCredentialKind(v string) *ClusterCreate {
+	_c.mutation.SetCredentialKind(v)
+	return _c
+}
+
+// SetNillableCredentialKind sets the "credential_kind" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableCredentialKind(v *string) *ClusterCreate {
+	if v != nil {
+		_c.SetCredentialKind(*v)
+	}
+	return _c
+}
+
+// SetCredentialSubject sets the "credential_subject" field.
+func (_c *ClusterCreate) SetCredentialSubject(v string) *ClusterCreate {
+	_c.mutation.SetCredentialSubject(v)
+	return _c
+}
+
+// SetNillableCredentialSubject sets the "credential_subject" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableCredentialSubject(v *string) *ClusterCreate {
+	if v != nil {
+		_c.SetCredentialSubject(*v)
+	}
+	return _c
+}
+
+// SetCredentialWarned sets the "credential_warned" field.
+func (_c *ClusterCreate) SetCredentialWarned(v int) *ClusterCreate {
+	_c.mutation.SetCredentialWarned(v)
+	return _c
+}
+
+// SetNillableCredentialWarned sets the "credential_warned" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableCredentialWarned(v *int) *ClusterCreate {
+	if v != nil {
+		_c.SetCredentialWarned(*v)
 	}
 	return _c
 }
@@ -213,6 +292,34 @@ func (_c *ClusterCreate) SetNillableKubernetesVersion(v *string) *ClusterCreate 
 // SetEnabledFeatures sets the "enabled_features" field.
 func (_c *ClusterCreate) SetEnabledFeatures(v []string) *ClusterCreate {
 	_c.mutation.SetEnabledFeatures(v)
+	return _c
+}
+
+// SetCapabilities sets the "capabilities" field.
+func (_c *ClusterCreate) SetCapabilities(v domain.Capabilities) *ClusterCreate {
+	_c.mutation.SetCapabilities(v)
+	return _c
+}
+
+// SetNillableCapabilities sets the "capabilities" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableCapabilities(v *domain.Capabilities) *ClusterCreate {
+	if v != nil {
+		_c.SetCapabilities(*v)
+	}
+	return _c
+}
+
+// SetDescribedAt sets the "described_at" field.
+func (_c *ClusterCreate) SetDescribedAt(v time.Time) *ClusterCreate {
+	_c.mutation.SetDescribedAt(v)
+	return _c
+}
+
+// SetNillableDescribedAt sets the "described_at" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableDescribedAt(v *time.Time) *ClusterCreate {
+	if v != nil {
+		_c.SetDescribedAt(*v)
+	}
 	return _c
 }
 
@@ -320,6 +427,20 @@ func (_c *ClusterCreate) SetNillableFailures(v *int) *ClusterCreate {
 	return _c
 }
 
+// SetNextCheckAt sets the "next_check_at" field.
+func (_c *ClusterCreate) SetNextCheckAt(v time.Time) *ClusterCreate {
+	_c.mutation.SetNextCheckAt(v)
+	return _c
+}
+
+// SetNillableNextCheckAt sets the "next_check_at" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableNextCheckAt(v *time.Time) *ClusterCreate {
+	if v != nil {
+		_c.SetNextCheckAt(*v)
+	}
+	return _c
+}
+
 // SetWatcher sets the "watcher" field.
 func (_c *ClusterCreate) SetWatcher(v string) *ClusterCreate {
 	_c.mutation.SetWatcher(v)
@@ -348,6 +469,20 @@ func (_c *ClusterCreate) SetNillableWatchUntil(v *time.Time) *ClusterCreate {
 	return _c
 }
 
+// SetHeardAt sets the "heard_at" field.
+func (_c *ClusterCreate) SetHeardAt(v time.Time) *ClusterCreate {
+	_c.mutation.SetHeardAt(v)
+	return _c
+}
+
+// SetNillableHeardAt sets the "heard_at" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableHeardAt(v *time.Time) *ClusterCreate {
+	if v != nil {
+		_c.SetHeardAt(*v)
+	}
+	return _c
+}
+
 // SetVMCount sets the "vm_count" field.
 func (_c *ClusterCreate) SetVMCount(v int) *ClusterCreate {
 	_c.mutation.SetVMCount(v)
@@ -358,6 +493,48 @@ func (_c *ClusterCreate) SetVMCount(v int) *ClusterCreate {
 func (_c *ClusterCreate) SetNillableVMCount(v *int) *ClusterCreate {
 	if v != nil {
 		_c.SetVMCount(*v)
+	}
+	return _c
+}
+
+// SetListVersion sets the "list_version" field.
+func (_c *ClusterCreate) SetListVersion(v int64) *ClusterCreate {
+	_c.mutation.SetListVersion(v)
+	return _c
+}
+
+// SetNillableListVersion sets the "list_version" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableListVersion(v *int64) *ClusterCreate {
+	if v != nil {
+		_c.SetListVersion(*v)
+	}
+	return _c
+}
+
+// SetQuarantinedAt sets the "quarantined_at" field.
+func (_c *ClusterCreate) SetQuarantinedAt(v time.Time) *ClusterCreate {
+	_c.mutation.SetQuarantinedAt(v)
+	return _c
+}
+
+// SetNillableQuarantinedAt sets the "quarantined_at" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableQuarantinedAt(v *time.Time) *ClusterCreate {
+	if v != nil {
+		_c.SetQuarantinedAt(*v)
+	}
+	return _c
+}
+
+// SetQuarantineReason sets the "quarantine_reason" field.
+func (_c *ClusterCreate) SetQuarantineReason(v domain.Problem) *ClusterCreate {
+	_c.mutation.SetQuarantineReason(v)
+	return _c
+}
+
+// SetNillableQuarantineReason sets the "quarantine_reason" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableQuarantineReason(v *domain.Problem) *ClusterCreate {
+	if v != nil {
+		_c.SetQuarantineReason(*v)
 	}
 	return _c
 }
@@ -421,6 +598,51 @@ func (_c *ClusterCreate) AddAdoptions(v ...*PendingAdoption) *ClusterCreate {
 	return _c.AddAdoptionIDs(ids...)
 }
 
+// AddEventIDs adds the "events" edge to the ClusterEvent entity by IDs.
+func (_c *ClusterCreate) AddEventIDs(ids ...uuid.UUID) *ClusterCreate {
+	_c.mutation.AddEventIDs(ids...)
+	return _c
+}
+
+// AddEvents adds the "events" edges to the ClusterEvent entity.
+func (_c *ClusterCreate) AddEvents(v ...*ClusterEvent) *ClusterCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddEventIDs(ids...)
+}
+
+// AddFindingIDs adds the "findings" edge to the QuarantineFinding entity by IDs.
+func (_c *ClusterCreate) AddFindingIDs(ids ...uuid.UUID) *ClusterCreate {
+	_c.mutation.AddFindingIDs(ids...)
+	return _c
+}
+
+// AddFindings adds the "findings" edges to the QuarantineFinding entity.
+func (_c *ClusterCreate) AddFindings(v ...*QuarantineFinding) *ClusterCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddFindingIDs(ids...)
+}
+
+// AddReplacementIDs adds the "replacements" edge to the ClusterReplacement entity by IDs.
+func (_c *ClusterCreate) AddReplacementIDs(ids ...uuid.UUID) *ClusterCreate {
+	_c.mutation.AddReplacementIDs(ids...)
+	return _c
+}
+
+// AddReplacements adds the "replacements" edges to the ClusterReplacement entity.
+func (_c *ClusterCreate) AddReplacements(v ...*ClusterReplacement) *ClusterCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddReplacementIDs(ids...)
+}
+
 // Mutation returns the ClusterMutation object of the builder.
 func (_c *ClusterCreate) Mutation() *ClusterMutation {
 	return _c.mutation
@@ -468,9 +690,21 @@ func (_c *ClusterCreate) defaults() {
 		v := cluster.DefaultEnabled
 		_c.mutation.SetEnabled(v)
 	}
+	if _, ok := _c.mutation.Drained(); !ok {
+		v := cluster.DefaultDrained
+		_c.mutation.SetDrained(v)
+	}
+	if _, ok := _c.mutation.Weight(); !ok {
+		v := cluster.DefaultWeight
+		_c.mutation.SetWeight(v)
+	}
 	if _, ok := _c.mutation.CredentialGeneration(); !ok {
 		v := cluster.DefaultCredentialGeneration
 		_c.mutation.SetCredentialGeneration(v)
+	}
+	if _, ok := _c.mutation.CredentialWarned(); !ok {
+		v := cluster.DefaultCredentialWarned
+		_c.mutation.SetCredentialWarned(v)
 	}
 	if _, ok := _c.mutation.Status(); !ok {
 		v := cluster.DefaultStatus
@@ -499,6 +733,10 @@ func (_c *ClusterCreate) defaults() {
 	if _, ok := _c.mutation.VMCount(); !ok {
 		v := cluster.DefaultVMCount
 		_c.mutation.SetVMCount(v)
+	}
+	if _, ok := _c.mutation.ListVersion(); !ok {
+		v := cluster.DefaultListVersion
+		_c.mutation.SetListVersion(v)
 	}
 	if _, ok := _c.mutation.ID(); !ok {
 		v := cluster.DefaultID()
@@ -533,6 +771,17 @@ func (_c *ClusterCreate) check() error {
 	if _, ok := _c.mutation.Enabled(); !ok {
 		return &ValidationError{Name: "enabled", err: errors.New(`ent: missing required field "Cluster.enabled"`)}
 	}
+	if _, ok := _c.mutation.Drained(); !ok {
+		return &ValidationError{Name: "drained", err: errors.New(`ent: missing required field "Cluster.drained"`)}
+	}
+	if _, ok := _c.mutation.Weight(); !ok {
+		return &ValidationError{Name: "weight", err: errors.New(`ent: missing required field "Cluster.weight"`)}
+	}
+	if v, ok := _c.mutation.Weight(); ok {
+		if err := cluster.WeightValidator(v); err != nil {
+			return &ValidationError{Name: "weight", err: fmt.Errorf(`ent: validator failed for field "Cluster.weight": %w`, err)}
+		}
+	}
 	if _, ok := _c.mutation.CreatedBy(); !ok {
 		return &ValidationError{Name: "created_by", err: errors.New(`ent: missing required field "Cluster.created_by"`)}
 	}
@@ -554,6 +803,9 @@ func (_c *ClusterCreate) check() error {
 	}
 	if _, ok := _c.mutation.CredentialGeneration(); !ok {
 		return &ValidationError{Name: "credential_generation", err: errors.New(`ent: missing required field "Cluster.credential_generation"`)}
+	}
+	if _, ok := _c.mutation.CredentialWarned(); !ok {
+		return &ValidationError{Name: "credential_warned", err: errors.New(`ent: missing required field "Cluster.credential_warned"`)}
 	}
 	if _, ok := _c.mutation.APIServerURL(); !ok {
 		return &ValidationError{Name: "api_server_url", err: errors.New(`ent: missing required field "Cluster.api_server_url"`)}
@@ -596,6 +848,9 @@ func (_c *ClusterCreate) check() error {
 	}
 	if _, ok := _c.mutation.VMCount(); !ok {
 		return &ValidationError{Name: "vm_count", err: errors.New(`ent: missing required field "Cluster.vm_count"`)}
+	}
+	if _, ok := _c.mutation.ListVersion(); !ok {
+		return &ValidationError{Name: "list_version", err: errors.New(`ent: missing required field "Cluster.list_version"`)}
 	}
 	return nil
 }
@@ -657,6 +912,18 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 		_spec.SetField(cluster.FieldEnabled, field.TypeBool, value)
 		_node.Enabled = value
 	}
+	if value, ok := _c.mutation.Drained(); ok {
+		_spec.SetField(cluster.FieldDrained, field.TypeBool, value)
+		_node.Drained = value
+	}
+	if value, ok := _c.mutation.Weight(); ok {
+		_spec.SetField(cluster.FieldWeight, field.TypeInt, value)
+		_node.Weight = value
+	}
+	if value, ok := _c.mutation.Hardware(); ok {
+		_spec.SetField(cluster.FieldHardware, field.TypeJSON, value)
+		_node.Hardware = value
+	}
 	if value, ok := _c.mutation.CreatedBy(); ok {
 		_spec.SetField(cluster.FieldCreatedBy, field.TypeString, value)
 		_node.CreatedBy = value
@@ -676,6 +943,18 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.CredentialExpiresAt(); ok {
 		_spec.SetField(cluster.FieldCredentialExpiresAt, field.TypeTime, value)
 		_node.CredentialExpiresAt = &value
+	}
+	if value, ok := _c.mutation.CredentialKind(); ok {
+		_spec.SetField(cluster.FieldCredentialKind, field.TypeString, value)
+		_node.CredentialKind = value
+	}
+	if value, ok := _c.mutation.CredentialSubject(); ok {
+		_spec.SetField(cluster.FieldCredentialSubject, field.TypeString, value)
+		_node.CredentialSubject = value
+	}
+	if value, ok := _c.mutation.CredentialWarned(); ok {
+		_spec.SetField(cluster.FieldCredentialWarned, field.TypeInt, value)
+		_node.CredentialWarned = value
 	}
 	if value, ok := _c.mutation.APIServerURL(); ok {
 		_spec.SetField(cluster.FieldAPIServerURL, field.TypeString, value)
@@ -704,6 +983,14 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.EnabledFeatures(); ok {
 		_spec.SetField(cluster.FieldEnabledFeatures, field.TypeJSON, value)
 		_node.EnabledFeatures = value
+	}
+	if value, ok := _c.mutation.Capabilities(); ok {
+		_spec.SetField(cluster.FieldCapabilities, field.TypeJSON, value)
+		_node.Capabilities = value
+	}
+	if value, ok := _c.mutation.DescribedAt(); ok {
+		_spec.SetField(cluster.FieldDescribedAt, field.TypeTime, value)
+		_node.DescribedAt = &value
 	}
 	if value, ok := _c.mutation.StorageClasses(); ok {
 		_spec.SetField(cluster.FieldStorageClasses, field.TypeJSON, value)
@@ -737,6 +1024,10 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 		_spec.SetField(cluster.FieldFailures, field.TypeInt, value)
 		_node.Failures = value
 	}
+	if value, ok := _c.mutation.NextCheckAt(); ok {
+		_spec.SetField(cluster.FieldNextCheckAt, field.TypeTime, value)
+		_node.NextCheckAt = &value
+	}
 	if value, ok := _c.mutation.Watcher(); ok {
 		_spec.SetField(cluster.FieldWatcher, field.TypeString, value)
 		_node.Watcher = value
@@ -745,9 +1036,25 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 		_spec.SetField(cluster.FieldWatchUntil, field.TypeTime, value)
 		_node.WatchUntil = &value
 	}
+	if value, ok := _c.mutation.HeardAt(); ok {
+		_spec.SetField(cluster.FieldHeardAt, field.TypeTime, value)
+		_node.HeardAt = &value
+	}
 	if value, ok := _c.mutation.VMCount(); ok {
 		_spec.SetField(cluster.FieldVMCount, field.TypeInt, value)
 		_node.VMCount = value
+	}
+	if value, ok := _c.mutation.ListVersion(); ok {
+		_spec.SetField(cluster.FieldListVersion, field.TypeInt64, value)
+		_node.ListVersion = value
+	}
+	if value, ok := _c.mutation.QuarantinedAt(); ok {
+		_spec.SetField(cluster.FieldQuarantinedAt, field.TypeTime, value)
+		_node.QuarantinedAt = &value
+	}
+	if value, ok := _c.mutation.QuarantineReason(); ok {
+		_spec.SetField(cluster.FieldQuarantineReason, field.TypeJSON, value)
+		_node.QuarantineReason = value
 	}
 	if nodes := _c.mutation.VmsIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -790,6 +1097,54 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(pendingadoption.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.EventsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.EventsTable,
+			Columns: []string{cluster.EventsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterevent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.FindingsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.FindingsTable,
+			Columns: []string{cluster.FindingsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(quarantinefinding.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ReplacementsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.ReplacementsTable,
+			Columns: []string{cluster.ReplacementsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterreplacement.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -891,6 +1246,54 @@ func (u *ClusterUpsert) UpdateEnabled() *ClusterUpsert {
 	return u
 }
 
+// SetDrained sets the "drained" field.
+func (u *ClusterUpsert) SetDrained(v bool) *ClusterUpsert {
+	u.Set(cluster.FieldDrained, v)
+	return u
+}
+
+// UpdateDrained sets the "drained" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateDrained() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldDrained)
+	return u
+}
+
+// SetWeight sets the "weight" field.
+func (u *ClusterUpsert) SetWeight(v int) *ClusterUpsert {
+	u.Set(cluster.FieldWeight, v)
+	return u
+}
+
+// UpdateWeight sets the "weight" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateWeight() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldWeight)
+	return u
+}
+
+// AddWeight adds v to the "weight" field.
+func (u *ClusterUpsert) AddWeight(v int) *ClusterUpsert {
+	u.Add(cluster.FieldWeight, v)
+	return u
+}
+
+// SetHardware sets the "hardware" field.
+func (u *ClusterUpsert) SetHardware(v []string) *ClusterUpsert {
+	u.Set(cluster.FieldHardware, v)
+	return u
+}
+
+// UpdateHardware sets the "hardware" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateHardware() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldHardware)
+	return u
+}
+
+// ClearHardware clears the value of the "hardware" field.
+func (u *ClusterUpsert) ClearHardware() *ClusterUpsert {
+	u.SetNull(cluster.FieldHardware)
+	return u
+}
+
 // SetEncryptedKubeconfig sets the "encrypted_kubeconfig" field.
 func (u *ClusterUpsert) SetEncryptedKubeconfig(v []byte) *ClusterUpsert {
 	u.Set(cluster.FieldEncryptedKubeconfig, v)
@@ -951,6 +1354,60 @@ func (u *ClusterUpsert) ClearCredentialExpiresAt() *ClusterUpsert {
 	return u
 }
 
+// SetCredentialKind sets the "credential_kind" field.
+func (u *ClusterUpsert) SetCredentialKind(v string) *ClusterUpsert {
+	u.Set(cluster.FieldCredentialKind, v)
+	return u
+}
+
+// UpdateCredentialKind sets the "credential_kind" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateCredentialKind() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldCredentialKind)
+	return u
+}
+
+// ClearCredentialKind clears the value of the "credential_kind" field.
+func (u *ClusterUpsert) ClearCredentialKind() *ClusterUpsert {
+	u.SetNull(cluster.FieldCredentialKind)
+	return u
+}
+
+// SetCredentialSubject sets the "credential_subject" field.
+func (u *ClusterUpsert) SetCredentialSubject(v string) *ClusterUpsert {
+	u.Set(cluster.FieldCredentialSubject, v)
+	return u
+}
+
+// UpdateCredentialSubject sets the "credential_subject" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateCredentialSubject() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldCredentialSubject)
+	return u
+}
+
+// ClearCredentialSubject clears the value of the "credential_subject" field.
+func (u *ClusterUpsert) ClearCredentialSubject() *ClusterUpsert {
+	u.SetNull(cluster.FieldCredentialSubject)
+	return u
+}
+
+// SetCredentialWarned sets the "credential_warned" field.
+func (u *ClusterUpsert) SetCredentialWarned(v int) *ClusterUpsert {
+	u.Set(cluster.FieldCredentialWarned, v)
+	return u
+}
+
+// UpdateCredentialWarned sets the "credential_warned" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateCredentialWarned() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldCredentialWarned)
+	return u
+}
+
+// AddCredentialWarned adds v to the "credential_warned" field.
+func (u *ClusterUpsert) AddCredentialWarned(v int) *ClusterUpsert {
+	u.Add(cluster.FieldCredentialWarned, v)
+	return u
+}
+
 // SetAPIServerURL sets the "api_server_url" field.
 func (u *ClusterUpsert) SetAPIServerURL(v string) *ClusterUpsert {
 	u.Set(cluster.FieldAPIServerURL, v)
@@ -960,6 +1417,18 @@ func (u *ClusterUpsert) SetAPIServerURL(v string) *ClusterUpsert {
 // UpdateAPIServerURL sets the "api_server_url" field to the value that was provided on create.
 func (u *ClusterUpsert) UpdateAPIServerURL() *ClusterUpsert {
 	u.SetExcluded(cluster.FieldAPIServerURL)
+	return u
+}
+
+// SetIdentityUID sets the "identity_uid" field.
+func (u *ClusterUpsert) SetIdentityUID(v string) *ClusterUpsert {
+	u.Set(cluster.FieldIdentityUID, v)
+	return u
+}
+
+// UpdateIdentityUID sets the "identity_uid" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateIdentityUID() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldIdentityUID)
 	return u
 }
 
@@ -1044,6 +1513,42 @@ func (u *ClusterUpsert) UpdateEnabledFeatures() *ClusterUpsert {
 // ClearEnabledFeatures clears the value of the "enabled_features" field.
 func (u *ClusterUpsert) ClearEnabledFeatures() *ClusterUpsert {
 	u.SetNull(cluster.FieldEnabledFeatures)
+	return u
+}
+
+// SetCapabilities sets the "capabilities" field.
+func (u *ClusterUpsert) SetCapabilities(v domain.Capabilities) *ClusterUpsert {
+	u.Set(cluster.FieldCapabilities, v)
+	return u
+}
+
+// UpdateCapabilities sets the "capabilities" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateCapabilities() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldCapabilities)
+	return u
+}
+
+// ClearCapabilities clears the value of the "capabilities" field.
+func (u *ClusterUpsert) ClearCapabilities() *ClusterUpsert {
+	u.SetNull(cluster.FieldCapabilities)
+	return u
+}
+
+// SetDescribedAt sets the "described_at" field.
+func (u *ClusterUpsert) SetDescribedAt(v time.Time) *ClusterUpsert {
+	u.Set(cluster.FieldDescribedAt, v)
+	return u
+}
+
+// UpdateDescribedAt sets the "described_at" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateDescribedAt() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldDescribedAt)
+	return u
+}
+
+// ClearDescribedAt clears the value of the "described_at" field.
+func (u *ClusterUpsert) ClearDescribedAt() *ClusterUpsert {
+	u.SetNull(cluster.FieldDescribedAt)
 	return u
 }
 
@@ -1191,6 +1696,24 @@ func (u *ClusterUpsert) AddFailures(v int) *ClusterUpsert {
 	return u
 }
 
+// SetNextCheckAt sets the "next_check_at" field.
+func (u *ClusterUpsert) SetNextCheckAt(v time.Time) *ClusterUpsert {
+	u.Set(cluster.FieldNextCheckAt, v)
+	return u
+}
+
+// UpdateNextCheckAt sets the "next_check_at" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateNextCheckAt() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldNextCheckAt)
+	return u
+}
+
+// ClearNextCheckAt clears the value of the "next_check_at" field.
+func (u *ClusterUpsert) ClearNextCheckAt() *ClusterUpsert {
+	u.SetNull(cluster.FieldNextCheckAt)
+	return u
+}
+
 // SetWatcher sets the "watcher" field.
 func (u *ClusterUpsert) SetWatcher(v string) *ClusterUpsert {
 	u.Set(cluster.FieldWatcher, v)
@@ -1227,6 +1750,24 @@ func (u *ClusterUpsert) ClearWatchUntil() *ClusterUpsert {
 	return u
 }
 
+// SetHeardAt sets the "heard_at" field.
+func (u *ClusterUpsert) SetHeardAt(v time.Time) *ClusterUpsert {
+	u.Set(cluster.FieldHeardAt, v)
+	return u
+}
+
+// UpdateHeardAt sets the "heard_at" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateHeardAt() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldHeardAt)
+	return u
+}
+
+// ClearHeardAt clears the value of the "heard_at" field.
+func (u *ClusterUpsert) ClearHeardAt() *ClusterUpsert {
+	u.SetNull(cluster.FieldHeardAt)
+	return u
+}
+
 // SetVMCount sets the "vm_count" field.
 func (u *ClusterUpsert) SetVMCount(v int) *ClusterUpsert {
 	u.Set(cluster.FieldVMCount, v)
@@ -1242,6 +1783,60 @@ func (u *ClusterUpsert) UpdateVMCount() *ClusterUpsert {
 // AddVMCount adds v to the "vm_count" field.
 func (u *ClusterUpsert) AddVMCount(v int) *ClusterUpsert {
 	u.Add(cluster.FieldVMCount, v)
+	return u
+}
+
+// SetListVersion sets the "list_version" field.
+func (u *ClusterUpsert) SetListVersion(v int64) *ClusterUpsert {
+	u.Set(cluster.FieldListVersion, v)
+	return u
+}
+
+// UpdateListVersion sets the "list_version" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateListVersion() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldListVersion)
+	return u
+}
+
+// AddListVersion adds v to the "list_version" field.
+func (u *ClusterUpsert) AddListVersion(v int64) *ClusterUpsert {
+	u.Add(cluster.FieldListVersion, v)
+	return u
+}
+
+// SetQuarantinedAt sets the "quarantined_at" field.
+func (u *ClusterUpsert) SetQuarantinedAt(v time.Time) *ClusterUpsert {
+	u.Set(cluster.FieldQuarantinedAt, v)
+	return u
+}
+
+// UpdateQuarantinedAt sets the "quarantined_at" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateQuarantinedAt() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldQuarantinedAt)
+	return u
+}
+
+// ClearQuarantinedAt clears the value of the "quarantined_at" field.
+func (u *ClusterUpsert) ClearQuarantinedAt() *ClusterUpsert {
+	u.SetNull(cluster.FieldQuarantinedAt)
+	return u
+}
+
+// SetQuarantineReason sets the "quarantine_reason" field.
+func (u *ClusterUpsert) SetQuarantineReason(v domain.Problem) *ClusterUpsert {
+	u.Set(cluster.FieldQuarantineReason, v)
+	return u
+}
+
+// UpdateQuarantineReason sets the "quarantine_reason" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateQuarantineReason() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldQuarantineReason)
+	return u
+}
+
+// ClearQuarantineReason clears the value of the "quarantine_reason" field.
+func (u *ClusterUpsert) ClearQuarantineReason() *ClusterUpsert {
+	u.SetNull(cluster.FieldQuarantineReason)
 	return u
 }
 
@@ -1273,9 +1868,6 @@ func (u *ClusterUpsertOne) UpdateNewValues() *ClusterUpsertOne {
 		}
 		if _, exists := u.create.mutation.CreatedBy(); exists {
 			s.SetIgnore(cluster.FieldCreatedBy)
-		}
-		if _, exists := u.create.mutation.IdentityUID(); exists {
-			s.SetIgnore(cluster.FieldIdentityUID)
 		}
 	}))
 	return u
@@ -1357,6 +1949,62 @@ func (u *ClusterUpsertOne) UpdateEnabled() *ClusterUpsertOne {
 	})
 }
 
+// SetDrained sets the "drained" field.
+func (u *ClusterUpsertOne) SetDrained(v bool) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetDrained(v)
+	})
+}
+
+// UpdateDrained sets the "drained" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateDrained() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateDrained()
+	})
+}
+
+// SetWeight sets the "weight" field.
+func (u *ClusterUpsertOne) SetWeight(v int) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetWeight(v)
+	})
+}
+
+// AddWeight adds v to the "weight" field.
+func (u *ClusterUpsertOne) AddWeight(v int) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddWeight(v)
+	})
+}
+
+// UpdateWeight sets the "weight" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateWeight() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateWeight()
+	})
+}
+
+// SetHardware sets the "hardware" field.
+func (u *ClusterUpsertOne) SetHardware(v []string) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetHardware(v)
+	})
+}
+
+// UpdateHardware sets the "hardware" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateHardware() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateHardware()
+	})
+}
+
+// ClearHardware clears the value of the "hardware" field.
+func (u *ClusterUpsertOne) ClearHardware() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearHardware()
+	})
+}
+
 // SetEncryptedKubeconfig sets the "encrypted_kubeconfig" field.
 func (u *ClusterUpsertOne) SetEncryptedKubeconfig(v []byte) *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
@@ -1427,6 +2075,69 @@ func (u *ClusterUpsertOne) ClearCredentialExpiresAt() *ClusterUpsertOne {
 	})
 }
 
+// SetCredentialKind sets the "credential_kind" field.
+func (u *ClusterUpsertOne) SetCredentialKind(v string) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetCredentialKind(v)
+	})
+}
+
+// UpdateCredentialKind sets the "credential_kind" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateCredentialKind() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateCredentialKind()
+	})
+}
+
+// ClearCredentialKind clears the value of the "credential_kind" field.
+func (u *ClusterUpsertOne) ClearCredentialKind() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearCredentialKind()
+	})
+}
+
+// SetCredentialSubject sets the "credential_subject" field.
+func (u *ClusterUpsertOne) SetCredentialSubject(v string) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetCredentialSubject(v)
+	})
+}
+
+// UpdateCredentialSubject sets the "credential_subject" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateCredentialSubject() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateCredentialSubject()
+	})
+}
+
+// ClearCredentialSubject clears the value of the "credential_subject" field.
+func (u *ClusterUpsertOne) ClearCredentialSubject() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearCredentialSubject()
+	})
+}
+
+// SetCredentialWarned sets the "credential_warned" field.
+func (u *ClusterUpsertOne) SetCredentialWarned(v int) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetCredentialWarned(v)
+	})
+}
+
+// AddCredentialWarned adds v to the "credential_warned" field.
+func (u *ClusterUpsertOne) AddCredentialWarned(v int) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddCredentialWarned(v)
+	})
+}
+
+// UpdateCredentialWarned sets the "credential_warned" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateCredentialWarned() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateCredentialWarned()
+	})
+}
+
 // SetAPIServerURL sets the "api_server_url" field.
 func (u *ClusterUpsertOne) SetAPIServerURL(v string) *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
@@ -1438,6 +2149,20 @@ func (u *ClusterUpsertOne) SetAPIServerURL(v string) *ClusterUpsertOne {
 func (u *ClusterUpsertOne) UpdateAPIServerURL() *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
 		s.UpdateAPIServerURL()
+	})
+}
+
+// SetIdentityUID sets the "identity_uid" field.
+func (u *ClusterUpsertOne) SetIdentityUID(v string) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetIdentityUID(v)
+	})
+}
+
+// UpdateIdentityUID sets the "identity_uid" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateIdentityUID() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateIdentityUID()
 	})
 }
 
@@ -1536,6 +2261,48 @@ func (u *ClusterUpsertOne) UpdateEnabledFeatures() *ClusterUpsertOne {
 func (u *ClusterUpsertOne) ClearEnabledFeatures() *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
 		s.ClearEnabledFeatures()
+	})
+}
+
+// SetCapabilities sets the "capabilities" field.
+func (u *ClusterUpsertOne) SetCapabilities(v domain.Capabilities) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetCapabilities(v)
+	})
+}
+
+// UpdateCapabilities sets the "capabilities" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateCapabilities() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateCapabilities()
+	})
+}
+
+// ClearCapabilities clears the value of the "capabilities" field.
+func (u *ClusterUpsertOne) ClearCapabilities() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearCapabilities()
+	})
+}
+
+// SetDescribedAt sets the "described_at" field.
+func (u *ClusterUpsertOne) SetDescribedAt(v time.Time) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetDescribedAt(v)
+	})
+}
+
+// UpdateDescribedAt sets the "described_at" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateDescribedAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateDescribedAt()
+	})
+}
+
+// ClearDescribedAt clears the value of the "described_at" field.
+func (u *ClusterUpsertOne) ClearDescribedAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearDescribedAt()
 	})
 }
 
@@ -1707,6 +2474,27 @@ func (u *ClusterUpsertOne) UpdateFailures() *ClusterUpsertOne {
 	})
 }
 
+// SetNextCheckAt sets the "next_check_at" field.
+func (u *ClusterUpsertOne) SetNextCheckAt(v time.Time) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetNextCheckAt(v)
+	})
+}
+
+// UpdateNextCheckAt sets the "next_check_at" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateNextCheckAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateNextCheckAt()
+	})
+}
+
+// ClearNextCheckAt clears the value of the "next_check_at" field.
+func (u *ClusterUpsertOne) ClearNextCheckAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearNextCheckAt()
+	})
+}
+
 // SetWatcher sets the "watcher" field.
 func (u *ClusterUpsertOne) SetWatcher(v string) *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
@@ -1749,6 +2537,27 @@ func (u *ClusterUpsertOne) ClearWatchUntil() *ClusterUpsertOne {
 	})
 }
 
+// SetHeardAt sets the "heard_at" field.
+func (u *ClusterUpsertOne) SetHeardAt(v time.Time) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetHeardAt(v)
+	})
+}
+
+// UpdateHeardAt sets the "heard_at" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateHeardAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateHeardAt()
+	})
+}
+
+// ClearHeardAt clears the value of the "heard_at" field.
+func (u *ClusterUpsertOne) ClearHeardAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearHeardAt()
+	})
+}
+
 // SetVMCount sets the "vm_count" field.
 func (u *ClusterUpsertOne) SetVMCount(v int) *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
@@ -1767,6 +2576,69 @@ func (u *ClusterUpsertOne) AddVMCount(v int) *ClusterUpsertOne {
 func (u *ClusterUpsertOne) UpdateVMCount() *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
 		s.UpdateVMCount()
+	})
+}
+
+// SetListVersion sets the "list_version" field.
+func (u *ClusterUpsertOne) SetListVersion(v int64) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetListVersion(v)
+	})
+}
+
+// AddListVersion adds v to the "list_version" field.
+func (u *ClusterUpsertOne) AddListVersion(v int64) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddListVersion(v)
+	})
+}
+
+// UpdateListVersion sets the "list_version" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateListVersion() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateListVersion()
+	})
+}
+
+// SetQuarantinedAt sets the "quarantined_at" field.
+func (u *ClusterUpsertOne) SetQuarantinedAt(v time.Time) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetQuarantinedAt(v)
+	})
+}
+
+// UpdateQuarantinedAt sets the "quarantined_at" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateQuarantinedAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateQuarantinedAt()
+	})
+}
+
+// ClearQuarantinedAt clears the value of the "quarantined_at" field.
+func (u *ClusterUpsertOne) ClearQuarantinedAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearQuarantinedAt()
+	})
+}
+
+// SetQuarantineReason sets the "quarantine_reason" field.
+func (u *ClusterUpsertOne) SetQuarantineReason(v domain.Problem) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetQuarantineReason(v)
+	})
+}
+
+// UpdateQuarantineReason sets the "quarantine_reason" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateQuarantineReason() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateQuarantineReason()
+	})
+}
+
+// ClearQuarantineReason clears the value of the "quarantine_reason" field.
+func (u *ClusterUpsertOne) ClearQuarantineReason() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearQuarantineReason()
 	})
 }
 
@@ -1965,9 +2837,6 @@ func (u *ClusterUpsertBulk) UpdateNewValues() *ClusterUpsertBulk {
 			if _, exists := b.mutation.CreatedBy(); exists {
 				s.SetIgnore(cluster.FieldCreatedBy)
 			}
-			if _, exists := b.mutation.IdentityUID(); exists {
-				s.SetIgnore(cluster.FieldIdentityUID)
-			}
 		}
 	}))
 	return u
@@ -2049,6 +2918,62 @@ func (u *ClusterUpsertBulk) UpdateEnabled() *ClusterUpsertBulk {
 	})
 }
 
+// SetDrained sets the "drained" field.
+func (u *ClusterUpsertBulk) SetDrained(v bool) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetDrained(v)
+	})
+}
+
+// UpdateDrained sets the "drained" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateDrained() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateDrained()
+	})
+}
+
+// SetWeight sets the "weight" field.
+func (u *ClusterUpsertBulk) SetWeight(v int) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetWeight(v)
+	})
+}
+
+// AddWeight adds v to the "weight" field.
+func (u *ClusterUpsertBulk) AddWeight(v int) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddWeight(v)
+	})
+}
+
+// UpdateWeight sets the "weight" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateWeight() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateWeight()
+	})
+}
+
+// SetHardware sets the "hardware" field.
+func (u *ClusterUpsertBulk) SetHardware(v []string) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetHardware(v)
+	})
+}
+
+// UpdateHardware sets the "hardware" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateHardware() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateHardware()
+	})
+}
+
+// ClearHardware clears the value of the "hardware" field.
+func (u *ClusterUpsertBulk) ClearHardware() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearHardware()
+	})
+}
+
 // SetEncryptedKubeconfig sets the "encrypted_kubeconfig" field.
 func (u *ClusterUpsertBulk) SetEncryptedKubeconfig(v []byte) *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
@@ -2119,6 +3044,69 @@ func (u *ClusterUpsertBulk) ClearCredentialExpiresAt() *ClusterUpsertBulk {
 	})
 }
 
+// SetCredentialKind sets the "credential_kind" field.
+func (u *ClusterUpsertBulk) SetCredentialKind(v string) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetCredentialKind(v)
+	})
+}
+
+// UpdateCredentialKind sets the "credential_kind" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateCredentialKind() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateCredentialKind()
+	})
+}
+
+// ClearCredentialKind clears the value of the "credential_kind" field.
+func (u *ClusterUpsertBulk) ClearCredentialKind() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearCredentialKind()
+	})
+}
+
+// SetCredentialSubject sets the "credential_subject" field.
+func (u *ClusterUpsertBulk) SetCredentialSubject(v string) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetCredentialSubject(v)
+	})
+}
+
+// UpdateCredentialSubject sets the "credential_subject" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateCredentialSubject() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateCredentialSubject()
+	})
+}
+
+// ClearCredentialSubject clears the value of the "credential_subject" field.
+func (u *ClusterUpsertBulk) ClearCredentialSubject() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearCredentialSubject()
+	})
+}
+
+// SetCredentialWarned sets the "credential_warned" field.
+func (u *ClusterUpsertBulk) SetCredentialWarned(v int) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetCredentialWarned(v)
+	})
+}
+
+// AddCredentialWarned adds v to the "credential_warned" field.
+func (u *ClusterUpsertBulk) AddCredentialWarned(v int) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddCredentialWarned(v)
+	})
+}
+
+// UpdateCredentialWarned sets the "credential_warned" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateCredentialWarned() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateCredentialWarned()
+	})
+}
+
 // SetAPIServerURL sets the "api_server_url" field.
 func (u *ClusterUpsertBulk) SetAPIServerURL(v string) *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
@@ -2130,6 +3118,20 @@ func (u *ClusterUpsertBulk) SetAPIServerURL(v string) *ClusterUpsertBulk {
 func (u *ClusterUpsertBulk) UpdateAPIServerURL() *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
 		s.UpdateAPIServerURL()
+	})
+}
+
+// SetIdentityUID sets the "identity_uid" field.
+func (u *ClusterUpsertBulk) SetIdentityUID(v string) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetIdentityUID(v)
+	})
+}
+
+// UpdateIdentityUID sets the "identity_uid" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateIdentityUID() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateIdentityUID()
 	})
 }
 
@@ -2228,6 +3230,48 @@ func (u *ClusterUpsertBulk) UpdateEnabledFeatures() *ClusterUpsertBulk {
 func (u *ClusterUpsertBulk) ClearEnabledFeatures() *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
 		s.ClearEnabledFeatures()
+	})
+}
+
+// SetCapabilities sets the "capabilities" field.
+func (u *ClusterUpsertBulk) SetCapabilities(v domain.Capabilities) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetCapabilities(v)
+	})
+}
+
+// UpdateCapabilities sets the "capabilities" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateCapabilities() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateCapabilities()
+	})
+}
+
+// ClearCapabilities clears the value of the "capabilities" field.
+func (u *ClusterUpsertBulk) ClearCapabilities() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearCapabilities()
+	})
+}
+
+// SetDescribedAt sets the "described_at" field.
+func (u *ClusterUpsertBulk) SetDescribedAt(v time.Time) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetDescribedAt(v)
+	})
+}
+
+// UpdateDescribedAt sets the "described_at" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateDescribedAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateDescribedAt()
+	})
+}
+
+// ClearDescribedAt clears the value of the "described_at" field.
+func (u *ClusterUpsertBulk) ClearDescribedAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearDescribedAt()
 	})
 }
 
@@ -2399,6 +3443,27 @@ func (u *ClusterUpsertBulk) UpdateFailures() *ClusterUpsertBulk {
 	})
 }
 
+// SetNextCheckAt sets the "next_check_at" field.
+func (u *ClusterUpsertBulk) SetNextCheckAt(v time.Time) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetNextCheckAt(v)
+	})
+}
+
+// UpdateNextCheckAt sets the "next_check_at" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateNextCheckAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateNextCheckAt()
+	})
+}
+
+// ClearNextCheckAt clears the value of the "next_check_at" field.
+func (u *ClusterUpsertBulk) ClearNextCheckAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearNextCheckAt()
+	})
+}
+
 // SetWatcher sets the "watcher" field.
 func (u *ClusterUpsertBulk) SetWatcher(v string) *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
@@ -2441,6 +3506,27 @@ func (u *ClusterUpsertBulk) ClearWatchUntil() *ClusterUpsertBulk {
 	})
 }
 
+// SetHeardAt sets the "heard_at" field.
+func (u *ClusterUpsertBulk) SetHeardAt(v time.Time) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetHeardAt(v)
+	})
+}
+
+// UpdateHeardAt sets the "heard_at" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateHeardAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateHeardAt()
+	})
+}
+
+// ClearHeardAt clears the value of the "heard_at" field.
+func (u *ClusterUpsertBulk) ClearHeardAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearHeardAt()
+	})
+}
+
 // SetVMCount sets the "vm_count" field.
 func (u *ClusterUpsertBulk) SetVMCount(v int) *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
@@ -2459,6 +3545,69 @@ func (u *ClusterUpsertBulk) AddVMCount(v int) *ClusterUpsertBulk {
 func (u *ClusterUpsertBulk) UpdateVMCount() *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
 		s.UpdateVMCount()
+	})
+}
+
+// SetListVersion sets the "list_version" field.
+func (u *ClusterUpsertBulk) SetListVersion(v int64) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetListVersion(v)
+	})
+}
+
+// AddListVersion adds v to the "list_version" field.
+func (u *ClusterUpsertBulk) AddListVersion(v int64) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.AddListVersion(v)
+	})
+}
+
+// UpdateListVersion sets the "list_version" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateListVersion() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateListVersion()
+	})
+}
+
+// SetQuarantinedAt sets the "quarantined_at" field.
+func (u *ClusterUpsertBulk) SetQuarantinedAt(v time.Time) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetQuarantinedAt(v)
+	})
+}
+
+// UpdateQuarantinedAt sets the "quarantined_at" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateQuarantinedAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateQuarantinedAt()
+	})
+}
+
+// ClearQuarantinedAt clears the value of the "quarantined_at" field.
+func (u *ClusterUpsertBulk) ClearQuarantinedAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearQuarantinedAt()
+	})
+}
+
+// SetQuarantineReason sets the "quarantine_reason" field.
+func (u *ClusterUpsertBulk) SetQuarantineReason(v domain.Problem) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetQuarantineReason(v)
+	})
+}
+
+// UpdateQuarantineReason sets the "quarantine_reason" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateQuarantineReason() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateQuarantineReason()
+	})
+}
+
+// ClearQuarantineReason clears the value of the "quarantine_reason" field.
+func (u *ClusterUpsertBulk) ClearQuarantineReason() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearQuarantineReason()
 	})
 }
 

@@ -15,23 +15,29 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
+	"kubevirt-shepherd.io/shepherd/ent/clusterreplacement"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/pendingadoption"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
+	"kubevirt-shepherd.io/shepherd/ent/quarantinefinding"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
 )
 
 // ClusterQuery is the builder for querying Cluster entities.
 type ClusterQuery struct {
 	config
-	ctx            *QueryContext
-	order          []cluster.OrderOption
-	inters         []Interceptor
-	predicates     []predicate.Cluster
-	withVms        *VMQuery
-	withNamespaces *NamespaceQuery
-	withAdoptions  *PendingAdoptionQuery
-	modifiers      []func(*sql.Selector)
+	ctx              *QueryContext
+	order            []cluster.OrderOption
+	inters           []Interceptor
+	predicates       []predicate.Cluster
+	withVms          *VMQuery
+	withNamespaces   *NamespaceQuery
+	withAdoptions    *PendingAdoptionQuery
+	withEvents       *ClusterEventQuery
+	withFindings     *QuarantineFindingQuery
+	withReplacements *ClusterReplacementQuery
+	modifiers        []func(*sql.Selector)
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -127,6 +133,72 @@ func (_q *ClusterQuery) QueryAdoptions() *PendingAdoptionQuery {
 			sqlgraph.From(cluster.Table, cluster.FieldID, selector),
 			sqlgraph.To(pendingadoption.Table, pendingadoption.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, cluster.AdoptionsTable, cluster.AdoptionsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryEvents chains the current query on the "events" edge.
+func (_q *ClusterQuery) QueryEvents() *ClusterEventQuery {
+	query := (&ClusterEventClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(cluster.Table, cluster.FieldID, selector),
+			sqlgraph.To(clusterevent.Table, clusterevent.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, cluster.EventsTable, cluster.EventsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryFindings chains the current query on the "findings" edge.
+func (_q *ClusterQuery) QueryFindings() *QuarantineFindingQuery {
+	query := (&QuarantineFindingClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(cluster.Table, cluster.FieldID, selector),
+			sqlgraph.To(quarantinefinding.Table, quarantinefinding.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, cluster.FindingsTable, cluster.FindingsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryReplacements chains the current query on the "replacements" edge.
+func (_q *ClusterQuery) QueryReplacements() *ClusterReplacementQuery {
+	query := (&ClusterReplacementClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(cluster.Table, cluster.FieldID, selector),
+			sqlgraph.To(clusterreplacement.Table, clusterreplacement.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, cluster.ReplacementsTable, cluster.ReplacementsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -321,14 +393,17 @@ func (_q *ClusterQuery) Clone() *ClusterQuery {
 		return nil
 	}
 	return &ClusterQuery{
-		config:         _q.config,
-		ctx:            _q.ctx.Clone(),
-		order:          append([]cluster.OrderOption{}, _q.order...),
-		inters:         append([]Interceptor{}, _q.inters...),
-		predicates:     append([]predicate.Cluster{}, _q.predicates...),
-		withVms:        _q.withVms.Clone(),
-		withNamespaces: _q.withNamespaces.Clone(),
-		withAdoptions:  _q.withAdoptions.Clone(),
+		config:           _q.config,
+		ctx:              _q.ctx.Clone(),
+		order:            append([]cluster.OrderOption{}, _q.order...),
+		inters:           append([]Interceptor{}, _q.inters...),
+		predicates:       append([]predicate.Cluster{}, _q.predicates...),
+		withVms:          _q.withVms.Clone(),
+		withNamespaces:   _q.withNamespaces.Clone(),
+		withAdoptions:    _q.withAdoptions.Clone(),
+		withEvents:       _q.withEvents.Clone(),
+		withFindings:     _q.withFindings.Clone(),
+		withReplacements: _q.withReplacements.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -366,6 +441,39 @@ func (_q *ClusterQuery) WithAdoptions(opts ...func(*PendingAdoptionQuery)) *Clus
 		opt(query)
 	}
 	_q.withAdoptions = query
+	return _q
+}
+
+// WithEvents tells the query-builder to eager-load the nodes that are connected to
+// the "events" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ClusterQuery) WithEvents(opts ...func(*ClusterEventQuery)) *ClusterQuery {
+	query := (&ClusterEventClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withEvents = query
+	return _q
+}
+
+// WithFindings tells the query-builder to eager-load the nodes that are connected to
+// the "findings" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ClusterQuery) WithFindings(opts ...func(*QuarantineFindingQuery)) *ClusterQuery {
+	query := (&QuarantineFindingClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withFindings = query
+	return _q
+}
+
+// WithReplacements tells the query-builder to eager-load the nodes that are connected to
+// the "replacements" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *ClusterQuery) WithReplacements(opts ...func(*ClusterReplacementQuery)) *ClusterQuery {
+	query := (&ClusterReplacementClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withReplacements = query
 	return _q
 }
 
@@ -447,10 +555,13 @@ func (_q *ClusterQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Clus
 	var (
 		nodes       = []*Cluster{}
 		_spec       = _q.querySpec()
-		loadedTypes = [3]bool{
+		loadedTypes = [6]bool{
 			_q.withVms != nil,
 			_q.withNamespaces != nil,
 			_q.withAdoptions != nil,
+			_q.withEvents != nil,
+			_q.withFindings != nil,
+			_q.withReplacements != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -492,6 +603,27 @@ func (_q *ClusterQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Clus
 		if err := _q.loadAdoptions(ctx, query, nodes,
 			func(n *Cluster) { n.Edges.Adoptions = []*PendingAdoption{} },
 			func(n *Cluster, e *PendingAdoption) { n.Edges.Adoptions = append(n.Edges.Adoptions, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withEvents; query != nil {
+		if err := _q.loadEvents(ctx, query, nodes,
+			func(n *Cluster) { n.Edges.Events = []*ClusterEvent{} },
+			func(n *Cluster, e *ClusterEvent) { n.Edges.Events = append(n.Edges.Events, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withFindings; query != nil {
+		if err := _q.loadFindings(ctx, query, nodes,
+			func(n *Cluster) { n.Edges.Findings = []*QuarantineFinding{} },
+			func(n *Cluster, e *QuarantineFinding) { n.Edges.Findings = append(n.Edges.Findings, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withReplacements; query != nil {
+		if err := _q.loadReplacements(ctx, query, nodes,
+			func(n *Cluster) { n.Edges.Replacements = []*ClusterReplacement{} },
+			func(n *Cluster, e *ClusterReplacement) { n.Edges.Replacements = append(n.Edges.Replacements, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -573,6 +705,96 @@ func (_q *ClusterQuery) loadAdoptions(ctx context.Context, query *PendingAdoptio
 	}
 	query.Where(predicate.PendingAdoption(func(s *sql.Selector) {
 		s.Where(sql.InValues(s.C(cluster.AdoptionsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.ClusterID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "cluster_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *ClusterQuery) loadEvents(ctx context.Context, query *ClusterEventQuery, nodes []*Cluster, init func(*Cluster), assign func(*Cluster, *ClusterEvent)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*Cluster)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(clusterevent.FieldClusterID)
+	}
+	query.Where(predicate.ClusterEvent(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(cluster.EventsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.ClusterID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "cluster_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *ClusterQuery) loadFindings(ctx context.Context, query *QuarantineFindingQuery, nodes []*Cluster, init func(*Cluster), assign func(*Cluster, *QuarantineFinding)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*Cluster)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(quarantinefinding.FieldClusterID)
+	}
+	query.Where(predicate.QuarantineFinding(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(cluster.FindingsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.ClusterID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "cluster_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *ClusterQuery) loadReplacements(ctx context.Context, query *ClusterReplacementQuery, nodes []*Cluster, init func(*Cluster), assign func(*Cluster, *ClusterReplacement)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*Cluster)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(clusterreplacement.FieldClusterID)
+	}
+	query.Where(predicate.ClusterReplacement(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(cluster.ReplacementsColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {

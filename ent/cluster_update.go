@@ -14,9 +14,12 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
+	"kubevirt-shepherd.io/shepherd/ent/clusterreplacement"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/pendingadoption"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
+	"kubevirt-shepherd.io/shepherd/ent/quarantinefinding"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
@@ -72,6 +75,59 @@ func (_u *ClusterUpdate) SetNillableEnabled(v *bool) *ClusterUpdate {
 	if v != nil {
 		_u.SetEnabled(*v)
 	}
+	return _u
+}
+
+// SetDrained sets the "drained" field.
+func (_u *ClusterUpdate) SetDrained(v bool) *ClusterUpdate {
+	_u.mutation.SetDrained(v)
+	return _u
+}
+
+// SetNillableDrained sets the "drained" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableDrained(v *bool) *ClusterUpdate {
+	if v != nil {
+		_u.SetDrained(*v)
+	}
+	return _u
+}
+
+// SetWeight sets the "weight" field.
+func (_u *ClusterUpdate) SetWeight(v int) *ClusterUpdate {
+	_u.mutation.ResetWeight()
+	_u.mutation.SetWeight(v)
+	return _u
+}
+
+// SetNillableWeight sets the "weight" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableWeight(v *int) *ClusterUpdate {
+	if v != nil {
+		_u.SetWeight(*v)
+	}
+	return _u
+}
+
+// AddWeight adds value to the "weight" field.
+func (_u *ClusterUpdate) AddWeight(v int) *ClusterUpdate {
+	_u.mutation.AddWeight(v)
+	return _u
+}
+
+// SetHardware sets the "hardware" field.
+func (_u *ClusterUpdate) SetHardware(v []string) *ClusterUpdate {
+	_u.mutation.SetHardware(v)
+	return _u
+}
+
+// AppendHardware appends value to the "hardware" field.
+func (_u *ClusterUpdate) AppendHardware(v []string) *ClusterUpdate {
+	_u.mutation.AppendHardware(v)
+	return _u
+}
+
+// ClearHardware clears the value of the "hardware" field.
+func (_u *ClusterUpdate) ClearHardware() *ClusterUpdate {
+	_u.mutation.ClearHardware()
 	return _u
 }
 
@@ -136,6 +192,67 @@ func (_u *ClusterUpdate) ClearCredentialExpiresAt() *ClusterUpdate {
 	return _u
 }
 
+// SetCredentialKind sets the "credential_kind" field.
+func (_u *ClusterUpdate) SetCredentialKind(v string) *ClusterUpdate {
+	_u.mutation.SetCredentialKind(v)
+	return _u
+}
+
+// SetNillableCredentialKind sets the "credential_kind" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableCredentialKind(v *string) *ClusterUpdate {
+	if v != nil {
+		_u.SetCredentialKind(*v)
+	}
+	return _u
+}
+
+// ClearCredentialKind clears the value of the "credential_kind" field.
+func (_u *ClusterUpdate) ClearCredentialKind() *ClusterUpdate {
+	_u.mutation.ClearCredentialKind()
+	return _u
+}
+
+// SetCredentialSubject sets the "credential_subject" field.
+func (_u *ClusterUpdate) SetCredentialSubject(v string) *ClusterUpdate {
+	_u.mutation.SetCredentialSubject(v)
+	return _u
+}
+
+// SetNillableCredentialSubject sets the "credential_subject" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableCredentialSubject(v *string) *ClusterUpdate {
+	if v != nil {
+		_u.SetCredentialSubject(*v)
+	}
+	return _u
+}
+
+// ClearCredentialSubject clears the value of the "credential_subject" field.
+func (_u *ClusterUpdate) ClearCredentialSubject() *ClusterUpdate {
+	_u.mutation.ClearCredentialSubject()
+	return _u
+}
+
+// SetCredentialWarned sets the "credential_warned" field.
+func (_u *ClusterUpdate) SetCredentialWarned(v int) *ClusterUpdate {
+	_u.mutation.ResetCredentialWarned()
+	_u.mutation.SetCredentialWarned(v)
+	return _u
+}
+
+// SetNillableCredentialWarned sets the "credential_warned" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableCredentialWarned(v *int) *ClusterUpdate {
+	if v != nil {
+		_u.SetCredentialWarned(*v)
+	}
+	return _u
+}
+
+// AddCredentialWarned adds value to the "credential_warned" field.
+func (_u *ClusterUpdate) AddCredentialWarned(v int) *ClusterUpdate {
+	_u.mutation.AddCredentialWarned(v)
+	return _u
+}
+
 // SetAPIServerURL sets the "api_server_url" field.
 func (_u *ClusterUpdate) SetAPIServerURL(v string) *ClusterUpdate {
 	_u.mutation.SetAPIServerURL(v)
@@ -146,6 +263,20 @@ func (_u *ClusterUpdate) SetAPIServerURL(v string) *ClusterUpdate {
 func (_u *ClusterUpdate) SetNillableAPIServerURL(v *string) *ClusterUpdate {
 	if v != nil {
 		_u.SetAPIServerURL(*v)
+	}
+	return _u
+}
+
+// SetIdentityUID sets the "identity_uid" field.
+func (_u *ClusterUpdate) SetIdentityUID(v string) *ClusterUpdate {
+	_u.mutation.SetIdentityUID(v)
+	return _u
+}
+
+// SetNillableIdentityUID sets the "identity_uid" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableIdentityUID(v *string) *ClusterUpdate {
+	if v != nil {
+		_u.SetIdentityUID(*v)
 	}
 	return _u
 }
@@ -239,6 +370,46 @@ func (_u *ClusterUpdate) AppendEnabledFeatures(v []string) *ClusterUpdate {
 // ClearEnabledFeatures clears the value of the "enabled_features" field.
 func (_u *ClusterUpdate) ClearEnabledFeatures() *ClusterUpdate {
 	_u.mutation.ClearEnabledFeatures()
+	return _u
+}
+
+// SetCapabilities sets the "capabilities" field.
+func (_u *ClusterUpdate) SetCapabilities(v domain.Capabilities) *ClusterUpdate {
+	_u.mutation.SetCapabilities(v)
+	return _u
+}
+
+// SetNillableCapabilities sets the "capabilities" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableCapabilities(v *domain.Capabilities) *ClusterUpdate {
+	if v != nil {
+		_u.SetCapabilities(*v)
+	}
+	return _u
+}
+
+// ClearCapabilities clears the value of the "capabilities" field.
+func (_u *ClusterUpdate) ClearCapabilities() *ClusterUpdate {
+	_u.mutation.ClearCapabilities()
+	return _u
+}
+
+// SetDescribedAt sets the "described_at" field.
+func (_u *ClusterUpdate) SetDescribedAt(v time.Time) *ClusterUpdate {
+	_u.mutation.SetDescribedAt(v)
+	return _u
+}
+
+// SetNillableDescribedAt sets the "described_at" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableDescribedAt(v *time.Time) *ClusterUpdate {
+	if v != nil {
+		_u.SetDescribedAt(*v)
+	}
+	return _u
+}
+
+// ClearDescribedAt clears the value of the "described_at" field.
+func (_u *ClusterUpdate) ClearDescribedAt() *ClusterUpdate {
+	_u.mutation.ClearDescribedAt()
 	return _u
 }
 
@@ -405,6 +576,26 @@ func (_u *ClusterUpdate) AddFailures(v int) *ClusterUpdate {
 	return _u
 }
 
+// SetNextCheckAt sets the "next_check_at" field.
+func (_u *ClusterUpdate) SetNextCheckAt(v time.Time) *ClusterUpdate {
+	_u.mutation.SetNextCheckAt(v)
+	return _u
+}
+
+// SetNillableNextCheckAt sets the "next_check_at" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableNextCheckAt(v *time.Time) *ClusterUpdate {
+	if v != nil {
+		_u.SetNextCheckAt(*v)
+	}
+	return _u
+}
+
+// ClearNextCheckAt clears the value of the "next_check_at" field.
+func (_u *ClusterUpdate) ClearNextCheckAt() *ClusterUpdate {
+	_u.mutation.ClearNextCheckAt()
+	return _u
+}
+
 // SetWatcher sets the "watcher" field.
 func (_u *ClusterUpdate) SetWatcher(v string) *ClusterUpdate {
 	_u.mutation.SetWatcher(v)
@@ -445,6 +636,26 @@ func (_u *ClusterUpdate) ClearWatchUntil() *ClusterUpdate {
 	return _u
 }
 
+// SetHeardAt sets the "heard_at" field.
+func (_u *ClusterUpdate) SetHeardAt(v time.Time) *ClusterUpdate {
+	_u.mutation.SetHeardAt(v)
+	return _u
+}
+
+// SetNillableHeardAt sets the "heard_at" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableHeardAt(v *time.Time) *ClusterUpdate {
+	if v != nil {
+		_u.SetHeardAt(*v)
+	}
+	return _u
+}
+
+// ClearHeardAt clears the value of the "heard_at" field.
+func (_u *ClusterUpdate) ClearHeardAt() *ClusterUpdate {
+	_u.mutation.ClearHeardAt()
+	return _u
+}
+
 // SetVMCount sets the "vm_count" field.
 func (_u *ClusterUpdate) SetVMCount(v int) *ClusterUpdate {
 	_u.mutation.ResetVMCount()
@@ -463,6 +674,67 @@ func (_u *ClusterUpdate) SetNillableVMCount(v *int) *ClusterUpdate {
 // AddVMCount adds value to the "vm_count" field.
 func (_u *ClusterUpdate) AddVMCount(v int) *ClusterUpdate {
 	_u.mutation.AddVMCount(v)
+	return _u
+}
+
+// SetListVersion sets the "list_version" field.
+func (_u *ClusterUpdate) SetListVersion(v int64) *ClusterUpdate {
+	_u.mutation.ResetListVersion()
+	_u.mutation.SetListVersion(v)
+	return _u
+}
+
+// SetNillableListVersion sets the "list_version" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableListVersion(v *int64) *ClusterUpdate {
+	if v != nil {
+		_u.SetListVersion(*v)
+	}
+	return _u
+}
+
+// AddListVersion adds value to the "list_version" field.
+func (_u *ClusterUpdate) AddListVersion(v int64) *ClusterUpdate {
+	_u.mutation.AddListVersion(v)
+	return _u
+}
+
+// SetQuarantinedAt sets the "quarantined_at" field.
+func (_u *ClusterUpdate) SetQuarantinedAt(v time.Time) *ClusterUpdate {
+	_u.mutation.SetQuarantinedAt(v)
+	return _u
+}
+
+// SetNillableQuarantinedAt sets the "quarantined_at" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableQuarantinedAt(v *time.Time) *ClusterUpdate {
+	if v != nil {
+		_u.SetQuarantinedAt(*v)
+	}
+	return _u
+}
+
+// ClearQuarantinedAt clears the value of the "quarantined_at" field.
+func (_u *ClusterUpdate) ClearQuarantinedAt() *ClusterUpdate {
+	_u.mutation.ClearQuarantinedAt()
+	return _u
+}
+
+// SetQuarantineReason sets the "quarantine_reason" field.
+func (_u *ClusterUpdate) SetQuarantineReason(v domain.Problem) *ClusterUpdate {
+	_u.mutation.SetQuarantineReason(v)
+	return _u
+}
+
+// SetNillableQuarantineReason sets the "quarantine_reason" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableQuarantineReason(v *domain.Problem) *ClusterUpdate {
+	if v != nil {
+		_u.SetQuarantineReason(*v)
+	}
+	return _u
+}
+
+// ClearQuarantineReason clears the value of the "quarantine_reason" field.
+func (_u *ClusterUpdate) ClearQuarantineReason() *ClusterUpdate {
+	_u.mutation.ClearQuarantineReason()
 	return _u
 }
 
@@ -509,6 +781,51 @@ func (_u *ClusterUpdate) AddAdoptions(v ...*PendingAdoption) *ClusterUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.AddAdoptionIDs(ids...)
+}
+
+// AddEventIDs adds the "events" edge to the ClusterEvent entity by IDs.
+func (_u *ClusterUpdate) AddEventIDs(ids ...uuid.UUID) *ClusterUpdate {
+	_u.mutation.AddEventIDs(ids...)
+	return _u
+}
+
+// AddEvents adds the "events" edges to the ClusterEvent entity.
+func (_u *ClusterUpdate) AddEvents(v ...*ClusterEvent) *ClusterUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddEventIDs(ids...)
+}
+
+// AddFindingIDs adds the "findings" edge to the QuarantineFinding entity by IDs.
+func (_u *ClusterUpdate) AddFindingIDs(ids ...uuid.UUID) *ClusterUpdate {
+	_u.mutation.AddFindingIDs(ids...)
+	return _u
+}
+
+// AddFindings adds the "findings" edges to the QuarantineFinding entity.
+func (_u *ClusterUpdate) AddFindings(v ...*QuarantineFinding) *ClusterUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFindingIDs(ids...)
+}
+
+// AddReplacementIDs adds the "replacements" edge to the ClusterReplacement entity by IDs.
+func (_u *ClusterUpdate) AddReplacementIDs(ids ...uuid.UUID) *ClusterUpdate {
+	_u.mutation.AddReplacementIDs(ids...)
+	return _u
+}
+
+// AddReplacements adds the "replacements" edges to the ClusterReplacement entity.
+func (_u *ClusterUpdate) AddReplacements(v ...*ClusterReplacement) *ClusterUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddReplacementIDs(ids...)
 }
 
 // Mutation returns the ClusterMutation object of the builder.
@@ -579,6 +896,69 @@ func (_u *ClusterUpdate) RemoveAdoptions(v ...*PendingAdoption) *ClusterUpdate {
 	return _u.RemoveAdoptionIDs(ids...)
 }
 
+// ClearEvents clears all "events" edges to the ClusterEvent entity.
+func (_u *ClusterUpdate) ClearEvents() *ClusterUpdate {
+	_u.mutation.ClearEvents()
+	return _u
+}
+
+// RemoveEventIDs removes the "events" edge to ClusterEvent entities by IDs.
+func (_u *ClusterUpdate) RemoveEventIDs(ids ...uuid.UUID) *ClusterUpdate {
+	_u.mutation.RemoveEventIDs(ids...)
+	return _u
+}
+
+// RemoveEvents removes "events" edges to ClusterEvent entities.
+func (_u *ClusterUpdate) RemoveEvents(v ...*ClusterEvent) *ClusterUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveEventIDs(ids...)
+}
+
+// ClearFindings clears all "findings" edges to the QuarantineFinding entity.
+func (_u *ClusterUpdate) ClearFindings() *ClusterUpdate {
+	_u.mutation.ClearFindings()
+	return _u
+}
+
+// RemoveFindingIDs removes the "findings" edge to QuarantineFinding entities by IDs.
+func (_u *ClusterUpdate) RemoveFindingIDs(ids ...uuid.UUID) *ClusterUpdate {
+	_u.mutation.RemoveFindingIDs(ids...)
+	return _u
+}
+
+// RemoveFindings removes "findings" edges to QuarantineFinding entities.
+func (_u *ClusterUpdate) RemoveFindings(v ...*QuarantineFinding) *ClusterUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFindingIDs(ids...)
+}
+
+// ClearReplacements clears all "replacements" edges to the ClusterReplacement entity.
+func (_u *ClusterUpdate) ClearReplacements() *ClusterUpdate {
+	_u.mutation.ClearReplacements()
+	return _u
+}
+
+// RemoveReplacementIDs removes the "replacements" edge to ClusterReplacement entities by IDs.
+func (_u *ClusterUpdate) RemoveReplacementIDs(ids ...uuid.UUID) *ClusterUpdate {
+	_u.mutation.RemoveReplacementIDs(ids...)
+	return _u
+}
+
+// RemoveReplacements removes "replacements" edges to ClusterReplacement entities.
+func (_u *ClusterUpdate) RemoveReplacements(v ...*ClusterReplacement) *ClusterUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveReplacementIDs(ids...)
+}
+
 // Save executes the query and returns the number of nodes affected by the update operation.
 func (_u *ClusterUpdate) Save(ctx context.Context) (int, error) {
 	_u.defaults()
@@ -617,6 +997,11 @@ func (_u *ClusterUpdate) defaults() {
 
 // check runs all checks and user-defined validators on the builder.
 func (_u *ClusterUpdate) check() error {
+	if v, ok := _u.mutation.Weight(); ok {
+		if err := cluster.WeightValidator(v); err != nil {
+			return &ValidationError{Name: "weight", err: fmt.Errorf(`ent: validator failed for field "Cluster.weight": %w`, err)}
+		}
+	}
 	if v, ok := _u.mutation.EncryptionKeyID(); ok {
 		if err := cluster.EncryptionKeyIDValidator(v); err != nil {
 			return &ValidationError{Name: "encryption_key_id", err: fmt.Errorf(`ent: validator failed for field "Cluster.encryption_key_id": %w`, err)}
@@ -625,6 +1010,11 @@ func (_u *ClusterUpdate) check() error {
 	if v, ok := _u.mutation.APIServerURL(); ok {
 		if err := cluster.APIServerURLValidator(v); err != nil {
 			return &ValidationError{Name: "api_server_url", err: fmt.Errorf(`ent: validator failed for field "Cluster.api_server_url": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.IdentityUID(); ok {
+		if err := cluster.IdentityUIDValidator(v); err != nil {
+			return &ValidationError{Name: "identity_uid", err: fmt.Errorf(`ent: validator failed for field "Cluster.identity_uid": %w`, err)}
 		}
 	}
 	if v, ok := _u.mutation.Status(); ok {
@@ -665,6 +1055,26 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.Enabled(); ok {
 		_spec.SetField(cluster.FieldEnabled, field.TypeBool, value)
 	}
+	if value, ok := _u.mutation.Drained(); ok {
+		_spec.SetField(cluster.FieldDrained, field.TypeBool, value)
+	}
+	if value, ok := _u.mutation.Weight(); ok {
+		_spec.SetField(cluster.FieldWeight, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedWeight(); ok {
+		_spec.AddField(cluster.FieldWeight, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Hardware(); ok {
+		_spec.SetField(cluster.FieldHardware, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedHardware(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, cluster.FieldHardware, value)
+		})
+	}
+	if _u.mutation.HardwareCleared() {
+		_spec.ClearField(cluster.FieldHardware, field.TypeJSON)
+	}
 	if value, ok := _u.mutation.EncryptedKubeconfig(); ok {
 		_spec.SetField(cluster.FieldEncryptedKubeconfig, field.TypeBytes, value)
 	}
@@ -683,8 +1093,29 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if _u.mutation.CredentialExpiresAtCleared() {
 		_spec.ClearField(cluster.FieldCredentialExpiresAt, field.TypeTime)
 	}
+	if value, ok := _u.mutation.CredentialKind(); ok {
+		_spec.SetField(cluster.FieldCredentialKind, field.TypeString, value)
+	}
+	if _u.mutation.CredentialKindCleared() {
+		_spec.ClearField(cluster.FieldCredentialKind, field.TypeString)
+	}
+	if value, ok := _u.mutation.CredentialSubject(); ok {
+		_spec.SetField(cluster.FieldCredentialSubject, field.TypeString, value)
+	}
+	if _u.mutation.CredentialSubjectCleared() {
+		_spec.ClearField(cluster.FieldCredentialSubject, field.TypeString)
+	}
+	if value, ok := _u.mutation.CredentialWarned(); ok {
+		_spec.SetField(cluster.FieldCredentialWarned, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedCredentialWarned(); ok {
+		_spec.AddField(cluster.FieldCredentialWarned, field.TypeInt, value)
+	}
 	if value, ok := _u.mutation.APIServerURL(); ok {
 		_spec.SetField(cluster.FieldAPIServerURL, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.IdentityUID(); ok {
+		_spec.SetField(cluster.FieldIdentityUID, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Status(); ok {
 		_spec.SetField(cluster.FieldStatus, field.TypeEnum, value)
@@ -717,6 +1148,18 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.EnabledFeaturesCleared() {
 		_spec.ClearField(cluster.FieldEnabledFeatures, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.Capabilities(); ok {
+		_spec.SetField(cluster.FieldCapabilities, field.TypeJSON, value)
+	}
+	if _u.mutation.CapabilitiesCleared() {
+		_spec.ClearField(cluster.FieldCapabilities, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.DescribedAt(); ok {
+		_spec.SetField(cluster.FieldDescribedAt, field.TypeTime, value)
+	}
+	if _u.mutation.DescribedAtCleared() {
+		_spec.ClearField(cluster.FieldDescribedAt, field.TypeTime)
 	}
 	if value, ok := _u.mutation.StorageClasses(); ok {
 		_spec.SetField(cluster.FieldStorageClasses, field.TypeJSON, value)
@@ -771,6 +1214,12 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.AddedFailures(); ok {
 		_spec.AddField(cluster.FieldFailures, field.TypeInt, value)
 	}
+	if value, ok := _u.mutation.NextCheckAt(); ok {
+		_spec.SetField(cluster.FieldNextCheckAt, field.TypeTime, value)
+	}
+	if _u.mutation.NextCheckAtCleared() {
+		_spec.ClearField(cluster.FieldNextCheckAt, field.TypeTime)
+	}
 	if value, ok := _u.mutation.Watcher(); ok {
 		_spec.SetField(cluster.FieldWatcher, field.TypeString, value)
 	}
@@ -783,11 +1232,35 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if _u.mutation.WatchUntilCleared() {
 		_spec.ClearField(cluster.FieldWatchUntil, field.TypeTime)
 	}
+	if value, ok := _u.mutation.HeardAt(); ok {
+		_spec.SetField(cluster.FieldHeardAt, field.TypeTime, value)
+	}
+	if _u.mutation.HeardAtCleared() {
+		_spec.ClearField(cluster.FieldHeardAt, field.TypeTime)
+	}
 	if value, ok := _u.mutation.VMCount(); ok {
 		_spec.SetField(cluster.FieldVMCount, field.TypeInt, value)
 	}
 	if value, ok := _u.mutation.AddedVMCount(); ok {
 		_spec.AddField(cluster.FieldVMCount, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.ListVersion(); ok {
+		_spec.SetField(cluster.FieldListVersion, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedListVersion(); ok {
+		_spec.AddField(cluster.FieldListVersion, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.QuarantinedAt(); ok {
+		_spec.SetField(cluster.FieldQuarantinedAt, field.TypeTime, value)
+	}
+	if _u.mutation.QuarantinedAtCleared() {
+		_spec.ClearField(cluster.FieldQuarantinedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.QuarantineReason(); ok {
+		_spec.SetField(cluster.FieldQuarantineReason, field.TypeJSON, value)
+	}
+	if _u.mutation.QuarantineReasonCleared() {
+		_spec.ClearField(cluster.FieldQuarantineReason, field.TypeJSON)
 	}
 	if _u.mutation.VmsCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -924,6 +1397,141 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.EventsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.EventsTable,
+			Columns: []string{cluster.EventsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterevent.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedEventsIDs(); len(nodes) > 0 && !_u.mutation.EventsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.EventsTable,
+			Columns: []string{cluster.EventsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterevent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.EventsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.EventsTable,
+			Columns: []string{cluster.EventsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterevent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FindingsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.FindingsTable,
+			Columns: []string{cluster.FindingsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(quarantinefinding.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFindingsIDs(); len(nodes) > 0 && !_u.mutation.FindingsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.FindingsTable,
+			Columns: []string{cluster.FindingsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(quarantinefinding.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FindingsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.FindingsTable,
+			Columns: []string{cluster.FindingsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(quarantinefinding.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ReplacementsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.ReplacementsTable,
+			Columns: []string{cluster.ReplacementsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterreplacement.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedReplacementsIDs(); len(nodes) > 0 && !_u.mutation.ReplacementsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.ReplacementsTable,
+			Columns: []string{cluster.ReplacementsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterreplacement.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ReplacementsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.ReplacementsTable,
+			Columns: []string{cluster.ReplacementsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterreplacement.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -983,6 +1591,59 @@ func (_u *ClusterUpdateOne) SetNillableEnabled(v *bool) *ClusterUpdateOne {
 	if v != nil {
 		_u.SetEnabled(*v)
 	}
+	return _u
+}
+
+// SetDrained sets the "drained" field.
+func (_u *ClusterUpdateOne) SetDrained(v bool) *ClusterUpdateOne {
+	_u.mutation.SetDrained(v)
+	return _u
+}
+
+// SetNillableDrained sets the "drained" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableDrained(v *bool) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetDrained(*v)
+	}
+	return _u
+}
+
+// SetWeight sets the "weight" field.
+func (_u *ClusterUpdateOne) SetWeight(v int) *ClusterUpdateOne {
+	_u.mutation.ResetWeight()
+	_u.mutation.SetWeight(v)
+	return _u
+}
+
+// SetNillableWeight sets the "weight" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableWeight(v *int) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetWeight(*v)
+	}
+	return _u
+}
+
+// AddWeight adds value to the "weight" field.
+func (_u *ClusterUpdateOne) AddWeight(v int) *ClusterUpdateOne {
+	_u.mutation.AddWeight(v)
+	return _u
+}
+
+// SetHardware sets the "hardware" field.
+func (_u *ClusterUpdateOne) SetHardware(v []string) *ClusterUpdateOne {
+	_u.mutation.SetHardware(v)
+	return _u
+}
+
+// AppendHardware appends value to the "hardware" field.
+func (_u *ClusterUpdateOne) AppendHardware(v []string) *ClusterUpdateOne {
+	_u.mutation.AppendHardware(v)
+	return _u
+}
+
+// ClearHardware clears the value of the "hardware" field.
+func (_u *ClusterUpdateOne) ClearHardware() *ClusterUpdateOne {
+	_u.mutation.ClearHardware()
 	return _u
 }
 
@@ -1047,6 +1708,67 @@ func (_u *ClusterUpdateOne) ClearCredentialExpiresAt() *ClusterUpdateOne {
 	return _u
 }
 
+// SetCredentialKind sets the "credential_kind" field.
+func (_u *ClusterUpdateOne) SetCredentialKind(v string) *ClusterUpdateOne {
+	_u.mutation.SetCredentialKind(v)
+	return _u
+}
+
+// SetNillableCredentialKind sets the "credential_kind" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableCredentialKind(v *string) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetCredentialKind(*v)
+	}
+	return _u
+}
+
+// ClearCredentialKind clears the value of the "credential_kind" field.
+func (_u *ClusterUpdateOne) ClearCredentialKind() *ClusterUpdateOne {
+	_u.mutation.ClearCredentialKind()
+	return _u
+}
+
+// SetCredentialSubject sets the "credential_subject" field.
+func (_u *ClusterUpdateOne) SetCredentialSubject(v string) *ClusterUpdateOne {
+	_u.mutation.SetCredentialSubject(v)
+	return _u
+}
+
+// SetNillableCredentialSubject sets the "credential_subject" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableCredentialSubject(v *string) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetCredentialSubject(*v)
+	}
+	return _u
+}
+
+// ClearCredentialSubject clears the value of the "credential_subject" field.
+func (_u *ClusterUpdateOne) ClearCredentialSubject() *ClusterUpdateOne {
+	_u.mutation.ClearCredentialSubject()
+	return _u
+}
+
+// SetCredentialWarned sets the "credential_warned" field.
+func (_u *ClusterUpdateOne) SetCredentialWarned(v int) *ClusterUpdateOne {
+	_u.mutation.ResetCredentialWarned()
+	_u.mutation.SetCredentialWarned(v)
+	return _u
+}
+
+// SetNillableCredentialWarned sets the "credential_warned" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableCredentialWarned(v *int) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetCredentialWarned(*v)
+	}
+	return _u
+}
+
+// AddCredentialWarned adds value to the "credential_warned" field.
+func (_u *ClusterUpdateOne) AddCredentialWarned(v int) *ClusterUpdateOne {
+	_u.mutation.AddCredentialWarned(v)
+	return _u
+}
+
 // SetAPIServerURL sets the "api_server_url" field.
 func (_u *ClusterUpdateOne) SetAPIServerURL(v string) *ClusterUpdateOne {
 	_u.mutation.SetAPIServerURL(v)
@@ -1057,6 +1779,20 @@ func (_u *ClusterUpdateOne) SetAPIServerURL(v string) *ClusterUpdateOne {
 func (_u *ClusterUpdateOne) SetNillableAPIServerURL(v *string) *ClusterUpdateOne {
 	if v != nil {
 		_u.SetAPIServerURL(*v)
+	}
+	return _u
+}
+
+// SetIdentityUID sets the "identity_uid" field.
+func (_u *ClusterUpdateOne) SetIdentityUID(v string) *ClusterUpdateOne {
+	_u.mutation.SetIdentityUID(v)
+	return _u
+}
+
+// SetNillableIdentityUID sets the "identity_uid" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableIdentityUID(v *string) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetIdentityUID(*v)
 	}
 	return _u
 }
@@ -1150,6 +1886,46 @@ func (_u *ClusterUpdateOne) AppendEnabledFeatures(v []string) *ClusterUpdateOne 
 // ClearEnabledFeatures clears the value of the "enabled_features" field.
 func (_u *ClusterUpdateOne) ClearEnabledFeatures() *ClusterUpdateOne {
 	_u.mutation.ClearEnabledFeatures()
+	return _u
+}
+
+// SetCapabilities sets the "capabilities" field.
+func (_u *ClusterUpdateOne) SetCapabilities(v domain.Capabilities) *ClusterUpdateOne {
+	_u.mutation.SetCapabilities(v)
+	return _u
+}
+
+// SetNillableCapabilities sets the "capabilities" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableCapabilities(v *domain.Capabilities) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetCapabilities(*v)
+	}
+	return _u
+}
+
+// ClearCapabilities clears the value of the "capabilities" field.
+func (_u *ClusterUpdateOne) ClearCapabilities() *ClusterUpdateOne {
+	_u.mutation.ClearCapabilities()
+	return _u
+}
+
+// SetDescribedAt sets the "described_at" field.
+func (_u *ClusterUpdateOne) SetDescribedAt(v time.Time) *ClusterUpdateOne {
+	_u.mutation.SetDescribedAt(v)
+	return _u
+}
+
+// SetNillableDescribedAt sets the "described_at" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableDescribedAt(v *time.Time) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetDescribedAt(*v)
+	}
+	return _u
+}
+
+// ClearDescribedAt clears the value of the "described_at" field.
+func (_u *ClusterUpdateOne) ClearDescribedAt() *ClusterUpdateOne {
+	_u.mutation.ClearDescribedAt()
 	return _u
 }
 
@@ -1316,6 +2092,26 @@ func (_u *ClusterUpdateOne) AddFailures(v int) *ClusterUpdateOne {
 	return _u
 }
 
+// SetNextCheckAt sets the "next_check_at" field.
+func (_u *ClusterUpdateOne) SetNextCheckAt(v time.Time) *ClusterUpdateOne {
+	_u.mutation.SetNextCheckAt(v)
+	return _u
+}
+
+// SetNillableNextCheckAt sets the "next_check_at" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableNextCheckAt(v *time.Time) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetNextCheckAt(*v)
+	}
+	return _u
+}
+
+// ClearNextCheckAt clears the value of the "next_check_at" field.
+func (_u *ClusterUpdateOne) ClearNextCheckAt() *ClusterUpdateOne {
+	_u.mutation.ClearNextCheckAt()
+	return _u
+}
+
 // SetWatcher sets the "watcher" field.
 func (_u *ClusterUpdateOne) SetWatcher(v string) *ClusterUpdateOne {
 	_u.mutation.SetWatcher(v)
@@ -1356,6 +2152,26 @@ func (_u *ClusterUpdateOne) ClearWatchUntil() *ClusterUpdateOne {
 	return _u
 }
 
+// SetHeardAt sets the "heard_at" field.
+func (_u *ClusterUpdateOne) SetHeardAt(v time.Time) *ClusterUpdateOne {
+	_u.mutation.SetHeardAt(v)
+	return _u
+}
+
+// SetNillableHeardAt sets the "heard_at" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableHeardAt(v *time.Time) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetHeardAt(*v)
+	}
+	return _u
+}
+
+// ClearHeardAt clears the value of the "heard_at" field.
+func (_u *ClusterUpdateOne) ClearHeardAt() *ClusterUpdateOne {
+	_u.mutation.ClearHeardAt()
+	return _u
+}
+
 // SetVMCount sets the "vm_count" field.
 func (_u *ClusterUpdateOne) SetVMCount(v int) *ClusterUpdateOne {
 	_u.mutation.ResetVMCount()
@@ -1374,6 +2190,67 @@ func (_u *ClusterUpdateOne) SetNillableVMCount(v *int) *ClusterUpdateOne {
 // AddVMCount adds value to the "vm_count" field.
 func (_u *ClusterUpdateOne) AddVMCount(v int) *ClusterUpdateOne {
 	_u.mutation.AddVMCount(v)
+	return _u
+}
+
+// SetListVersion sets the "list_version" field.
+func (_u *ClusterUpdateOne) SetListVersion(v int64) *ClusterUpdateOne {
+	_u.mutation.ResetListVersion()
+	_u.mutation.SetListVersion(v)
+	return _u
+}
+
+// SetNillableListVersion sets the "list_version" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableListVersion(v *int64) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetListVersion(*v)
+	}
+	return _u
+}
+
+// AddListVersion adds value to the "list_version" field.
+func (_u *ClusterUpdateOne) AddListVersion(v int64) *ClusterUpdateOne {
+	_u.mutation.AddListVersion(v)
+	return _u
+}
+
+// SetQuarantinedAt sets the "quarantined_at" field.
+func (_u *ClusterUpdateOne) SetQuarantinedAt(v time.Time) *ClusterUpdateOne {
+	_u.mutation.SetQuarantinedAt(v)
+	return _u
+}
+
+// SetNillableQuarantinedAt sets the "quarantined_at" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableQuarantinedAt(v *time.Time) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetQuarantinedAt(*v)
+	}
+	return _u
+}
+
+// ClearQuarantinedAt clears the value of the "quarantined_at" field.
+func (_u *ClusterUpdateOne) ClearQuarantinedAt() *ClusterUpdateOne {
+	_u.mutation.ClearQuarantinedAt()
+	return _u
+}
+
+// SetQuarantineReason sets the "quarantine_reason" field.
+func (_u *ClusterUpdateOne) SetQuarantineReason(v domain.Problem) *ClusterUpdateOne {
+	_u.mutation.SetQuarantineReason(v)
+	return _u
+}
+
+// SetNillableQuarantineReason sets the "quarantine_reason" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableQuarantineReason(v *domain.Problem) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetQuarantineReason(*v)
+	}
+	return _u
+}
+
+// ClearQuarantineReason clears the value of the "quarantine_reason" field.
+func (_u *ClusterUpdateOne) ClearQuarantineReason() *ClusterUpdateOne {
+	_u.mutation.ClearQuarantineReason()
 	return _u
 }
 
@@ -1420,6 +2297,51 @@ func (_u *ClusterUpdateOne) AddAdoptions(v ...*PendingAdoption) *ClusterUpdateOn
 		ids[i] = v[i].ID
 	}
 	return _u.AddAdoptionIDs(ids...)
+}
+
+// AddEventIDs adds the "events" edge to the ClusterEvent entity by IDs.
+func (_u *ClusterUpdateOne) AddEventIDs(ids ...uuid.UUID) *ClusterUpdateOne {
+	_u.mutation.AddEventIDs(ids...)
+	return _u
+}
+
+// AddEvents adds the "events" edges to the ClusterEvent entity.
+func (_u *ClusterUpdateOne) AddEvents(v ...*ClusterEvent) *ClusterUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddEventIDs(ids...)
+}
+
+// AddFindingIDs adds the "findings" edge to the QuarantineFinding entity by IDs.
+func (_u *ClusterUpdateOne) AddFindingIDs(ids ...uuid.UUID) *ClusterUpdateOne {
+	_u.mutation.AddFindingIDs(ids...)
+	return _u
+}
+
+// AddFindings adds the "findings" edges to the QuarantineFinding entity.
+func (_u *ClusterUpdateOne) AddFindings(v ...*QuarantineFinding) *ClusterUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddFindingIDs(ids...)
+}
+
+// AddReplacementIDs adds the "replacements" edge to the ClusterReplacement entity by IDs.
+func (_u *ClusterUpdateOne) AddReplacementIDs(ids ...uuid.UUID) *ClusterUpdateOne {
+	_u.mutation.AddReplacementIDs(ids...)
+	return _u
+}
+
+// AddReplacements adds the "replacements" edges to the ClusterReplacement entity.
+func (_u *ClusterUpdateOne) AddReplacements(v ...*ClusterReplacement) *ClusterUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddReplacementIDs(ids...)
 }
 
 // Mutation returns the ClusterMutation object of the builder.
@@ -1490,6 +2412,69 @@ func (_u *ClusterUpdateOne) RemoveAdoptions(v ...*PendingAdoption) *ClusterUpdat
 	return _u.RemoveAdoptionIDs(ids...)
 }
 
+// ClearEvents clears all "events" edges to the ClusterEvent entity.
+func (_u *ClusterUpdateOne) ClearEvents() *ClusterUpdateOne {
+	_u.mutation.ClearEvents()
+	return _u
+}
+
+// RemoveEventIDs removes the "events" edge to ClusterEvent entities by IDs.
+func (_u *ClusterUpdateOne) RemoveEventIDs(ids ...uuid.UUID) *ClusterUpdateOne {
+	_u.mutation.RemoveEventIDs(ids...)
+	return _u
+}
+
+// RemoveEvents removes "events" edges to ClusterEvent entities.
+func (_u *ClusterUpdateOne) RemoveEvents(v ...*ClusterEvent) *ClusterUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveEventIDs(ids...)
+}
+
+// ClearFindings clears all "findings" edges to the QuarantineFinding entity.
+func (_u *ClusterUpdateOne) ClearFindings() *ClusterUpdateOne {
+	_u.mutation.ClearFindings()
+	return _u
+}
+
+// RemoveFindingIDs removes the "findings" edge to QuarantineFinding entities by IDs.
+func (_u *ClusterUpdateOne) RemoveFindingIDs(ids ...uuid.UUID) *ClusterUpdateOne {
+	_u.mutation.RemoveFindingIDs(ids...)
+	return _u
+}
+
+// RemoveFindings removes "findings" edges to QuarantineFinding entities.
+func (_u *ClusterUpdateOne) RemoveFindings(v ...*QuarantineFinding) *ClusterUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveFindingIDs(ids...)
+}
+
+// ClearReplacements clears all "replacements" edges to the ClusterReplacement entity.
+func (_u *ClusterUpdateOne) ClearReplacements() *ClusterUpdateOne {
+	_u.mutation.ClearReplacements()
+	return _u
+}
+
+// RemoveReplacementIDs removes the "replacements" edge to ClusterReplacement entities by IDs.
+func (_u *ClusterUpdateOne) RemoveReplacementIDs(ids ...uuid.UUID) *ClusterUpdateOne {
+	_u.mutation.RemoveReplacementIDs(ids...)
+	return _u
+}
+
+// RemoveReplacements removes "replacements" edges to ClusterReplacement entities.
+func (_u *ClusterUpdateOne) RemoveReplacements(v ...*ClusterReplacement) *ClusterUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveReplacementIDs(ids...)
+}
+
 // Where appends a list predicates to the ClusterUpdate builder.
 func (_u *ClusterUpdateOne) Where(ps ...predicate.Cluster) *ClusterUpdateOne {
 	_u.mutation.Where(ps...)
@@ -1541,6 +2526,11 @@ func (_u *ClusterUpdateOne) defaults() {
 
 // check runs all checks and user-defined validators on the builder.
 func (_u *ClusterUpdateOne) check() error {
+	if v, ok := _u.mutation.Weight(); ok {
+		if err := cluster.WeightValidator(v); err != nil {
+			return &ValidationError{Name: "weight", err: fmt.Errorf(`ent: validator failed for field "Cluster.weight": %w`, err)}
+		}
+	}
 	if v, ok := _u.mutation.EncryptionKeyID(); ok {
 		if err := cluster.EncryptionKeyIDValidator(v); err != nil {
 			return &ValidationError{Name: "encryption_key_id", err: fmt.Errorf(`ent: validator failed for field "Cluster.encryption_key_id": %w`, err)}
@@ -1549,6 +2539,11 @@ func (_u *ClusterUpdateOne) check() error {
 	if v, ok := _u.mutation.APIServerURL(); ok {
 		if err := cluster.APIServerURLValidator(v); err != nil {
 			return &ValidationError{Name: "api_server_url", err: fmt.Errorf(`ent: validator failed for field "Cluster.api_server_url": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.IdentityUID(); ok {
+		if err := cluster.IdentityUIDValidator(v); err != nil {
+			return &ValidationError{Name: "identity_uid", err: fmt.Errorf(`ent: validator failed for field "Cluster.identity_uid": %w`, err)}
 		}
 	}
 	if v, ok := _u.mutation.Status(); ok {
@@ -1606,6 +2601,26 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	if value, ok := _u.mutation.Enabled(); ok {
 		_spec.SetField(cluster.FieldEnabled, field.TypeBool, value)
 	}
+	if value, ok := _u.mutation.Drained(); ok {
+		_spec.SetField(cluster.FieldDrained, field.TypeBool, value)
+	}
+	if value, ok := _u.mutation.Weight(); ok {
+		_spec.SetField(cluster.FieldWeight, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedWeight(); ok {
+		_spec.AddField(cluster.FieldWeight, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Hardware(); ok {
+		_spec.SetField(cluster.FieldHardware, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedHardware(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, cluster.FieldHardware, value)
+		})
+	}
+	if _u.mutation.HardwareCleared() {
+		_spec.ClearField(cluster.FieldHardware, field.TypeJSON)
+	}
 	if value, ok := _u.mutation.EncryptedKubeconfig(); ok {
 		_spec.SetField(cluster.FieldEncryptedKubeconfig, field.TypeBytes, value)
 	}
@@ -1624,8 +2639,29 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	if _u.mutation.CredentialExpiresAtCleared() {
 		_spec.ClearField(cluster.FieldCredentialExpiresAt, field.TypeTime)
 	}
+	if value, ok := _u.mutation.CredentialKind(); ok {
+		_spec.SetField(cluster.FieldCredentialKind, field.TypeString, value)
+	}
+	if _u.mutation.CredentialKindCleared() {
+		_spec.ClearField(cluster.FieldCredentialKind, field.TypeString)
+	}
+	if value, ok := _u.mutation.CredentialSubject(); ok {
+		_spec.SetField(cluster.FieldCredentialSubject, field.TypeString, value)
+	}
+	if _u.mutation.CredentialSubjectCleared() {
+		_spec.ClearField(cluster.FieldCredentialSubject, field.TypeString)
+	}
+	if value, ok := _u.mutation.CredentialWarned(); ok {
+		_spec.SetField(cluster.FieldCredentialWarned, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedCredentialWarned(); ok {
+		_spec.AddField(cluster.FieldCredentialWarned, field.TypeInt, value)
+	}
 	if value, ok := _u.mutation.APIServerURL(); ok {
 		_spec.SetField(cluster.FieldAPIServerURL, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.IdentityUID(); ok {
+		_spec.SetField(cluster.FieldIdentityUID, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Status(); ok {
 		_spec.SetField(cluster.FieldStatus, field.TypeEnum, value)
@@ -1658,6 +2694,18 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	}
 	if _u.mutation.EnabledFeaturesCleared() {
 		_spec.ClearField(cluster.FieldEnabledFeatures, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.Capabilities(); ok {
+		_spec.SetField(cluster.FieldCapabilities, field.TypeJSON, value)
+	}
+	if _u.mutation.CapabilitiesCleared() {
+		_spec.ClearField(cluster.FieldCapabilities, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.DescribedAt(); ok {
+		_spec.SetField(cluster.FieldDescribedAt, field.TypeTime, value)
+	}
+	if _u.mutation.DescribedAtCleared() {
+		_spec.ClearField(cluster.FieldDescribedAt, field.TypeTime)
 	}
 	if value, ok := _u.mutation.StorageClasses(); ok {
 		_spec.SetField(cluster.FieldStorageClasses, field.TypeJSON, value)
@@ -1712,6 +2760,12 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	if value, ok := _u.mutation.AddedFailures(); ok {
 		_spec.AddField(cluster.FieldFailures, field.TypeInt, value)
 	}
+	if value, ok := _u.mutation.NextCheckAt(); ok {
+		_spec.SetField(cluster.FieldNextCheckAt, field.TypeTime, value)
+	}
+	if _u.mutation.NextCheckAtCleared() {
+		_spec.ClearField(cluster.FieldNextCheckAt, field.TypeTime)
+	}
 	if value, ok := _u.mutation.Watcher(); ok {
 		_spec.SetField(cluster.FieldWatcher, field.TypeString, value)
 	}
@@ -1724,11 +2778,35 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	if _u.mutation.WatchUntilCleared() {
 		_spec.ClearField(cluster.FieldWatchUntil, field.TypeTime)
 	}
+	if value, ok := _u.mutation.HeardAt(); ok {
+		_spec.SetField(cluster.FieldHeardAt, field.TypeTime, value)
+	}
+	if _u.mutation.HeardAtCleared() {
+		_spec.ClearField(cluster.FieldHeardAt, field.TypeTime)
+	}
 	if value, ok := _u.mutation.VMCount(); ok {
 		_spec.SetField(cluster.FieldVMCount, field.TypeInt, value)
 	}
 	if value, ok := _u.mutation.AddedVMCount(); ok {
 		_spec.AddField(cluster.FieldVMCount, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.ListVersion(); ok {
+		_spec.SetField(cluster.FieldListVersion, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedListVersion(); ok {
+		_spec.AddField(cluster.FieldListVersion, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.QuarantinedAt(); ok {
+		_spec.SetField(cluster.FieldQuarantinedAt, field.TypeTime, value)
+	}
+	if _u.mutation.QuarantinedAtCleared() {
+		_spec.ClearField(cluster.FieldQuarantinedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.QuarantineReason(); ok {
+		_spec.SetField(cluster.FieldQuarantineReason, field.TypeJSON, value)
+	}
+	if _u.mutation.QuarantineReasonCleared() {
+		_spec.ClearField(cluster.FieldQuarantineReason, field.TypeJSON)
 	}
 	if _u.mutation.VmsCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -1858,6 +2936,141 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(pendingadoption.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.EventsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.EventsTable,
+			Columns: []string{cluster.EventsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterevent.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedEventsIDs(); len(nodes) > 0 && !_u.mutation.EventsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.EventsTable,
+			Columns: []string{cluster.EventsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterevent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.EventsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.EventsTable,
+			Columns: []string{cluster.EventsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterevent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.FindingsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.FindingsTable,
+			Columns: []string{cluster.FindingsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(quarantinefinding.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedFindingsIDs(); len(nodes) > 0 && !_u.mutation.FindingsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.FindingsTable,
+			Columns: []string{cluster.FindingsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(quarantinefinding.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.FindingsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.FindingsTable,
+			Columns: []string{cluster.FindingsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(quarantinefinding.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ReplacementsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.ReplacementsTable,
+			Columns: []string{cluster.ReplacementsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterreplacement.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedReplacementsIDs(); len(nodes) > 0 && !_u.mutation.ReplacementsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.ReplacementsTable,
+			Columns: []string{cluster.ReplacementsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterreplacement.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ReplacementsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   cluster.ReplacementsTable,
+			Columns: []string{cluster.ReplacementsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(clusterreplacement.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

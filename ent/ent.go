@@ -22,6 +22,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
+	"kubevirt-shepherd.io/shepherd/ent/clusterreplacement"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
@@ -31,6 +33,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
 	"kubevirt-shepherd.io/shepherd/ent/pendingadoption"
+	"kubevirt-shepherd.io/shepherd/ent/quarantinefinding"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/service"
 	"kubevirt-shepherd.io/shepherd/ent/session"
@@ -100,34 +103,37 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
-			accesstoken.Table:     accesstoken.ValidColumn,
-			approvalpolicy.Table:  approvalpolicy.ValidColumn,
-			approvalticket.Table:  approvalticket.ValidColumn,
-			auditanchor.Table:     auditanchor.ValidColumn,
-			auditfilter.Table:     auditfilter.ValidColumn,
-			auditlog.Table:        auditlog.ValidColumn,
-			auditseal.Table:       auditseal.ValidColumn,
-			auditunsealed.Table:   auditunsealed.ValidColumn,
-			cluster.Table:         cluster.ValidColumn,
-			clusterdraft.Table:    clusterdraft.ValidColumn,
-			domainevent.Table:     domainevent.ValidColumn,
-			group.Table:           group.ValidColumn,
-			groupmember.Table:     groupmember.ValidColumn,
-			idempotencykey.Table:  idempotencykey.ValidColumn,
-			identity.Table:        identity.ValidColumn,
-			instancesize.Table:    instancesize.ValidColumn,
-			namespace.Table:       namespace.ValidColumn,
-			notification.Table:    notification.ValidColumn,
-			pendingadoption.Table: pendingadoption.ValidColumn,
-			rolebinding.Table:     rolebinding.ValidColumn,
-			service.Table:         service.ValidColumn,
-			session.Table:         session.ValidColumn,
-			system.Table:          system.ValidColumn,
-			template.Table:        template.ValidColumn,
-			user.Table:            user.ValidColumn,
-			vm.Table:              vm.ValidColumn,
-			vmrevision.Table:      vmrevision.ValidColumn,
-			vmsample.Table:        vmsample.ValidColumn,
+			accesstoken.Table:        accesstoken.ValidColumn,
+			approvalpolicy.Table:     approvalpolicy.ValidColumn,
+			approvalticket.Table:     approvalticket.ValidColumn,
+			auditanchor.Table:        auditanchor.ValidColumn,
+			auditfilter.Table:        auditfilter.ValidColumn,
+			auditlog.Table:           auditlog.ValidColumn,
+			auditseal.Table:          auditseal.ValidColumn,
+			auditunsealed.Table:      auditunsealed.ValidColumn,
+			cluster.Table:            cluster.ValidColumn,
+			clusterdraft.Table:       clusterdraft.ValidColumn,
+			clusterevent.Table:       clusterevent.ValidColumn,
+			clusterreplacement.Table: clusterreplacement.ValidColumn,
+			domainevent.Table:        domainevent.ValidColumn,
+			group.Table:              group.ValidColumn,
+			groupmember.Table:        groupmember.ValidColumn,
+			idempotencykey.Table:     idempotencykey.ValidColumn,
+			identity.Table:           identity.ValidColumn,
+			instancesize.Table:       instancesize.ValidColumn,
+			namespace.Table:          namespace.ValidColumn,
+			notification.Table:       notification.ValidColumn,
+			pendingadoption.Table:    pendingadoption.ValidColumn,
+			quarantinefinding.Table:  quarantinefinding.ValidColumn,
+			rolebinding.Table:        rolebinding.ValidColumn,
+			service.Table:            service.ValidColumn,
+			session.Table:            session.ValidColumn,
+			system.Table:             system.ValidColumn,
+			template.Table:           template.ValidColumn,
+			user.Table:               user.ValidColumn,
+			vm.Table:                 vm.ValidColumn,
+			vmrevision.Table:         vmrevision.ValidColumn,
+			vmsample.Table:           vmsample.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

@@ -22,6 +22,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
+	"kubevirt-shepherd.io/shepherd/ent/clusterreplacement"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
@@ -32,6 +34,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/notification"
 	"kubevirt-shepherd.io/shepherd/ent/pendingadoption"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
+	"kubevirt-shepherd.io/shepherd/ent/quarantinefinding"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/schema"
 	"kubevirt-shepherd.io/shepherd/ent/service"
@@ -54,34 +57,37 @@ const (
 	OpUpdateOne = ent.OpUpdateOne
 
 	// Node types.
-	TypeAccessToken     = "AccessToken"
-	TypeApprovalPolicy  = "ApprovalPolicy"
-	TypeApprovalTicket  = "ApprovalTicket"
-	TypeAuditAnchor     = "AuditAnchor"
-	TypeAuditFilter     = "AuditFilter"
-	TypeAuditLog        = "AuditLog"
-	TypeAuditSeal       = "AuditSeal"
-	TypeAuditUnsealed   = "AuditUnsealed"
-	TypeCluster         = "Cluster"
-	TypeClusterDraft    = "ClusterDraft"
-	TypeDomainEvent     = "DomainEvent"
-	TypeGroup           = "Group"
-	TypeGroupMember     = "GroupMember"
-	TypeIdempotencyKey  = "IdempotencyKey"
-	TypeIdentity        = "Identity"
-	TypeInstanceSize    = "InstanceSize"
-	TypeNamespace       = "Namespace"
-	TypeNotification    = "Notification"
-	TypePendingAdoption = "PendingAdoption"
-	TypeRoleBinding     = "RoleBinding"
-	TypeService         = "Service"
-	TypeSession         = "Session"
-	TypeSystem          = "System"
-	TypeTemplate        = "Template"
-	TypeUser            = "User"
-	TypeVM              = "VM"
-	TypeVMRevision      = "VMRevision"
-	TypeVMSample        = "VMSample"
+	TypeAccessToken        = "AccessToken"
+	TypeApprovalPolicy     = "ApprovalPolicy"
+	TypeApprovalTicket     = "ApprovalTicket"
+	TypeAuditAnchor        = "AuditAnchor"
+	TypeAuditFilter        = "AuditFilter"
+	TypeAuditLog           = "AuditLog"
+	TypeAuditSeal          = "AuditSeal"
+	TypeAuditUnsealed      = "AuditUnsealed"
+	TypeCluster            = "Cluster"
+	TypeClusterDraft       = "ClusterDraft"
+	TypeClusterEvent       = "ClusterEvent"
+	TypeClusterReplacement = "ClusterReplacement"
+	TypeDomainEvent        = "DomainEvent"
+	TypeGroup              = "Group"
+	TypeGroupMember        = "GroupMember"
+	TypeIdempotencyKey     = "IdempotencyKey"
+	TypeIdentity           = "Identity"
+	TypeInstanceSize       = "InstanceSize"
+	TypeNamespace          = "Namespace"
+	TypeNotification       = "Notification"
+	TypePendingAdoption    = "PendingAdoption"
+	TypeQuarantineFinding  = "QuarantineFinding"
+	TypeRoleBinding        = "RoleBinding"
+	TypeService            = "Service"
+	TypeSession            = "Session"
+	TypeSystem             = "System"
+	TypeTemplate           = "Template"
+	TypeUser               = "User"
+	TypeVM                 = "VM"
+	TypeVMRevision         = "VMRevision"
+	TypeVMSample           = "VMSample"
 )
 
 // AccessTokenMutation represents an operation that mutates the AccessToken nodes in the graph.
@@ -7951,12 +7957,21 @@ type ClusterMutation struct {
 	place                     *string
 	environment               *cluster.Environment
 	enabled                   *bool
+	drained                   *bool
+	weight                    *int
+	addweight                 *int
+	hardware                  *[]string
+	appendhardware            []string
 	created_by                *string
 	encrypted_kubeconfig      *[]byte
 	encryption_key_id         *string
 	credential_generation     *int
 	addcredential_generation  *int
 	credential_expires_at     *time.Time
+	credential_kind           *string
+	credential_subject        *string
+	credential_warned         *int
+	addcredential_warned      *int
 	api_server_url            *string
 	identity_uid              *string
 	status                    *cluster.Status
@@ -7965,6 +7980,8 @@ type ClusterMutation struct {
 	kubernetes_version        *string
 	enabled_features          *[]string
 	appendenabled_features    []string
+	capabilities              *domain.Capabilities
+	described_at              *time.Time
 	storage_classes           *[]domain.StorageClass
 	appendstorage_classes     []domain.StorageClass
 	nodes                     *int
@@ -7979,10 +7996,16 @@ type ClusterMutation struct {
 	answered_at               *time.Time
 	failures                  *int
 	addfailures               *int
+	next_check_at             *time.Time
 	watcher                   *string
 	watch_until               *time.Time
+	heard_at                  *time.Time
 	vm_count                  *int
 	addvm_count               *int
+	list_version              *int64
+	addlist_version           *int64
+	quarantined_at            *time.Time
+	quarantine_reason         *domain.Problem
 	clearedFields             map[string]struct{}
 	vms                       map[uuid.UUID]struct{}
 	removedvms                map[uuid.UUID]struct{}
@@ -7993,6 +8016,15 @@ type ClusterMutation struct {
 	adoptions                 map[uuid.UUID]struct{}
 	removedadoptions          map[uuid.UUID]struct{}
 	clearedadoptions          bool
+	events                    map[uuid.UUID]struct{}
+	removedevents             map[uuid.UUID]struct{}
+	clearedevents             bool
+	findings                  map[uuid.UUID]struct{}
+	removedfindings           map[uuid.UUID]struct{}
+	clearedfindings           bool
+	replacements              map[uuid.UUID]struct{}
+	removedreplacements       map[uuid.UUID]struct{}
+	clearedreplacements       bool
 	done                      bool
 	oldValue                  func(context.Context) (*Cluster, error)
 	predicates                []predicate.Cluster
@@ -8331,6 +8363,163 @@ func (m *ClusterMutation) ResetEnabled() {
 	m.enabled = nil
 }
 
+// SetDrained sets the "drained" field.
+func (m *ClusterMutation) SetDrained(b bool) {
+	m.drained = &b
+}
+
+// Drained returns the value of the "drained" field in the mutation.
+func (m *ClusterMutation) Drained() (r bool, exists bool) {
+	v := m.drained
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDrained returns the old "drained" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldDrained(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDrained is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDrained requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDrained: %w", err)
+	}
+	return oldValue.Drained, nil
+}
+
+// ResetDrained resets all changes to the "drained" field.
+func (m *ClusterMutation) ResetDrained() {
+	m.drained = nil
+}
+
+// SetWeight sets the "weight" field.
+func (m *ClusterMutation) SetWeight(i int) {
+	m.weight = &i
+	m.addweight = nil
+}
+
+// Weight returns the value of the "weight" field in the mutation.
+func (m *ClusterMutation) Weight() (r int, exists bool) {
+	v := m.weight
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWeight returns the old "weight" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldWeight(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWeight is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWeight requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWeight: %w", err)
+	}
+	return oldValue.Weight, nil
+}
+
+// AddWeight adds i to the "weight" field.
+func (m *ClusterMutation) AddWeight(i int) {
+	if m.addweight != nil {
+		*m.addweight += i
+	} else {
+		m.addweight = &i
+	}
+}
+
+// AddedWeight returns the value that was added to the "weight" field in this mutation.
+func (m *ClusterMutation) AddedWeight() (r int, exists bool) {
+	v := m.addweight
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetWeight resets all changes to the "weight" field.
+func (m *ClusterMutation) ResetWeight() {
+	m.weight = nil
+	m.addweight = nil
+}
+
+// SetHardware sets the "hardware" field.
+func (m *ClusterMutation) SetHardware(s []string) {
+	m.hardware = &s
+	m.appendhardware = nil
+}
+
+// Hardware returns the value of the "hardware" field in the mutation.
+func (m *ClusterMutation) Hardware() (r []string, exists bool) {
+	v := m.hardware
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHardware returns the old "hardware" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldHardware(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHardware is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHardware requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHardware: %w", err)
+	}
+	return oldValue.Hardware, nil
+}
+
+// AppendHardware adds s to the "hardware" field.
+func (m *ClusterMutation) AppendHardware(s []string) {
+	m.appendhardware = append(m.appendhardware, s...)
+}
+
+// AppendedHardware returns the list of values that were appended to the "hardware" field in this mutation.
+func (m *ClusterMutation) AppendedHardware() ([]string, bool) {
+	if len(m.appendhardware) == 0 {
+		return nil, false
+	}
+	return m.appendhardware, true
+}
+
+// ClearHardware clears the value of the "hardware" field.
+func (m *ClusterMutation) ClearHardware() {
+	m.hardware = nil
+	m.appendhardware = nil
+	m.clearedFields[cluster.FieldHardware] = struct{}{}
+}
+
+// HardwareCleared returns if the "hardware" field was cleared in this mutation.
+func (m *ClusterMutation) HardwareCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldHardware]
+	return ok
+}
+
+// ResetHardware resets all changes to the "hardware" field.
+func (m *ClusterMutation) ResetHardware() {
+	m.hardware = nil
+	m.appendhardware = nil
+	delete(m.clearedFields, cluster.FieldHardware)
+}
+
 // SetCreatedBy sets the "created_by" field.
 func (m *ClusterMutation) SetCreatedBy(s string) {
 	m.created_by = &s
@@ -8542,6 +8731,160 @@ func (m *ClusterMutation) CredentialExpiresAtCleared() bool {
 func (m *ClusterMutation) ResetCredentialExpiresAt() {
 	m.credential_expires_at = nil
 	delete(m.clearedFields, cluster.FieldCredentialExpiresAt)
+}
+
+// SetCredentialKind sets the "credential_kind" field.
+func (m *ClusterMutation) SetCredentialKind(s string) {
+	m.credential_kind = &s
+}
+
+// CredentialKind returns the value of the "credential_kind" field in the mutation.
+func (m *ClusterMutation) CredentialKind() (r string, exists bool) {
+	v := m.credential_kind
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCredentialKind returns the old "credential_kind" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldCredentialKind(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCredentialKind is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCredentialKind requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCredentialKind: %w", err)
+	}
+	return oldValue.CredentialKind, nil
+}
+
+// ClearCredentialKind clears the value of the "credential_kind" field.
+func (m *ClusterMutation) ClearCredentialKind() {
+	m.credential_kind = nil
+	m.clearedFields[cluster.FieldCredentialKind] = struct{}{}
+}
+
+// CredentialKindCleared returns if the "credential_kind" field was cleared in this mutation.
+func (m *ClusterMutation) CredentialKindCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldCredentialKind]
+	return ok
+}
+
+// ResetCredentialKind resets all changes to the "credential_kind" field.
+func (m *ClusterMutation) ResetCredentialKind() {
+	m.credential_kind = nil
+	delete(m.clearedFields, cluster.FieldCredentialKind)
+}
+
+// SetCredentialSubject sets the "credential_subject" field.
+func (m *ClusterMutation) SetCredentialSubject(s string) {
+	m.credential_subject = &s
+}
+
+// CredentialSubject returns the value of the "credential_subject" field in the mutation.
+func (m *ClusterMutation) CredentialSubject() (r string, exists bool) {
+	v := m.credential_subject
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCredentialSubject returns the old "credential_subject" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldCredentialSubject(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCredentialSubject is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCredentialSubject requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCredentialSubject: %w", err)
+	}
+	return oldValue.CredentialSubject, nil
+}
+
+// ClearCredentialSubject clears the value of the "credential_subject" field.
+func (m *ClusterMutation) ClearCredentialSubject() {
+	m.credential_subject = nil
+	m.clearedFields[cluster.FieldCredentialSubject] = struct{}{}
+}
+
+// CredentialSubjectCleared returns if the "credential_subject" field was cleared in this mutation.
+func (m *ClusterMutation) CredentialSubjectCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldCredentialSubject]
+	return ok
+}
+
+// ResetCredentialSubject resets all changes to the "credential_subject" field.
+func (m *ClusterMutation) ResetCredentialSubject() {
+	m.credential_subject = nil
+	delete(m.clearedFields, cluster.FieldCredentialSubject)
+}
+
+// SetCredentialWarned sets the "credential_warned" field.
+func (m *ClusterMutation) SetCredentialWarned(i int) {
+	m.credential_warned = &i
+	m.addcredential_warned = nil
+}
+
+// CredentialWarned returns the value of the "credential_warned" field in the mutation.
+func (m *ClusterMutation) CredentialWarned() (r int, exists bool) {
+	v := m.credential_warned
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCredentialWarned returns the old "credential_warned" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldCredentialWarned(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCredentialWarned is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCredentialWarned requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCredentialWarned: %w", err)
+	}
+	return oldValue.CredentialWarned, nil
+}
+
+// AddCredentialWarned adds i to the "credential_warned" field.
+func (m *ClusterMutation) AddCredentialWarned(i int) {
+	if m.addcredential_warned != nil {
+		*m.addcredential_warned += i
+	} else {
+		m.addcredential_warned = &i
+	}
+}
+
+// AddedCredentialWarned returns the value that was added to the "credential_warned" field in this mutation.
+func (m *ClusterMutation) AddedCredentialWarned() (r int, exists bool) {
+	v := m.addcredential_warned
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetCredentialWarned resets all changes to the "credential_warned" field.
+func (m *ClusterMutation) ResetCredentialWarned() {
+	m.credential_warned = nil
+	m.addcredential_warned = nil
 }
 
 // SetAPIServerURL sets the "api_server_url" field.
@@ -8862,6 +9205,104 @@ func (m *ClusterMutation) ResetEnabledFeatures() {
 	m.enabled_features = nil
 	m.appendenabled_features = nil
 	delete(m.clearedFields, cluster.FieldEnabledFeatures)
+}
+
+// SetCapabilities sets the "capabilities" field.
+func (m *ClusterMutation) SetCapabilities(d domain.Capabilities) {
+	m.capabilities = &d
+}
+
+// Capabilities returns the value of the "capabilities" field in the mutation.
+func (m *ClusterMutation) Capabilities() (r domain.Capabilities, exists bool) {
+	v := m.capabilities
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCapabilities returns the old "capabilities" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldCapabilities(ctx context.Context) (v domain.Capabilities, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCapabilities is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCapabilities requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCapabilities: %w", err)
+	}
+	return oldValue.Capabilities, nil
+}
+
+// ClearCapabilities clears the value of the "capabilities" field.
+func (m *ClusterMutation) ClearCapabilities() {
+	m.capabilities = nil
+	m.clearedFields[cluster.FieldCapabilities] = struct{}{}
+}
+
+// CapabilitiesCleared returns if the "capabilities" field was cleared in this mutation.
+func (m *ClusterMutation) CapabilitiesCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldCapabilities]
+	return ok
+}
+
+// ResetCapabilities resets all changes to the "capabilities" field.
+func (m *ClusterMutation) ResetCapabilities() {
+	m.capabilities = nil
+	delete(m.clearedFields, cluster.FieldCapabilities)
+}
+
+// SetDescribedAt sets the "described_at" field.
+func (m *ClusterMutation) SetDescribedAt(t time.Time) {
+	m.described_at = &t
+}
+
+// DescribedAt returns the value of the "described_at" field in the mutation.
+func (m *ClusterMutation) DescribedAt() (r time.Time, exists bool) {
+	v := m.described_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDescribedAt returns the old "described_at" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldDescribedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDescribedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDescribedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDescribedAt: %w", err)
+	}
+	return oldValue.DescribedAt, nil
+}
+
+// ClearDescribedAt clears the value of the "described_at" field.
+func (m *ClusterMutation) ClearDescribedAt() {
+	m.described_at = nil
+	m.clearedFields[cluster.FieldDescribedAt] = struct{}{}
+}
+
+// DescribedAtCleared returns if the "described_at" field was cleared in this mutation.
+func (m *ClusterMutation) DescribedAtCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldDescribedAt]
+	return ok
+}
+
+// ResetDescribedAt resets all changes to the "described_at" field.
+func (m *ClusterMutation) ResetDescribedAt() {
+	m.described_at = nil
+	delete(m.clearedFields, cluster.FieldDescribedAt)
 }
 
 // SetStorageClasses sets the "storage_classes" field.
@@ -9307,6 +9748,55 @@ func (m *ClusterMutation) ResetFailures() {
 	m.addfailures = nil
 }
 
+// SetNextCheckAt sets the "next_check_at" field.
+func (m *ClusterMutation) SetNextCheckAt(t time.Time) {
+	m.next_check_at = &t
+}
+
+// NextCheckAt returns the value of the "next_check_at" field in the mutation.
+func (m *ClusterMutation) NextCheckAt() (r time.Time, exists bool) {
+	v := m.next_check_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNextCheckAt returns the old "next_check_at" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldNextCheckAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNextCheckAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNextCheckAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNextCheckAt: %w", err)
+	}
+	return oldValue.NextCheckAt, nil
+}
+
+// ClearNextCheckAt clears the value of the "next_check_at" field.
+func (m *ClusterMutation) ClearNextCheckAt() {
+	m.next_check_at = nil
+	m.clearedFields[cluster.FieldNextCheckAt] = struct{}{}
+}
+
+// NextCheckAtCleared returns if the "next_check_at" field was cleared in this mutation.
+func (m *ClusterMutation) NextCheckAtCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldNextCheckAt]
+	return ok
+}
+
+// ResetNextCheckAt resets all changes to the "next_check_at" field.
+func (m *ClusterMutation) ResetNextCheckAt() {
+	m.next_check_at = nil
+	delete(m.clearedFields, cluster.FieldNextCheckAt)
+}
+
 // SetWatcher sets the "watcher" field.
 func (m *ClusterMutation) SetWatcher(s string) {
 	m.watcher = &s
@@ -9405,6 +9895,55 @@ func (m *ClusterMutation) ResetWatchUntil() {
 	delete(m.clearedFields, cluster.FieldWatchUntil)
 }
 
+// SetHeardAt sets the "heard_at" field.
+func (m *ClusterMutation) SetHeardAt(t time.Time) {
+	m.heard_at = &t
+}
+
+// HeardAt returns the value of the "heard_at" field in the mutation.
+func (m *ClusterMutation) HeardAt() (r time.Time, exists bool) {
+	v := m.heard_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHeardAt returns the old "heard_at" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldHeardAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHeardAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHeardAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHeardAt: %w", err)
+	}
+	return oldValue.HeardAt, nil
+}
+
+// ClearHeardAt clears the value of the "heard_at" field.
+func (m *ClusterMutation) ClearHeardAt() {
+	m.heard_at = nil
+	m.clearedFields[cluster.FieldHeardAt] = struct{}{}
+}
+
+// HeardAtCleared returns if the "heard_at" field was cleared in this mutation.
+func (m *ClusterMutation) HeardAtCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldHeardAt]
+	return ok
+}
+
+// ResetHeardAt resets all changes to the "heard_at" field.
+func (m *ClusterMutation) ResetHeardAt() {
+	m.heard_at = nil
+	delete(m.clearedFields, cluster.FieldHeardAt)
+}
+
 // SetVMCount sets the "vm_count" field.
 func (m *ClusterMutation) SetVMCount(i int) {
 	m.vm_count = &i
@@ -9459,6 +9998,160 @@ func (m *ClusterMutation) AddedVMCount() (r int, exists bool) {
 func (m *ClusterMutation) ResetVMCount() {
 	m.vm_count = nil
 	m.addvm_count = nil
+}
+
+// SetListVersion sets the "list_version" field.
+func (m *ClusterMutation) SetListVersion(i int64) {
+	m.list_version = &i
+	m.addlist_version = nil
+}
+
+// ListVersion returns the value of the "list_version" field in the mutation.
+func (m *ClusterMutation) ListVersion() (r int64, exists bool) {
+	v := m.list_version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldListVersion returns the old "list_version" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldListVersion(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldListVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldListVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldListVersion: %w", err)
+	}
+	return oldValue.ListVersion, nil
+}
+
+// AddListVersion adds i to the "list_version" field.
+func (m *ClusterMutation) AddListVersion(i int64) {
+	if m.addlist_version != nil {
+		*m.addlist_version += i
+	} else {
+		m.addlist_version = &i
+	}
+}
+
+// AddedListVersion returns the value that was added to the "list_version" field in this mutation.
+func (m *ClusterMutation) AddedListVersion() (r int64, exists bool) {
+	v := m.addlist_version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetListVersion resets all changes to the "list_version" field.
+func (m *ClusterMutation) ResetListVersion() {
+	m.list_version = nil
+	m.addlist_version = nil
+}
+
+// SetQuarantinedAt sets the "quarantined_at" field.
+func (m *ClusterMutation) SetQuarantinedAt(t time.Time) {
+	m.quarantined_at = &t
+}
+
+// QuarantinedAt returns the value of the "quarantined_at" field in the mutation.
+func (m *ClusterMutation) QuarantinedAt() (r time.Time, exists bool) {
+	v := m.quarantined_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuarantinedAt returns the old "quarantined_at" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldQuarantinedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuarantinedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuarantinedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuarantinedAt: %w", err)
+	}
+	return oldValue.QuarantinedAt, nil
+}
+
+// ClearQuarantinedAt clears the value of the "quarantined_at" field.
+func (m *ClusterMutation) ClearQuarantinedAt() {
+	m.quarantined_at = nil
+	m.clearedFields[cluster.FieldQuarantinedAt] = struct{}{}
+}
+
+// QuarantinedAtCleared returns if the "quarantined_at" field was cleared in this mutation.
+func (m *ClusterMutation) QuarantinedAtCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldQuarantinedAt]
+	return ok
+}
+
+// ResetQuarantinedAt resets all changes to the "quarantined_at" field.
+func (m *ClusterMutation) ResetQuarantinedAt() {
+	m.quarantined_at = nil
+	delete(m.clearedFields, cluster.FieldQuarantinedAt)
+}
+
+// SetQuarantineReason sets the "quarantine_reason" field.
+func (m *ClusterMutation) SetQuarantineReason(d domain.Problem) {
+	m.quarantine_reason = &d
+}
+
+// QuarantineReason returns the value of the "quarantine_reason" field in the mutation.
+func (m *ClusterMutation) QuarantineReason() (r domain.Problem, exists bool) {
+	v := m.quarantine_reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuarantineReason returns the old "quarantine_reason" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldQuarantineReason(ctx context.Context) (v domain.Problem, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuarantineReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuarantineReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuarantineReason: %w", err)
+	}
+	return oldValue.QuarantineReason, nil
+}
+
+// ClearQuarantineReason clears the value of the "quarantine_reason" field.
+func (m *ClusterMutation) ClearQuarantineReason() {
+	m.quarantine_reason = nil
+	m.clearedFields[cluster.FieldQuarantineReason] = struct{}{}
+}
+
+// QuarantineReasonCleared returns if the "quarantine_reason" field was cleared in this mutation.
+func (m *ClusterMutation) QuarantineReasonCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldQuarantineReason]
+	return ok
+}
+
+// ResetQuarantineReason resets all changes to the "quarantine_reason" field.
+func (m *ClusterMutation) ResetQuarantineReason() {
+	m.quarantine_reason = nil
+	delete(m.clearedFields, cluster.FieldQuarantineReason)
 }
 
 // AddVMIDs adds the "vms" edge to the VM entity by ids.
@@ -9623,6 +10316,168 @@ func (m *ClusterMutation) ResetAdoptions() {
 	m.removedadoptions = nil
 }
 
+// AddEventIDs adds the "events" edge to the ClusterEvent entity by ids.
+func (m *ClusterMutation) AddEventIDs(ids ...uuid.UUID) {
+	if m.events == nil {
+		m.events = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.events[ids[i]] = struct{}{}
+	}
+}
+
+// ClearEvents clears the "events" edge to the ClusterEvent entity.
+func (m *ClusterMutation) ClearEvents() {
+	m.clearedevents = true
+}
+
+// EventsCleared reports if the "events" edge to the ClusterEvent entity was cleared.
+func (m *ClusterMutation) EventsCleared() bool {
+	return m.clearedevents
+}
+
+// RemoveEventIDs removes the "events" edge to the ClusterEvent entity by IDs.
+func (m *ClusterMutation) RemoveEventIDs(ids ...uuid.UUID) {
+	if m.removedevents == nil {
+		m.removedevents = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.events, ids[i])
+		m.removedevents[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedEvents returns the removed IDs of the "events" edge to the ClusterEvent entity.
+func (m *ClusterMutation) RemovedEventsIDs() (ids []uuid.UUID) {
+	for id := range m.removedevents {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// EventsIDs returns the "events" edge IDs in the mutation.
+func (m *ClusterMutation) EventsIDs() (ids []uuid.UUID) {
+	for id := range m.events {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetEvents resets all changes to the "events" edge.
+func (m *ClusterMutation) ResetEvents() {
+	m.events = nil
+	m.clearedevents = false
+	m.removedevents = nil
+}
+
+// AddFindingIDs adds the "findings" edge to the QuarantineFinding entity by ids.
+func (m *ClusterMutation) AddFindingIDs(ids ...uuid.UUID) {
+	if m.findings == nil {
+		m.findings = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.findings[ids[i]] = struct{}{}
+	}
+}
+
+// ClearFindings clears the "findings" edge to the QuarantineFinding entity.
+func (m *ClusterMutation) ClearFindings() {
+	m.clearedfindings = true
+}
+
+// FindingsCleared reports if the "findings" edge to the QuarantineFinding entity was cleared.
+func (m *ClusterMutation) FindingsCleared() bool {
+	return m.clearedfindings
+}
+
+// RemoveFindingIDs removes the "findings" edge to the QuarantineFinding entity by IDs.
+func (m *ClusterMutation) RemoveFindingIDs(ids ...uuid.UUID) {
+	if m.removedfindings == nil {
+		m.removedfindings = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.findings, ids[i])
+		m.removedfindings[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedFindings returns the removed IDs of the "findings" edge to the QuarantineFinding entity.
+func (m *ClusterMutation) RemovedFindingsIDs() (ids []uuid.UUID) {
+	for id := range m.removedfindings {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// FindingsIDs returns the "findings" edge IDs in the mutation.
+func (m *ClusterMutation) FindingsIDs() (ids []uuid.UUID) {
+	for id := range m.findings {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetFindings resets all changes to the "findings" edge.
+func (m *ClusterMutation) ResetFindings() {
+	m.findings = nil
+	m.clearedfindings = false
+	m.removedfindings = nil
+}
+
+// AddReplacementIDs adds the "replacements" edge to the ClusterReplacement entity by ids.
+func (m *ClusterMutation) AddReplacementIDs(ids ...uuid.UUID) {
+	if m.replacements == nil {
+		m.replacements = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.replacements[ids[i]] = struct{}{}
+	}
+}
+
+// ClearReplacements clears the "replacements" edge to the ClusterReplacement entity.
+func (m *ClusterMutation) ClearReplacements() {
+	m.clearedreplacements = true
+}
+
+// ReplacementsCleared reports if the "replacements" edge to the ClusterReplacement entity was cleared.
+func (m *ClusterMutation) ReplacementsCleared() bool {
+	return m.clearedreplacements
+}
+
+// RemoveReplacementIDs removes the "replacements" edge to the ClusterReplacement entity by IDs.
+func (m *ClusterMutation) RemoveReplacementIDs(ids ...uuid.UUID) {
+	if m.removedreplacements == nil {
+		m.removedreplacements = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.replacements, ids[i])
+		m.removedreplacements[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedReplacements returns the removed IDs of the "replacements" edge to the ClusterReplacement entity.
+func (m *ClusterMutation) RemovedReplacementsIDs() (ids []uuid.UUID) {
+	for id := range m.removedreplacements {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ReplacementsIDs returns the "replacements" edge IDs in the mutation.
+func (m *ClusterMutation) ReplacementsIDs() (ids []uuid.UUID) {
+	for id := range m.replacements {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetReplacements resets all changes to the "replacements" edge.
+func (m *ClusterMutation) ResetReplacements() {
+	m.replacements = nil
+	m.clearedreplacements = false
+	m.removedreplacements = nil
+}
+
 // Where appends a list predicates to the ClusterMutation builder.
 func (m *ClusterMutation) Where(ps ...predicate.Cluster) {
 	m.predicates = append(m.predicates, ps...)
@@ -9657,7 +10512,7 @@ func (m *ClusterMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ClusterMutation) Fields() []string {
-	fields := make([]string, 0, 29)
+	fields := make([]string, 0, 42)
 	if m.created_at != nil {
 		fields = append(fields, cluster.FieldCreatedAt)
 	}
@@ -9676,6 +10531,15 @@ func (m *ClusterMutation) Fields() []string {
 	if m.enabled != nil {
 		fields = append(fields, cluster.FieldEnabled)
 	}
+	if m.drained != nil {
+		fields = append(fields, cluster.FieldDrained)
+	}
+	if m.weight != nil {
+		fields = append(fields, cluster.FieldWeight)
+	}
+	if m.hardware != nil {
+		fields = append(fields, cluster.FieldHardware)
+	}
 	if m.created_by != nil {
 		fields = append(fields, cluster.FieldCreatedBy)
 	}
@@ -9690,6 +10554,15 @@ func (m *ClusterMutation) Fields() []string {
 	}
 	if m.credential_expires_at != nil {
 		fields = append(fields, cluster.FieldCredentialExpiresAt)
+	}
+	if m.credential_kind != nil {
+		fields = append(fields, cluster.FieldCredentialKind)
+	}
+	if m.credential_subject != nil {
+		fields = append(fields, cluster.FieldCredentialSubject)
+	}
+	if m.credential_warned != nil {
+		fields = append(fields, cluster.FieldCredentialWarned)
 	}
 	if m.api_server_url != nil {
 		fields = append(fields, cluster.FieldAPIServerURL)
@@ -9711,6 +10584,12 @@ func (m *ClusterMutation) Fields() []string {
 	}
 	if m.enabled_features != nil {
 		fields = append(fields, cluster.FieldEnabledFeatures)
+	}
+	if m.capabilities != nil {
+		fields = append(fields, cluster.FieldCapabilities)
+	}
+	if m.described_at != nil {
+		fields = append(fields, cluster.FieldDescribedAt)
 	}
 	if m.storage_classes != nil {
 		fields = append(fields, cluster.FieldStorageClasses)
@@ -9736,14 +10615,29 @@ func (m *ClusterMutation) Fields() []string {
 	if m.failures != nil {
 		fields = append(fields, cluster.FieldFailures)
 	}
+	if m.next_check_at != nil {
+		fields = append(fields, cluster.FieldNextCheckAt)
+	}
 	if m.watcher != nil {
 		fields = append(fields, cluster.FieldWatcher)
 	}
 	if m.watch_until != nil {
 		fields = append(fields, cluster.FieldWatchUntil)
 	}
+	if m.heard_at != nil {
+		fields = append(fields, cluster.FieldHeardAt)
+	}
 	if m.vm_count != nil {
 		fields = append(fields, cluster.FieldVMCount)
+	}
+	if m.list_version != nil {
+		fields = append(fields, cluster.FieldListVersion)
+	}
+	if m.quarantined_at != nil {
+		fields = append(fields, cluster.FieldQuarantinedAt)
+	}
+	if m.quarantine_reason != nil {
+		fields = append(fields, cluster.FieldQuarantineReason)
 	}
 	return fields
 }
@@ -9765,6 +10659,12 @@ func (m *ClusterMutation) Field(name string) (ent.Value, bool) {
 		return m.Environment()
 	case cluster.FieldEnabled:
 		return m.Enabled()
+	case cluster.FieldDrained:
+		return m.Drained()
+	case cluster.FieldWeight:
+		return m.Weight()
+	case cluster.FieldHardware:
+		return m.Hardware()
 	case cluster.FieldCreatedBy:
 		return m.CreatedBy()
 	case cluster.FieldEncryptedKubeconfig:
@@ -9775,6 +10675,12 @@ func (m *ClusterMutation) Field(name string) (ent.Value, bool) {
 		return m.CredentialGeneration()
 	case cluster.FieldCredentialExpiresAt:
 		return m.CredentialExpiresAt()
+	case cluster.FieldCredentialKind:
+		return m.CredentialKind()
+	case cluster.FieldCredentialSubject:
+		return m.CredentialSubject()
+	case cluster.FieldCredentialWarned:
+		return m.CredentialWarned()
 	case cluster.FieldAPIServerURL:
 		return m.APIServerURL()
 	case cluster.FieldIdentityUID:
@@ -9789,6 +10695,10 @@ func (m *ClusterMutation) Field(name string) (ent.Value, bool) {
 		return m.KubernetesVersion()
 	case cluster.FieldEnabledFeatures:
 		return m.EnabledFeatures()
+	case cluster.FieldCapabilities:
+		return m.Capabilities()
+	case cluster.FieldDescribedAt:
+		return m.DescribedAt()
 	case cluster.FieldStorageClasses:
 		return m.StorageClasses()
 	case cluster.FieldNodes:
@@ -9805,12 +10715,22 @@ func (m *ClusterMutation) Field(name string) (ent.Value, bool) {
 		return m.AnsweredAt()
 	case cluster.FieldFailures:
 		return m.Failures()
+	case cluster.FieldNextCheckAt:
+		return m.NextCheckAt()
 	case cluster.FieldWatcher:
 		return m.Watcher()
 	case cluster.FieldWatchUntil:
 		return m.WatchUntil()
+	case cluster.FieldHeardAt:
+		return m.HeardAt()
 	case cluster.FieldVMCount:
 		return m.VMCount()
+	case cluster.FieldListVersion:
+		return m.ListVersion()
+	case cluster.FieldQuarantinedAt:
+		return m.QuarantinedAt()
+	case cluster.FieldQuarantineReason:
+		return m.QuarantineReason()
 	}
 	return nil, false
 }
@@ -9832,6 +10752,12 @@ func (m *ClusterMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldEnvironment(ctx)
 	case cluster.FieldEnabled:
 		return m.OldEnabled(ctx)
+	case cluster.FieldDrained:
+		return m.OldDrained(ctx)
+	case cluster.FieldWeight:
+		return m.OldWeight(ctx)
+	case cluster.FieldHardware:
+		return m.OldHardware(ctx)
 	case cluster.FieldCreatedBy:
 		return m.OldCreatedBy(ctx)
 	case cluster.FieldEncryptedKubeconfig:
@@ -9842,6 +10768,12 @@ func (m *ClusterMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldCredentialGeneration(ctx)
 	case cluster.FieldCredentialExpiresAt:
 		return m.OldCredentialExpiresAt(ctx)
+	case cluster.FieldCredentialKind:
+		return m.OldCredentialKind(ctx)
+	case cluster.FieldCredentialSubject:
+		return m.OldCredentialSubject(ctx)
+	case cluster.FieldCredentialWarned:
+		return m.OldCredentialWarned(ctx)
 	case cluster.FieldAPIServerURL:
 		return m.OldAPIServerURL(ctx)
 	case cluster.FieldIdentityUID:
@@ -9856,6 +10788,10 @@ func (m *ClusterMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldKubernetesVersion(ctx)
 	case cluster.FieldEnabledFeatures:
 		return m.OldEnabledFeatures(ctx)
+	case cluster.FieldCapabilities:
+		return m.OldCapabilities(ctx)
+	case cluster.FieldDescribedAt:
+		return m.OldDescribedAt(ctx)
 	case cluster.FieldStorageClasses:
 		return m.OldStorageClasses(ctx)
 	case cluster.FieldNodes:
@@ -9872,12 +10808,22 @@ func (m *ClusterMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldAnsweredAt(ctx)
 	case cluster.FieldFailures:
 		return m.OldFailures(ctx)
+	case cluster.FieldNextCheckAt:
+		return m.OldNextCheckAt(ctx)
 	case cluster.FieldWatcher:
 		return m.OldWatcher(ctx)
 	case cluster.FieldWatchUntil:
 		return m.OldWatchUntil(ctx)
+	case cluster.FieldHeardAt:
+		return m.OldHeardAt(ctx)
 	case cluster.FieldVMCount:
 		return m.OldVMCount(ctx)
+	case cluster.FieldListVersion:
+		return m.OldListVersion(ctx)
+	case cluster.FieldQuarantinedAt:
+		return m.OldQuarantinedAt(ctx)
+	case cluster.FieldQuarantineReason:
+		return m.OldQuarantineReason(ctx)
 	}
 	return nil, fmt.Errorf("unknown Cluster field %s", name)
 }
@@ -9929,6 +10875,27 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetEnabled(v)
 		return nil
+	case cluster.FieldDrained:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDrained(v)
+		return nil
+	case cluster.FieldWeight:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWeight(v)
+		return nil
+	case cluster.FieldHardware:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHardware(v)
+		return nil
 	case cluster.FieldCreatedBy:
 		v, ok := value.(string)
 		if !ok {
@@ -9963,6 +10930,27 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetCredentialExpiresAt(v)
+		return nil
+	case cluster.FieldCredentialKind:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCredentialKind(v)
+		return nil
+	case cluster.FieldCredentialSubject:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCredentialSubject(v)
+		return nil
+	case cluster.FieldCredentialWarned:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCredentialWarned(v)
 		return nil
 	case cluster.FieldAPIServerURL:
 		v, ok := value.(string)
@@ -10012,6 +11000,20 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetEnabledFeatures(v)
+		return nil
+	case cluster.FieldCapabilities:
+		v, ok := value.(domain.Capabilities)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCapabilities(v)
+		return nil
+	case cluster.FieldDescribedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDescribedAt(v)
 		return nil
 	case cluster.FieldStorageClasses:
 		v, ok := value.([]domain.StorageClass)
@@ -10069,6 +11071,13 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetFailures(v)
 		return nil
+	case cluster.FieldNextCheckAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNextCheckAt(v)
+		return nil
 	case cluster.FieldWatcher:
 		v, ok := value.(string)
 		if !ok {
@@ -10083,12 +11092,40 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetWatchUntil(v)
 		return nil
+	case cluster.FieldHeardAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHeardAt(v)
+		return nil
 	case cluster.FieldVMCount:
 		v, ok := value.(int)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetVMCount(v)
+		return nil
+	case cluster.FieldListVersion:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetListVersion(v)
+		return nil
+	case cluster.FieldQuarantinedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuarantinedAt(v)
+		return nil
+	case cluster.FieldQuarantineReason:
+		v, ok := value.(domain.Problem)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuarantineReason(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Cluster field %s", name)
@@ -10098,8 +11135,14 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 // this mutation.
 func (m *ClusterMutation) AddedFields() []string {
 	var fields []string
+	if m.addweight != nil {
+		fields = append(fields, cluster.FieldWeight)
+	}
 	if m.addcredential_generation != nil {
 		fields = append(fields, cluster.FieldCredentialGeneration)
+	}
+	if m.addcredential_warned != nil {
+		fields = append(fields, cluster.FieldCredentialWarned)
 	}
 	if m.addnodes != nil {
 		fields = append(fields, cluster.FieldNodes)
@@ -10119,6 +11162,9 @@ func (m *ClusterMutation) AddedFields() []string {
 	if m.addvm_count != nil {
 		fields = append(fields, cluster.FieldVMCount)
 	}
+	if m.addlist_version != nil {
+		fields = append(fields, cluster.FieldListVersion)
+	}
 	return fields
 }
 
@@ -10127,8 +11173,12 @@ func (m *ClusterMutation) AddedFields() []string {
 // was not set, or was not defined in the schema.
 func (m *ClusterMutation) AddedField(name string) (ent.Value, bool) {
 	switch name {
+	case cluster.FieldWeight:
+		return m.AddedWeight()
 	case cluster.FieldCredentialGeneration:
 		return m.AddedCredentialGeneration()
+	case cluster.FieldCredentialWarned:
+		return m.AddedCredentialWarned()
 	case cluster.FieldNodes:
 		return m.AddedNodes()
 	case cluster.FieldReadyNodes:
@@ -10141,6 +11191,8 @@ func (m *ClusterMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedFailures()
 	case cluster.FieldVMCount:
 		return m.AddedVMCount()
+	case cluster.FieldListVersion:
+		return m.AddedListVersion()
 	}
 	return nil, false
 }
@@ -10150,12 +11202,26 @@ func (m *ClusterMutation) AddedField(name string) (ent.Value, bool) {
 // type.
 func (m *ClusterMutation) AddField(name string, value ent.Value) error {
 	switch name {
+	case cluster.FieldWeight:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddWeight(v)
+		return nil
 	case cluster.FieldCredentialGeneration:
 		v, ok := value.(int)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddCredentialGeneration(v)
+		return nil
+	case cluster.FieldCredentialWarned:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddCredentialWarned(v)
 		return nil
 	case cluster.FieldNodes:
 		v, ok := value.(int)
@@ -10199,6 +11265,13 @@ func (m *ClusterMutation) AddField(name string, value ent.Value) error {
 		}
 		m.AddVMCount(v)
 		return nil
+	case cluster.FieldListVersion:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddListVersion(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Cluster numeric field %s", name)
 }
@@ -10210,8 +11283,17 @@ func (m *ClusterMutation) ClearedFields() []string {
 	if m.FieldCleared(cluster.FieldPlace) {
 		fields = append(fields, cluster.FieldPlace)
 	}
+	if m.FieldCleared(cluster.FieldHardware) {
+		fields = append(fields, cluster.FieldHardware)
+	}
 	if m.FieldCleared(cluster.FieldCredentialExpiresAt) {
 		fields = append(fields, cluster.FieldCredentialExpiresAt)
+	}
+	if m.FieldCleared(cluster.FieldCredentialKind) {
+		fields = append(fields, cluster.FieldCredentialKind)
+	}
+	if m.FieldCleared(cluster.FieldCredentialSubject) {
+		fields = append(fields, cluster.FieldCredentialSubject)
 	}
 	if m.FieldCleared(cluster.FieldStatusReason) {
 		fields = append(fields, cluster.FieldStatusReason)
@@ -10225,6 +11307,12 @@ func (m *ClusterMutation) ClearedFields() []string {
 	if m.FieldCleared(cluster.FieldEnabledFeatures) {
 		fields = append(fields, cluster.FieldEnabledFeatures)
 	}
+	if m.FieldCleared(cluster.FieldCapabilities) {
+		fields = append(fields, cluster.FieldCapabilities)
+	}
+	if m.FieldCleared(cluster.FieldDescribedAt) {
+		fields = append(fields, cluster.FieldDescribedAt)
+	}
 	if m.FieldCleared(cluster.FieldStorageClasses) {
 		fields = append(fields, cluster.FieldStorageClasses)
 	}
@@ -10234,11 +11322,23 @@ func (m *ClusterMutation) ClearedFields() []string {
 	if m.FieldCleared(cluster.FieldAnsweredAt) {
 		fields = append(fields, cluster.FieldAnsweredAt)
 	}
+	if m.FieldCleared(cluster.FieldNextCheckAt) {
+		fields = append(fields, cluster.FieldNextCheckAt)
+	}
 	if m.FieldCleared(cluster.FieldWatcher) {
 		fields = append(fields, cluster.FieldWatcher)
 	}
 	if m.FieldCleared(cluster.FieldWatchUntil) {
 		fields = append(fields, cluster.FieldWatchUntil)
+	}
+	if m.FieldCleared(cluster.FieldHeardAt) {
+		fields = append(fields, cluster.FieldHeardAt)
+	}
+	if m.FieldCleared(cluster.FieldQuarantinedAt) {
+		fields = append(fields, cluster.FieldQuarantinedAt)
+	}
+	if m.FieldCleared(cluster.FieldQuarantineReason) {
+		fields = append(fields, cluster.FieldQuarantineReason)
 	}
 	return fields
 }
@@ -10257,8 +11357,17 @@ func (m *ClusterMutation) ClearField(name string) error {
 	case cluster.FieldPlace:
 		m.ClearPlace()
 		return nil
+	case cluster.FieldHardware:
+		m.ClearHardware()
+		return nil
 	case cluster.FieldCredentialExpiresAt:
 		m.ClearCredentialExpiresAt()
+		return nil
+	case cluster.FieldCredentialKind:
+		m.ClearCredentialKind()
+		return nil
+	case cluster.FieldCredentialSubject:
+		m.ClearCredentialSubject()
 		return nil
 	case cluster.FieldStatusReason:
 		m.ClearStatusReason()
@@ -10272,6 +11381,12 @@ func (m *ClusterMutation) ClearField(name string) error {
 	case cluster.FieldEnabledFeatures:
 		m.ClearEnabledFeatures()
 		return nil
+	case cluster.FieldCapabilities:
+		m.ClearCapabilities()
+		return nil
+	case cluster.FieldDescribedAt:
+		m.ClearDescribedAt()
+		return nil
 	case cluster.FieldStorageClasses:
 		m.ClearStorageClasses()
 		return nil
@@ -10281,11 +11396,23 @@ func (m *ClusterMutation) ClearField(name string) error {
 	case cluster.FieldAnsweredAt:
 		m.ClearAnsweredAt()
 		return nil
+	case cluster.FieldNextCheckAt:
+		m.ClearNextCheckAt()
+		return nil
 	case cluster.FieldWatcher:
 		m.ClearWatcher()
 		return nil
 	case cluster.FieldWatchUntil:
 		m.ClearWatchUntil()
+		return nil
+	case cluster.FieldHeardAt:
+		m.ClearHeardAt()
+		return nil
+	case cluster.FieldQuarantinedAt:
+		m.ClearQuarantinedAt()
+		return nil
+	case cluster.FieldQuarantineReason:
+		m.ClearQuarantineReason()
 		return nil
 	}
 	return fmt.Errorf("unknown Cluster nullable field %s", name)
@@ -10313,6 +11440,15 @@ func (m *ClusterMutation) ResetField(name string) error {
 	case cluster.FieldEnabled:
 		m.ResetEnabled()
 		return nil
+	case cluster.FieldDrained:
+		m.ResetDrained()
+		return nil
+	case cluster.FieldWeight:
+		m.ResetWeight()
+		return nil
+	case cluster.FieldHardware:
+		m.ResetHardware()
+		return nil
 	case cluster.FieldCreatedBy:
 		m.ResetCreatedBy()
 		return nil
@@ -10327,6 +11463,15 @@ func (m *ClusterMutation) ResetField(name string) error {
 		return nil
 	case cluster.FieldCredentialExpiresAt:
 		m.ResetCredentialExpiresAt()
+		return nil
+	case cluster.FieldCredentialKind:
+		m.ResetCredentialKind()
+		return nil
+	case cluster.FieldCredentialSubject:
+		m.ResetCredentialSubject()
+		return nil
+	case cluster.FieldCredentialWarned:
+		m.ResetCredentialWarned()
 		return nil
 	case cluster.FieldAPIServerURL:
 		m.ResetAPIServerURL()
@@ -10348,6 +11493,12 @@ func (m *ClusterMutation) ResetField(name string) error {
 		return nil
 	case cluster.FieldEnabledFeatures:
 		m.ResetEnabledFeatures()
+		return nil
+	case cluster.FieldCapabilities:
+		m.ResetCapabilities()
+		return nil
+	case cluster.FieldDescribedAt:
+		m.ResetDescribedAt()
 		return nil
 	case cluster.FieldStorageClasses:
 		m.ResetStorageClasses()
@@ -10373,14 +11524,29 @@ func (m *ClusterMutation) ResetField(name string) error {
 	case cluster.FieldFailures:
 		m.ResetFailures()
 		return nil
+	case cluster.FieldNextCheckAt:
+		m.ResetNextCheckAt()
+		return nil
 	case cluster.FieldWatcher:
 		m.ResetWatcher()
 		return nil
 	case cluster.FieldWatchUntil:
 		m.ResetWatchUntil()
 		return nil
+	case cluster.FieldHeardAt:
+		m.ResetHeardAt()
+		return nil
 	case cluster.FieldVMCount:
 		m.ResetVMCount()
+		return nil
+	case cluster.FieldListVersion:
+		m.ResetListVersion()
+		return nil
+	case cluster.FieldQuarantinedAt:
+		m.ResetQuarantinedAt()
+		return nil
+	case cluster.FieldQuarantineReason:
+		m.ResetQuarantineReason()
 		return nil
 	}
 	return fmt.Errorf("unknown Cluster field %s", name)
@@ -10388,7 +11554,7 @@ func (m *ClusterMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *ClusterMutation) AddedEdges() []string {
-	edges := make([]string, 0, 3)
+	edges := make([]string, 0, 6)
 	if m.vms != nil {
 		edges = append(edges, cluster.EdgeVms)
 	}
@@ -10397,6 +11563,15 @@ func (m *ClusterMutation) AddedEdges() []string {
 	}
 	if m.adoptions != nil {
 		edges = append(edges, cluster.EdgeAdoptions)
+	}
+	if m.events != nil {
+		edges = append(edges, cluster.EdgeEvents)
+	}
+	if m.findings != nil {
+		edges = append(edges, cluster.EdgeFindings)
+	}
+	if m.replacements != nil {
+		edges = append(edges, cluster.EdgeReplacements)
 	}
 	return edges
 }
@@ -10423,13 +11598,31 @@ func (m *ClusterMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case cluster.EdgeEvents:
+		ids := make([]ent.Value, 0, len(m.events))
+		for id := range m.events {
+			ids = append(ids, id)
+		}
+		return ids
+	case cluster.EdgeFindings:
+		ids := make([]ent.Value, 0, len(m.findings))
+		for id := range m.findings {
+			ids = append(ids, id)
+		}
+		return ids
+	case cluster.EdgeReplacements:
+		ids := make([]ent.Value, 0, len(m.replacements))
+		for id := range m.replacements {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *ClusterMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 3)
+	edges := make([]string, 0, 6)
 	if m.removedvms != nil {
 		edges = append(edges, cluster.EdgeVms)
 	}
@@ -10438,6 +11631,15 @@ func (m *ClusterMutation) RemovedEdges() []string {
 	}
 	if m.removedadoptions != nil {
 		edges = append(edges, cluster.EdgeAdoptions)
+	}
+	if m.removedevents != nil {
+		edges = append(edges, cluster.EdgeEvents)
+	}
+	if m.removedfindings != nil {
+		edges = append(edges, cluster.EdgeFindings)
+	}
+	if m.removedreplacements != nil {
+		edges = append(edges, cluster.EdgeReplacements)
 	}
 	return edges
 }
@@ -10464,13 +11666,31 @@ func (m *ClusterMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case cluster.EdgeEvents:
+		ids := make([]ent.Value, 0, len(m.removedevents))
+		for id := range m.removedevents {
+			ids = append(ids, id)
+		}
+		return ids
+	case cluster.EdgeFindings:
+		ids := make([]ent.Value, 0, len(m.removedfindings))
+		for id := range m.removedfindings {
+			ids = append(ids, id)
+		}
+		return ids
+	case cluster.EdgeReplacements:
+		ids := make([]ent.Value, 0, len(m.removedreplacements))
+		for id := range m.removedreplacements {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *ClusterMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 3)
+	edges := make([]string, 0, 6)
 	if m.clearedvms {
 		edges = append(edges, cluster.EdgeVms)
 	}
@@ -10479,6 +11699,15 @@ func (m *ClusterMutation) ClearedEdges() []string {
 	}
 	if m.clearedadoptions {
 		edges = append(edges, cluster.EdgeAdoptions)
+	}
+	if m.clearedevents {
+		edges = append(edges, cluster.EdgeEvents)
+	}
+	if m.clearedfindings {
+		edges = append(edges, cluster.EdgeFindings)
+	}
+	if m.clearedreplacements {
+		edges = append(edges, cluster.EdgeReplacements)
 	}
 	return edges
 }
@@ -10493,6 +11722,12 @@ func (m *ClusterMutation) EdgeCleared(name string) bool {
 		return m.clearednamespaces
 	case cluster.EdgeAdoptions:
 		return m.clearedadoptions
+	case cluster.EdgeEvents:
+		return m.clearedevents
+	case cluster.EdgeFindings:
+		return m.clearedfindings
+	case cluster.EdgeReplacements:
+		return m.clearedreplacements
 	}
 	return false
 }
@@ -10517,6 +11752,15 @@ func (m *ClusterMutation) ResetEdge(name string) error {
 		return nil
 	case cluster.EdgeAdoptions:
 		m.ResetAdoptions()
+		return nil
+	case cluster.EdgeEvents:
+		m.ResetEvents()
+		return nil
+	case cluster.EdgeFindings:
+		m.ResetFindings()
+		return nil
+	case cluster.EdgeReplacements:
+		m.ResetReplacements()
 		return nil
 	}
 	return fmt.Errorf("unknown Cluster edge %s", name)
@@ -11433,6 +12677,2052 @@ func (m *ClusterDraftMutation) ClearEdge(name string) error {
 // It returns an error if the edge is not defined in the schema.
 func (m *ClusterDraftMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown ClusterDraft edge %s", name)
+}
+
+// ClusterEventMutation represents an operation that mutates the ClusterEvent nodes in the graph.
+type ClusterEventMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *uuid.UUID
+	created_at     *time.Time
+	kind           *clusterevent.Kind
+	before         *string
+	after          *string
+	problem        *domain.Problem
+	count          *int
+	addcount       *int
+	last_at        *time.Time
+	clearedFields  map[string]struct{}
+	cluster        *uuid.UUID
+	clearedcluster bool
+	done           bool
+	oldValue       func(context.Context) (*ClusterEvent, error)
+	predicates     []predicate.ClusterEvent
+}
+
+var _ ent.Mutation = (*ClusterEventMutation)(nil)
+
+// clustereventOption allows management of the mutation configuration using functional options.
+type clustereventOption func(*ClusterEventMutation)
+
+// newClusterEventMutation creates new mutation for the ClusterEvent entity.
+func newClusterEventMutation(c config, op Op, opts ...clustereventOption) *ClusterEventMutation {
+	m := &ClusterEventMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeClusterEvent,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withClusterEventID sets the ID field of the mutation.
+func withClusterEventID(id uuid.UUID) clustereventOption {
+	return func(m *ClusterEventMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *ClusterEvent
+		)
+		m.oldValue = func(ctx context.Context) (*ClusterEvent, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().ClusterEvent.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withClusterEvent sets the old ClusterEvent of the mutation.
+func withClusterEvent(node *ClusterEvent) clustereventOption {
+	return func(m *ClusterEventMutation) {
+		m.oldValue = func(context.Context) (*ClusterEvent, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ClusterEventMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ClusterEventMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of ClusterEvent entities.
+func (m *ClusterEventMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ClusterEventMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ClusterEventMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().ClusterEvent.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *ClusterEventMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *ClusterEventMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the ClusterEvent entity.
+// If the ClusterEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterEventMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *ClusterEventMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetClusterID sets the "cluster_id" field.
+func (m *ClusterEventMutation) SetClusterID(u uuid.UUID) {
+	m.cluster = &u
+}
+
+// ClusterID returns the value of the "cluster_id" field in the mutation.
+func (m *ClusterEventMutation) ClusterID() (r uuid.UUID, exists bool) {
+	v := m.cluster
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldClusterID returns the old "cluster_id" field's value of the ClusterEvent entity.
+// If the ClusterEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterEventMutation) OldClusterID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldClusterID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldClusterID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldClusterID: %w", err)
+	}
+	return oldValue.ClusterID, nil
+}
+
+// ResetClusterID resets all changes to the "cluster_id" field.
+func (m *ClusterEventMutation) ResetClusterID() {
+	m.cluster = nil
+}
+
+// SetKind sets the "kind" field.
+func (m *ClusterEventMutation) SetKind(c clusterevent.Kind) {
+	m.kind = &c
+}
+
+// Kind returns the value of the "kind" field in the mutation.
+func (m *ClusterEventMutation) Kind() (r clusterevent.Kind, exists bool) {
+	v := m.kind
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKind returns the old "kind" field's value of the ClusterEvent entity.
+// If the ClusterEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterEventMutation) OldKind(ctx context.Context) (v clusterevent.Kind, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKind is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKind requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKind: %w", err)
+	}
+	return oldValue.Kind, nil
+}
+
+// ResetKind resets all changes to the "kind" field.
+func (m *ClusterEventMutation) ResetKind() {
+	m.kind = nil
+}
+
+// SetBefore sets the "before" field.
+func (m *ClusterEventMutation) SetBefore(s string) {
+	m.before = &s
+}
+
+// Before returns the value of the "before" field in the mutation.
+func (m *ClusterEventMutation) Before() (r string, exists bool) {
+	v := m.before
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBefore returns the old "before" field's value of the ClusterEvent entity.
+// If the ClusterEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterEventMutation) OldBefore(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBefore is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBefore requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBefore: %w", err)
+	}
+	return oldValue.Before, nil
+}
+
+// ClearBefore clears the value of the "before" field.
+func (m *ClusterEventMutation) ClearBefore() {
+	m.before = nil
+	m.clearedFields[clusterevent.FieldBefore] = struct{}{}
+}
+
+// BeforeCleared returns if the "before" field was cleared in this mutation.
+func (m *ClusterEventMutation) BeforeCleared() bool {
+	_, ok := m.clearedFields[clusterevent.FieldBefore]
+	return ok
+}
+
+// ResetBefore resets all changes to the "before" field.
+func (m *ClusterEventMutation) ResetBefore() {
+	m.before = nil
+	delete(m.clearedFields, clusterevent.FieldBefore)
+}
+
+// SetAfter sets the "after" field.
+func (m *ClusterEventMutation) SetAfter(s string) {
+	m.after = &s
+}
+
+// After returns the value of the "after" field in the mutation.
+func (m *ClusterEventMutation) After() (r string, exists bool) {
+	v := m.after
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAfter returns the old "after" field's value of the ClusterEvent entity.
+// If the ClusterEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterEventMutation) OldAfter(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAfter is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAfter requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAfter: %w", err)
+	}
+	return oldValue.After, nil
+}
+
+// ClearAfter clears the value of the "after" field.
+func (m *ClusterEventMutation) ClearAfter() {
+	m.after = nil
+	m.clearedFields[clusterevent.FieldAfter] = struct{}{}
+}
+
+// AfterCleared returns if the "after" field was cleared in this mutation.
+func (m *ClusterEventMutation) AfterCleared() bool {
+	_, ok := m.clearedFields[clusterevent.FieldAfter]
+	return ok
+}
+
+// ResetAfter resets all changes to the "after" field.
+func (m *ClusterEventMutation) ResetAfter() {
+	m.after = nil
+	delete(m.clearedFields, clusterevent.FieldAfter)
+}
+
+// SetProblem sets the "problem" field.
+func (m *ClusterEventMutation) SetProblem(d domain.Problem) {
+	m.problem = &d
+}
+
+// Problem returns the value of the "problem" field in the mutation.
+func (m *ClusterEventMutation) Problem() (r domain.Problem, exists bool) {
+	v := m.problem
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldProblem returns the old "problem" field's value of the ClusterEvent entity.
+// If the ClusterEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterEventMutation) OldProblem(ctx context.Context) (v domain.Problem, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldProblem is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldProblem requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldProblem: %w", err)
+	}
+	return oldValue.Problem, nil
+}
+
+// ClearProblem clears the value of the "problem" field.
+func (m *ClusterEventMutation) ClearProblem() {
+	m.problem = nil
+	m.clearedFields[clusterevent.FieldProblem] = struct{}{}
+}
+
+// ProblemCleared returns if the "problem" field was cleared in this mutation.
+func (m *ClusterEventMutation) ProblemCleared() bool {
+	_, ok := m.clearedFields[clusterevent.FieldProblem]
+	return ok
+}
+
+// ResetProblem resets all changes to the "problem" field.
+func (m *ClusterEventMutation) ResetProblem() {
+	m.problem = nil
+	delete(m.clearedFields, clusterevent.FieldProblem)
+}
+
+// SetCount sets the "count" field.
+func (m *ClusterEventMutation) SetCount(i int) {
+	m.count = &i
+	m.addcount = nil
+}
+
+// Count returns the value of the "count" field in the mutation.
+func (m *ClusterEventMutation) Count() (r int, exists bool) {
+	v := m.count
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCount returns the old "count" field's value of the ClusterEvent entity.
+// If the ClusterEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterEventMutation) OldCount(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCount is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCount requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCount: %w", err)
+	}
+	return oldValue.Count, nil
+}
+
+// AddCount adds i to the "count" field.
+func (m *ClusterEventMutation) AddCount(i int) {
+	if m.addcount != nil {
+		*m.addcount += i
+	} else {
+		m.addcount = &i
+	}
+}
+
+// AddedCount returns the value that was added to the "count" field in this mutation.
+func (m *ClusterEventMutation) AddedCount() (r int, exists bool) {
+	v := m.addcount
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetCount resets all changes to the "count" field.
+func (m *ClusterEventMutation) ResetCount() {
+	m.count = nil
+	m.addcount = nil
+}
+
+// SetLastAt sets the "last_at" field.
+func (m *ClusterEventMutation) SetLastAt(t time.Time) {
+	m.last_at = &t
+}
+
+// LastAt returns the value of the "last_at" field in the mutation.
+func (m *ClusterEventMutation) LastAt() (r time.Time, exists bool) {
+	v := m.last_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLastAt returns the old "last_at" field's value of the ClusterEvent entity.
+// If the ClusterEvent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterEventMutation) OldLastAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLastAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLastAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLastAt: %w", err)
+	}
+	return oldValue.LastAt, nil
+}
+
+// ResetLastAt resets all changes to the "last_at" field.
+func (m *ClusterEventMutation) ResetLastAt() {
+	m.last_at = nil
+}
+
+// ClearCluster clears the "cluster" edge to the Cluster entity.
+func (m *ClusterEventMutation) ClearCluster() {
+	m.clearedcluster = true
+	m.clearedFields[clusterevent.FieldClusterID] = struct{}{}
+}
+
+// ClusterCleared reports if the "cluster" edge to the Cluster entity was cleared.
+func (m *ClusterEventMutation) ClusterCleared() bool {
+	return m.clearedcluster
+}
+
+// ClusterIDs returns the "cluster" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ClusterID instead. It exists only for internal usage by the builders.
+func (m *ClusterEventMutation) ClusterIDs() (ids []uuid.UUID) {
+	if id := m.cluster; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCluster resets all changes to the "cluster" edge.
+func (m *ClusterEventMutation) ResetCluster() {
+	m.cluster = nil
+	m.clearedcluster = false
+}
+
+// Where appends a list predicates to the ClusterEventMutation builder.
+func (m *ClusterEventMutation) Where(ps ...predicate.ClusterEvent) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ClusterEventMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ClusterEventMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.ClusterEvent, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ClusterEventMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ClusterEventMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (ClusterEvent).
+func (m *ClusterEventMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ClusterEventMutation) Fields() []string {
+	fields := make([]string, 0, 8)
+	if m.created_at != nil {
+		fields = append(fields, clusterevent.FieldCreatedAt)
+	}
+	if m.cluster != nil {
+		fields = append(fields, clusterevent.FieldClusterID)
+	}
+	if m.kind != nil {
+		fields = append(fields, clusterevent.FieldKind)
+	}
+	if m.before != nil {
+		fields = append(fields, clusterevent.FieldBefore)
+	}
+	if m.after != nil {
+		fields = append(fields, clusterevent.FieldAfter)
+	}
+	if m.problem != nil {
+		fields = append(fields, clusterevent.FieldProblem)
+	}
+	if m.count != nil {
+		fields = append(fields, clusterevent.FieldCount)
+	}
+	if m.last_at != nil {
+		fields = append(fields, clusterevent.FieldLastAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ClusterEventMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case clusterevent.FieldCreatedAt:
+		return m.CreatedAt()
+	case clusterevent.FieldClusterID:
+		return m.ClusterID()
+	case clusterevent.FieldKind:
+		return m.Kind()
+	case clusterevent.FieldBefore:
+		return m.Before()
+	case clusterevent.FieldAfter:
+		return m.After()
+	case clusterevent.FieldProblem:
+		return m.Problem()
+	case clusterevent.FieldCount:
+		return m.Count()
+	case clusterevent.FieldLastAt:
+		return m.LastAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ClusterEventMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case clusterevent.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case clusterevent.FieldClusterID:
+		return m.OldClusterID(ctx)
+	case clusterevent.FieldKind:
+		return m.OldKind(ctx)
+	case clusterevent.FieldBefore:
+		return m.OldBefore(ctx)
+	case clusterevent.FieldAfter:
+		return m.OldAfter(ctx)
+	case clusterevent.FieldProblem:
+		return m.OldProblem(ctx)
+	case clusterevent.FieldCount:
+		return m.OldCount(ctx)
+	case clusterevent.FieldLastAt:
+		return m.OldLastAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown ClusterEvent field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ClusterEventMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case clusterevent.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case clusterevent.FieldClusterID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetClusterID(v)
+		return nil
+	case clusterevent.FieldKind:
+		v, ok := value.(clusterevent.Kind)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKind(v)
+		return nil
+	case clusterevent.FieldBefore:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBefore(v)
+		return nil
+	case clusterevent.FieldAfter:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAfter(v)
+		return nil
+	case clusterevent.FieldProblem:
+		v, ok := value.(domain.Problem)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetProblem(v)
+		return nil
+	case clusterevent.FieldCount:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCount(v)
+		return nil
+	case clusterevent.FieldLastAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLastAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterEvent field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ClusterEventMutation) AddedFields() []string {
+	var fields []string
+	if m.addcount != nil {
+		fields = append(fields, clusterevent.FieldCount)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ClusterEventMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case clusterevent.FieldCount:
+		return m.AddedCount()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ClusterEventMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case clusterevent.FieldCount:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddCount(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterEvent numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ClusterEventMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(clusterevent.FieldBefore) {
+		fields = append(fields, clusterevent.FieldBefore)
+	}
+	if m.FieldCleared(clusterevent.FieldAfter) {
+		fields = append(fields, clusterevent.FieldAfter)
+	}
+	if m.FieldCleared(clusterevent.FieldProblem) {
+		fields = append(fields, clusterevent.FieldProblem)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ClusterEventMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ClusterEventMutation) ClearField(name string) error {
+	switch name {
+	case clusterevent.FieldBefore:
+		m.ClearBefore()
+		return nil
+	case clusterevent.FieldAfter:
+		m.ClearAfter()
+		return nil
+	case clusterevent.FieldProblem:
+		m.ClearProblem()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterEvent nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ClusterEventMutation) ResetField(name string) error {
+	switch name {
+	case clusterevent.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case clusterevent.FieldClusterID:
+		m.ResetClusterID()
+		return nil
+	case clusterevent.FieldKind:
+		m.ResetKind()
+		return nil
+	case clusterevent.FieldBefore:
+		m.ResetBefore()
+		return nil
+	case clusterevent.FieldAfter:
+		m.ResetAfter()
+		return nil
+	case clusterevent.FieldProblem:
+		m.ResetProblem()
+		return nil
+	case clusterevent.FieldCount:
+		m.ResetCount()
+		return nil
+	case clusterevent.FieldLastAt:
+		m.ResetLastAt()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterEvent field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ClusterEventMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.cluster != nil {
+		edges = append(edges, clusterevent.EdgeCluster)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ClusterEventMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case clusterevent.EdgeCluster:
+		if id := m.cluster; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ClusterEventMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ClusterEventMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ClusterEventMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedcluster {
+		edges = append(edges, clusterevent.EdgeCluster)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ClusterEventMutation) EdgeCleared(name string) bool {
+	switch name {
+	case clusterevent.EdgeCluster:
+		return m.clearedcluster
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ClusterEventMutation) ClearEdge(name string) error {
+	switch name {
+	case clusterevent.EdgeCluster:
+		m.ClearCluster()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterEvent unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ClusterEventMutation) ResetEdge(name string) error {
+	switch name {
+	case clusterevent.EdgeCluster:
+		m.ResetCluster()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterEvent edge %s", name)
+}
+
+// ClusterReplacementMutation represents an operation that mutates the ClusterReplacement nodes in the graph.
+type ClusterReplacementMutation struct {
+	config
+	op                    Op
+	typ                   string
+	id                    *uuid.UUID
+	created_at            *time.Time
+	requested_by_id       *uuid.UUID
+	requested_by          *string
+	reason                *string
+	sealed                *[]byte
+	key_id                *string
+	server                *string
+	kind                  *string
+	subject               *string
+	credential_expires_at *time.Time
+	identity_uid          *string
+	preflight             *domain.Preflight
+	expires_at            *time.Time
+	clearedFields         map[string]struct{}
+	cluster               *uuid.UUID
+	clearedcluster        bool
+	done                  bool
+	oldValue              func(context.Context) (*ClusterReplacement, error)
+	predicates            []predicate.ClusterReplacement
+}
+
+var _ ent.Mutation = (*ClusterReplacementMutation)(nil)
+
+// clusterreplacementOption allows management of the mutation configuration using functional options.
+type clusterreplacementOption func(*ClusterReplacementMutation)
+
+// newClusterReplacementMutation creates new mutation for the ClusterReplacement entity.
+func newClusterReplacementMutation(c config, op Op, opts ...clusterreplacementOption) *ClusterReplacementMutation {
+	m := &ClusterReplacementMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeClusterReplacement,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withClusterReplacementID sets the ID field of the mutation.
+func withClusterReplacementID(id uuid.UUID) clusterreplacementOption {
+	return func(m *ClusterReplacementMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *ClusterReplacement
+		)
+		m.oldValue = func(ctx context.Context) (*ClusterReplacement, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().ClusterReplacement.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withClusterReplacement sets the old ClusterReplacement of the mutation.
+func withClusterReplacement(node *ClusterReplacement) clusterreplacementOption {
+	return func(m *ClusterReplacementMutation) {
+		m.oldValue = func(context.Context) (*ClusterReplacement, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ClusterReplacementMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ClusterReplacementMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of ClusterReplacement entities.
+func (m *ClusterReplacementMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ClusterReplacementMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ClusterReplacementMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().ClusterReplacement.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *ClusterReplacementMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *ClusterReplacementMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *ClusterReplacementMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetClusterID sets the "cluster_id" field.
+func (m *ClusterReplacementMutation) SetClusterID(u uuid.UUID) {
+	m.cluster = &u
+}
+
+// ClusterID returns the value of the "cluster_id" field in the mutation.
+func (m *ClusterReplacementMutation) ClusterID() (r uuid.UUID, exists bool) {
+	v := m.cluster
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldClusterID returns the old "cluster_id" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldClusterID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldClusterID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldClusterID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldClusterID: %w", err)
+	}
+	return oldValue.ClusterID, nil
+}
+
+// ResetClusterID resets all changes to the "cluster_id" field.
+func (m *ClusterReplacementMutation) ResetClusterID() {
+	m.cluster = nil
+}
+
+// SetRequestedByID sets the "requested_by_id" field.
+func (m *ClusterReplacementMutation) SetRequestedByID(u uuid.UUID) {
+	m.requested_by_id = &u
+}
+
+// RequestedByID returns the value of the "requested_by_id" field in the mutation.
+func (m *ClusterReplacementMutation) RequestedByID() (r uuid.UUID, exists bool) {
+	v := m.requested_by_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRequestedByID returns the old "requested_by_id" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldRequestedByID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRequestedByID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRequestedByID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRequestedByID: %w", err)
+	}
+	return oldValue.RequestedByID, nil
+}
+
+// ResetRequestedByID resets all changes to the "requested_by_id" field.
+func (m *ClusterReplacementMutation) ResetRequestedByID() {
+	m.requested_by_id = nil
+}
+
+// SetRequestedBy sets the "requested_by" field.
+func (m *ClusterReplacementMutation) SetRequestedBy(s string) {
+	m.requested_by = &s
+}
+
+// RequestedBy returns the value of the "requested_by" field in the mutation.
+func (m *ClusterReplacementMutation) RequestedBy() (r string, exists bool) {
+	v := m.requested_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRequestedBy returns the old "requested_by" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldRequestedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRequestedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRequestedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRequestedBy: %w", err)
+	}
+	return oldValue.RequestedBy, nil
+}
+
+// ResetRequestedBy resets all changes to the "requested_by" field.
+func (m *ClusterReplacementMutation) ResetRequestedBy() {
+	m.requested_by = nil
+}
+
+// SetReason sets the "reason" field.
+func (m *ClusterReplacementMutation) SetReason(s string) {
+	m.reason = &s
+}
+
+// Reason returns the value of the "reason" field in the mutation.
+func (m *ClusterReplacementMutation) Reason() (r string, exists bool) {
+	v := m.reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReason returns the old "reason" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldReason(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReason: %w", err)
+	}
+	return oldValue.Reason, nil
+}
+
+// ClearReason clears the value of the "reason" field.
+func (m *ClusterReplacementMutation) ClearReason() {
+	m.reason = nil
+	m.clearedFields[clusterreplacement.FieldReason] = struct{}{}
+}
+
+// ReasonCleared returns if the "reason" field was cleared in this mutation.
+func (m *ClusterReplacementMutation) ReasonCleared() bool {
+	_, ok := m.clearedFields[clusterreplacement.FieldReason]
+	return ok
+}
+
+// ResetReason resets all changes to the "reason" field.
+func (m *ClusterReplacementMutation) ResetReason() {
+	m.reason = nil
+	delete(m.clearedFields, clusterreplacement.FieldReason)
+}
+
+// SetSealed sets the "sealed" field.
+func (m *ClusterReplacementMutation) SetSealed(b []byte) {
+	m.sealed = &b
+}
+
+// Sealed returns the value of the "sealed" field in the mutation.
+func (m *ClusterReplacementMutation) Sealed() (r []byte, exists bool) {
+	v := m.sealed
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSealed returns the old "sealed" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldSealed(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSealed is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSealed requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSealed: %w", err)
+	}
+	return oldValue.Sealed, nil
+}
+
+// ResetSealed resets all changes to the "sealed" field.
+func (m *ClusterReplacementMutation) ResetSealed() {
+	m.sealed = nil
+}
+
+// SetKeyID sets the "key_id" field.
+func (m *ClusterReplacementMutation) SetKeyID(s string) {
+	m.key_id = &s
+}
+
+// KeyID returns the value of the "key_id" field in the mutation.
+func (m *ClusterReplacementMutation) KeyID() (r string, exists bool) {
+	v := m.key_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKeyID returns the old "key_id" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldKeyID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKeyID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKeyID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKeyID: %w", err)
+	}
+	return oldValue.KeyID, nil
+}
+
+// ResetKeyID resets all changes to the "key_id" field.
+func (m *ClusterReplacementMutation) ResetKeyID() {
+	m.key_id = nil
+}
+
+// SetServer sets the "server" field.
+func (m *ClusterReplacementMutation) SetServer(s string) {
+	m.server = &s
+}
+
+// Server returns the value of the "server" field in the mutation.
+func (m *ClusterReplacementMutation) Server() (r string, exists bool) {
+	v := m.server
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldServer returns the old "server" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldServer(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldServer is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldServer requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldServer: %w", err)
+	}
+	return oldValue.Server, nil
+}
+
+// ResetServer resets all changes to the "server" field.
+func (m *ClusterReplacementMutation) ResetServer() {
+	m.server = nil
+}
+
+// SetKind sets the "kind" field.
+func (m *ClusterReplacementMutation) SetKind(s string) {
+	m.kind = &s
+}
+
+// Kind returns the value of the "kind" field in the mutation.
+func (m *ClusterReplacementMutation) Kind() (r string, exists bool) {
+	v := m.kind
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKind returns the old "kind" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldKind(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKind is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKind requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKind: %w", err)
+	}
+	return oldValue.Kind, nil
+}
+
+// ClearKind clears the value of the "kind" field.
+func (m *ClusterReplacementMutation) ClearKind() {
+	m.kind = nil
+	m.clearedFields[clusterreplacement.FieldKind] = struct{}{}
+}
+
+// KindCleared returns if the "kind" field was cleared in this mutation.
+func (m *ClusterReplacementMutation) KindCleared() bool {
+	_, ok := m.clearedFields[clusterreplacement.FieldKind]
+	return ok
+}
+
+// ResetKind resets all changes to the "kind" field.
+func (m *ClusterReplacementMutation) ResetKind() {
+	m.kind = nil
+	delete(m.clearedFields, clusterreplacement.FieldKind)
+}
+
+// SetSubject sets the "subject" field.
+func (m *ClusterReplacementMutation) SetSubject(s string) {
+	m.subject = &s
+}
+
+// Subject returns the value of the "subject" field in the mutation.
+func (m *ClusterReplacementMutation) Subject() (r string, exists bool) {
+	v := m.subject
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSubject returns the old "subject" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldSubject(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSubject is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSubject requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSubject: %w", err)
+	}
+	return oldValue.Subject, nil
+}
+
+// ClearSubject clears the value of the "subject" field.
+func (m *ClusterReplacementMutation) ClearSubject() {
+	m.subject = nil
+	m.clearedFields[clusterreplacement.FieldSubject] = struct{}{}
+}
+
+// SubjectCleared returns if the "subject" field was cleared in this mutation.
+func (m *ClusterReplacementMutation) SubjectCleared() bool {
+	_, ok := m.clearedFields[clusterreplacement.FieldSubject]
+	return ok
+}
+
+// ResetSubject resets all changes to the "subject" field.
+func (m *ClusterReplacementMutation) ResetSubject() {
+	m.subject = nil
+	delete(m.clearedFields, clusterreplacement.FieldSubject)
+}
+
+// SetCredentialExpiresAt sets the "credential_expires_at" field.
+func (m *ClusterReplacementMutation) SetCredentialExpiresAt(t time.Time) {
+	m.credential_expires_at = &t
+}
+
+// CredentialExpiresAt returns the value of the "credential_expires_at" field in the mutation.
+func (m *ClusterReplacementMutation) CredentialExpiresAt() (r time.Time, exists bool) {
+	v := m.credential_expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCredentialExpiresAt returns the old "credential_expires_at" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldCredentialExpiresAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCredentialExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCredentialExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCredentialExpiresAt: %w", err)
+	}
+	return oldValue.CredentialExpiresAt, nil
+}
+
+// ClearCredentialExpiresAt clears the value of the "credential_expires_at" field.
+func (m *ClusterReplacementMutation) ClearCredentialExpiresAt() {
+	m.credential_expires_at = nil
+	m.clearedFields[clusterreplacement.FieldCredentialExpiresAt] = struct{}{}
+}
+
+// CredentialExpiresAtCleared returns if the "credential_expires_at" field was cleared in this mutation.
+func (m *ClusterReplacementMutation) CredentialExpiresAtCleared() bool {
+	_, ok := m.clearedFields[clusterreplacement.FieldCredentialExpiresAt]
+	return ok
+}
+
+// ResetCredentialExpiresAt resets all changes to the "credential_expires_at" field.
+func (m *ClusterReplacementMutation) ResetCredentialExpiresAt() {
+	m.credential_expires_at = nil
+	delete(m.clearedFields, clusterreplacement.FieldCredentialExpiresAt)
+}
+
+// SetIdentityUID sets the "identity_uid" field.
+func (m *ClusterReplacementMutation) SetIdentityUID(s string) {
+	m.identity_uid = &s
+}
+
+// IdentityUID returns the value of the "identity_uid" field in the mutation.
+func (m *ClusterReplacementMutation) IdentityUID() (r string, exists bool) {
+	v := m.identity_uid
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldIdentityUID returns the old "identity_uid" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldIdentityUID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldIdentityUID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldIdentityUID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldIdentityUID: %w", err)
+	}
+	return oldValue.IdentityUID, nil
+}
+
+// ResetIdentityUID resets all changes to the "identity_uid" field.
+func (m *ClusterReplacementMutation) ResetIdentityUID() {
+	m.identity_uid = nil
+}
+
+// SetPreflight sets the "preflight" field.
+func (m *ClusterReplacementMutation) SetPreflight(d domain.Preflight) {
+	m.preflight = &d
+}
+
+// Preflight returns the value of the "preflight" field in the mutation.
+func (m *ClusterReplacementMutation) Preflight() (r domain.Preflight, exists bool) {
+	v := m.preflight
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPreflight returns the old "preflight" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldPreflight(ctx context.Context) (v domain.Preflight, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPreflight is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPreflight requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPreflight: %w", err)
+	}
+	return oldValue.Preflight, nil
+}
+
+// ClearPreflight clears the value of the "preflight" field.
+func (m *ClusterReplacementMutation) ClearPreflight() {
+	m.preflight = nil
+	m.clearedFields[clusterreplacement.FieldPreflight] = struct{}{}
+}
+
+// PreflightCleared returns if the "preflight" field was cleared in this mutation.
+func (m *ClusterReplacementMutation) PreflightCleared() bool {
+	_, ok := m.clearedFields[clusterreplacement.FieldPreflight]
+	return ok
+}
+
+// ResetPreflight resets all changes to the "preflight" field.
+func (m *ClusterReplacementMutation) ResetPreflight() {
+	m.preflight = nil
+	delete(m.clearedFields, clusterreplacement.FieldPreflight)
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *ClusterReplacementMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *ClusterReplacementMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the ClusterReplacement entity.
+// If the ClusterReplacement object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterReplacementMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *ClusterReplacementMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// ClearCluster clears the "cluster" edge to the Cluster entity.
+func (m *ClusterReplacementMutation) ClearCluster() {
+	m.clearedcluster = true
+	m.clearedFields[clusterreplacement.FieldClusterID] = struct{}{}
+}
+
+// ClusterCleared reports if the "cluster" edge to the Cluster entity was cleared.
+func (m *ClusterReplacementMutation) ClusterCleared() bool {
+	return m.clearedcluster
+}
+
+// ClusterIDs returns the "cluster" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ClusterID instead. It exists only for internal usage by the builders.
+func (m *ClusterReplacementMutation) ClusterIDs() (ids []uuid.UUID) {
+	if id := m.cluster; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCluster resets all changes to the "cluster" edge.
+func (m *ClusterReplacementMutation) ResetCluster() {
+	m.cluster = nil
+	m.clearedcluster = false
+}
+
+// Where appends a list predicates to the ClusterReplacementMutation builder.
+func (m *ClusterReplacementMutation) Where(ps ...predicate.ClusterReplacement) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ClusterReplacementMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ClusterReplacementMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.ClusterReplacement, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ClusterReplacementMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ClusterReplacementMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (ClusterReplacement).
+func (m *ClusterReplacementMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ClusterReplacementMutation) Fields() []string {
+	fields := make([]string, 0, 14)
+	if m.created_at != nil {
+		fields = append(fields, clusterreplacement.FieldCreatedAt)
+	}
+	if m.cluster != nil {
+		fields = append(fields, clusterreplacement.FieldClusterID)
+	}
+	if m.requested_by_id != nil {
+		fields = append(fields, clusterreplacement.FieldRequestedByID)
+	}
+	if m.requested_by != nil {
+		fields = append(fields, clusterreplacement.FieldRequestedBy)
+	}
+	if m.reason != nil {
+		fields = append(fields, clusterreplacement.FieldReason)
+	}
+	if m.sealed != nil {
+		fields = append(fields, clusterreplacement.FieldSealed)
+	}
+	if m.key_id != nil {
+		fields = append(fields, clusterreplacement.FieldKeyID)
+	}
+	if m.server != nil {
+		fields = append(fields, clusterreplacement.FieldServer)
+	}
+	if m.kind != nil {
+		fields = append(fields, clusterreplacement.FieldKind)
+	}
+	if m.subject != nil {
+		fields = append(fields, clusterreplacement.FieldSubject)
+	}
+	if m.credential_expires_at != nil {
+		fields = append(fields, clusterreplacement.FieldCredentialExpiresAt)
+	}
+	if m.identity_uid != nil {
+		fields = append(fields, clusterreplacement.FieldIdentityUID)
+	}
+	if m.preflight != nil {
+		fields = append(fields, clusterreplacement.FieldPreflight)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, clusterreplacement.FieldExpiresAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ClusterReplacementMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case clusterreplacement.FieldCreatedAt:
+		return m.CreatedAt()
+	case clusterreplacement.FieldClusterID:
+		return m.ClusterID()
+	case clusterreplacement.FieldRequestedByID:
+		return m.RequestedByID()
+	case clusterreplacement.FieldRequestedBy:
+		return m.RequestedBy()
+	case clusterreplacement.FieldReason:
+		return m.Reason()
+	case clusterreplacement.FieldSealed:
+		return m.Sealed()
+	case clusterreplacement.FieldKeyID:
+		return m.KeyID()
+	case clusterreplacement.FieldServer:
+		return m.Server()
+	case clusterreplacement.FieldKind:
+		return m.Kind()
+	case clusterreplacement.FieldSubject:
+		return m.Subject()
+	case clusterreplacement.FieldCredentialExpiresAt:
+		return m.CredentialExpiresAt()
+	case clusterreplacement.FieldIdentityUID:
+		return m.IdentityUID()
+	case clusterreplacement.FieldPreflight:
+		return m.Preflight()
+	case clusterreplacement.FieldExpiresAt:
+		return m.ExpiresAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ClusterReplacementMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case clusterreplacement.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case clusterreplacement.FieldClusterID:
+		return m.OldClusterID(ctx)
+	case clusterreplacement.FieldRequestedByID:
+		return m.OldRequestedByID(ctx)
+	case clusterreplacement.FieldRequestedBy:
+		return m.OldRequestedBy(ctx)
+	case clusterreplacement.FieldReason:
+		return m.OldReason(ctx)
+	case clusterreplacement.FieldSealed:
+		return m.OldSealed(ctx)
+	case clusterreplacement.FieldKeyID:
+		return m.OldKeyID(ctx)
+	case clusterreplacement.FieldServer:
+		return m.OldServer(ctx)
+	case clusterreplacement.FieldKind:
+		return m.OldKind(ctx)
+	case clusterreplacement.FieldSubject:
+		return m.OldSubject(ctx)
+	case clusterreplacement.FieldCredentialExpiresAt:
+		return m.OldCredentialExpiresAt(ctx)
+	case clusterreplacement.FieldIdentityUID:
+		return m.OldIdentityUID(ctx)
+	case clusterreplacement.FieldPreflight:
+		return m.OldPreflight(ctx)
+	case clusterreplacement.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown ClusterReplacement field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ClusterReplacementMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case clusterreplacement.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case clusterreplacement.FieldClusterID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetClusterID(v)
+		return nil
+	case clusterreplacement.FieldRequestedByID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRequestedByID(v)
+		return nil
+	case clusterreplacement.FieldRequestedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRequestedBy(v)
+		return nil
+	case clusterreplacement.FieldReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReason(v)
+		return nil
+	case clusterreplacement.FieldSealed:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSealed(v)
+		return nil
+	case clusterreplacement.FieldKeyID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKeyID(v)
+		return nil
+	case clusterreplacement.FieldServer:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetServer(v)
+		return nil
+	case clusterreplacement.FieldKind:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKind(v)
+		return nil
+	case clusterreplacement.FieldSubject:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSubject(v)
+		return nil
+	case clusterreplacement.FieldCredentialExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCredentialExpiresAt(v)
+		return nil
+	case clusterreplacement.FieldIdentityUID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetIdentityUID(v)
+		return nil
+	case clusterreplacement.FieldPreflight:
+		v, ok := value.(domain.Preflight)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPreflight(v)
+		return nil
+	case clusterreplacement.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterReplacement field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ClusterReplacementMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ClusterReplacementMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ClusterReplacementMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown ClusterReplacement numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ClusterReplacementMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(clusterreplacement.FieldReason) {
+		fields = append(fields, clusterreplacement.FieldReason)
+	}
+	if m.FieldCleared(clusterreplacement.FieldKind) {
+		fields = append(fields, clusterreplacement.FieldKind)
+	}
+	if m.FieldCleared(clusterreplacement.FieldSubject) {
+		fields = append(fields, clusterreplacement.FieldSubject)
+	}
+	if m.FieldCleared(clusterreplacement.FieldCredentialExpiresAt) {
+		fields = append(fields, clusterreplacement.FieldCredentialExpiresAt)
+	}
+	if m.FieldCleared(clusterreplacement.FieldPreflight) {
+		fields = append(fields, clusterreplacement.FieldPreflight)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ClusterReplacementMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ClusterReplacementMutation) ClearField(name string) error {
+	switch name {
+	case clusterreplacement.FieldReason:
+		m.ClearReason()
+		return nil
+	case clusterreplacement.FieldKind:
+		m.ClearKind()
+		return nil
+	case clusterreplacement.FieldSubject:
+		m.ClearSubject()
+		return nil
+	case clusterreplacement.FieldCredentialExpiresAt:
+		m.ClearCredentialExpiresAt()
+		return nil
+	case clusterreplacement.FieldPreflight:
+		m.ClearPreflight()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterReplacement nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ClusterReplacementMutation) ResetField(name string) error {
+	switch name {
+	case clusterreplacement.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case clusterreplacement.FieldClusterID:
+		m.ResetClusterID()
+		return nil
+	case clusterreplacement.FieldRequestedByID:
+		m.ResetRequestedByID()
+		return nil
+	case clusterreplacement.FieldRequestedBy:
+		m.ResetRequestedBy()
+		return nil
+	case clusterreplacement.FieldReason:
+		m.ResetReason()
+		return nil
+	case clusterreplacement.FieldSealed:
+		m.ResetSealed()
+		return nil
+	case clusterreplacement.FieldKeyID:
+		m.ResetKeyID()
+		return nil
+	case clusterreplacement.FieldServer:
+		m.ResetServer()
+		return nil
+	case clusterreplacement.FieldKind:
+		m.ResetKind()
+		return nil
+	case clusterreplacement.FieldSubject:
+		m.ResetSubject()
+		return nil
+	case clusterreplacement.FieldCredentialExpiresAt:
+		m.ResetCredentialExpiresAt()
+		return nil
+	case clusterreplacement.FieldIdentityUID:
+		m.ResetIdentityUID()
+		return nil
+	case clusterreplacement.FieldPreflight:
+		m.ResetPreflight()
+		return nil
+	case clusterreplacement.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterReplacement field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ClusterReplacementMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.cluster != nil {
+		edges = append(edges, clusterreplacement.EdgeCluster)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ClusterReplacementMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case clusterreplacement.EdgeCluster:
+		if id := m.cluster; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ClusterReplacementMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ClusterReplacementMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ClusterReplacementMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedcluster {
+		edges = append(edges, clusterreplacement.EdgeCluster)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ClusterReplacementMutation) EdgeCleared(name string) bool {
+	switch name {
+	case clusterreplacement.EdgeCluster:
+		return m.clearedcluster
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ClusterReplacementMutation) ClearEdge(name string) error {
+	switch name {
+	case clusterreplacement.EdgeCluster:
+		m.ClearCluster()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterReplacement unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ClusterReplacementMutation) ResetEdge(name string) error {
+	switch name {
+	case clusterreplacement.EdgeCluster:
+		m.ResetCluster()
+		return nil
+	}
+	return fmt.Errorf("unknown ClusterReplacement edge %s", name)
 }
 
 // DomainEventMutation represents an operation that mutates the DomainEvent nodes in the graph.
@@ -17005,6 +20295,10 @@ type NamespaceMutation struct {
 	name           *string
 	environment    *namespace.Environment
 	created_by     *string
+	presence       *namespace.Presence
+	quotas         *[]domain.Quota
+	appendquotas   []domain.Quota
+	checked_at     *time.Time
 	clearedFields  map[string]struct{}
 	cluster        *uuid.UUID
 	clearedcluster bool
@@ -17297,6 +20591,156 @@ func (m *NamespaceMutation) ResetCreatedBy() {
 	m.created_by = nil
 }
 
+// SetPresence sets the "presence" field.
+func (m *NamespaceMutation) SetPresence(n namespace.Presence) {
+	m.presence = &n
+}
+
+// Presence returns the value of the "presence" field in the mutation.
+func (m *NamespaceMutation) Presence() (r namespace.Presence, exists bool) {
+	v := m.presence
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPresence returns the old "presence" field's value of the Namespace entity.
+// If the Namespace object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NamespaceMutation) OldPresence(ctx context.Context) (v namespace.Presence, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPresence is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPresence requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPresence: %w", err)
+	}
+	return oldValue.Presence, nil
+}
+
+// ResetPresence resets all changes to the "presence" field.
+func (m *NamespaceMutation) ResetPresence() {
+	m.presence = nil
+}
+
+// SetQuotas sets the "quotas" field.
+func (m *NamespaceMutation) SetQuotas(d []domain.Quota) {
+	m.quotas = &d
+	m.appendquotas = nil
+}
+
+// Quotas returns the value of the "quotas" field in the mutation.
+func (m *NamespaceMutation) Quotas() (r []domain.Quota, exists bool) {
+	v := m.quotas
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuotas returns the old "quotas" field's value of the Namespace entity.
+// If the Namespace object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NamespaceMutation) OldQuotas(ctx context.Context) (v []domain.Quota, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuotas is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuotas requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuotas: %w", err)
+	}
+	return oldValue.Quotas, nil
+}
+
+// AppendQuotas adds d to the "quotas" field.
+func (m *NamespaceMutation) AppendQuotas(d []domain.Quota) {
+	m.appendquotas = append(m.appendquotas, d...)
+}
+
+// AppendedQuotas returns the list of values that were appended to the "quotas" field in this mutation.
+func (m *NamespaceMutation) AppendedQuotas() ([]domain.Quota, bool) {
+	if len(m.appendquotas) == 0 {
+		return nil, false
+	}
+	return m.appendquotas, true
+}
+
+// ClearQuotas clears the value of the "quotas" field.
+func (m *NamespaceMutation) ClearQuotas() {
+	m.quotas = nil
+	m.appendquotas = nil
+	m.clearedFields[namespace.FieldQuotas] = struct{}{}
+}
+
+// QuotasCleared returns if the "quotas" field was cleared in this mutation.
+func (m *NamespaceMutation) QuotasCleared() bool {
+	_, ok := m.clearedFields[namespace.FieldQuotas]
+	return ok
+}
+
+// ResetQuotas resets all changes to the "quotas" field.
+func (m *NamespaceMutation) ResetQuotas() {
+	m.quotas = nil
+	m.appendquotas = nil
+	delete(m.clearedFields, namespace.FieldQuotas)
+}
+
+// SetCheckedAt sets the "checked_at" field.
+func (m *NamespaceMutation) SetCheckedAt(t time.Time) {
+	m.checked_at = &t
+}
+
+// CheckedAt returns the value of the "checked_at" field in the mutation.
+func (m *NamespaceMutation) CheckedAt() (r time.Time, exists bool) {
+	v := m.checked_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCheckedAt returns the old "checked_at" field's value of the Namespace entity.
+// If the Namespace object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NamespaceMutation) OldCheckedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCheckedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCheckedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCheckedAt: %w", err)
+	}
+	return oldValue.CheckedAt, nil
+}
+
+// ClearCheckedAt clears the value of the "checked_at" field.
+func (m *NamespaceMutation) ClearCheckedAt() {
+	m.checked_at = nil
+	m.clearedFields[namespace.FieldCheckedAt] = struct{}{}
+}
+
+// CheckedAtCleared returns if the "checked_at" field was cleared in this mutation.
+func (m *NamespaceMutation) CheckedAtCleared() bool {
+	_, ok := m.clearedFields[namespace.FieldCheckedAt]
+	return ok
+}
+
+// ResetCheckedAt resets all changes to the "checked_at" field.
+func (m *NamespaceMutation) ResetCheckedAt() {
+	m.checked_at = nil
+	delete(m.clearedFields, namespace.FieldCheckedAt)
+}
+
 // ClearCluster clears the "cluster" edge to the Cluster entity.
 func (m *NamespaceMutation) ClearCluster() {
 	m.clearedcluster = true
@@ -17358,7 +20802,7 @@ func (m *NamespaceMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *NamespaceMutation) Fields() []string {
-	fields := make([]string, 0, 5)
+	fields := make([]string, 0, 8)
 	if m.created_at != nil {
 		fields = append(fields, namespace.FieldCreatedAt)
 	}
@@ -17373,6 +20817,15 @@ func (m *NamespaceMutation) Fields() []string {
 	}
 	if m.created_by != nil {
 		fields = append(fields, namespace.FieldCreatedBy)
+	}
+	if m.presence != nil {
+		fields = append(fields, namespace.FieldPresence)
+	}
+	if m.quotas != nil {
+		fields = append(fields, namespace.FieldQuotas)
+	}
+	if m.checked_at != nil {
+		fields = append(fields, namespace.FieldCheckedAt)
 	}
 	return fields
 }
@@ -17392,6 +20845,12 @@ func (m *NamespaceMutation) Field(name string) (ent.Value, bool) {
 		return m.Environment()
 	case namespace.FieldCreatedBy:
 		return m.CreatedBy()
+	case namespace.FieldPresence:
+		return m.Presence()
+	case namespace.FieldQuotas:
+		return m.Quotas()
+	case namespace.FieldCheckedAt:
+		return m.CheckedAt()
 	}
 	return nil, false
 }
@@ -17411,6 +20870,12 @@ func (m *NamespaceMutation) OldField(ctx context.Context, name string) (ent.Valu
 		return m.OldEnvironment(ctx)
 	case namespace.FieldCreatedBy:
 		return m.OldCreatedBy(ctx)
+	case namespace.FieldPresence:
+		return m.OldPresence(ctx)
+	case namespace.FieldQuotas:
+		return m.OldQuotas(ctx)
+	case namespace.FieldCheckedAt:
+		return m.OldCheckedAt(ctx)
 	}
 	return nil, fmt.Errorf("unknown Namespace field %s", name)
 }
@@ -17455,6 +20920,27 @@ func (m *NamespaceMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetCreatedBy(v)
 		return nil
+	case namespace.FieldPresence:
+		v, ok := value.(namespace.Presence)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPresence(v)
+		return nil
+	case namespace.FieldQuotas:
+		v, ok := value.([]domain.Quota)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuotas(v)
+		return nil
+	case namespace.FieldCheckedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCheckedAt(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Namespace field %s", name)
 }
@@ -17484,7 +20970,14 @@ func (m *NamespaceMutation) AddField(name string, value ent.Value) error {
 // ClearedFields returns all nullable fields that were cleared during this
 // mutation.
 func (m *NamespaceMutation) ClearedFields() []string {
-	return nil
+	var fields []string
+	if m.FieldCleared(namespace.FieldQuotas) {
+		fields = append(fields, namespace.FieldQuotas)
+	}
+	if m.FieldCleared(namespace.FieldCheckedAt) {
+		fields = append(fields, namespace.FieldCheckedAt)
+	}
+	return fields
 }
 
 // FieldCleared returns a boolean indicating if a field with the given name was
@@ -17497,6 +20990,14 @@ func (m *NamespaceMutation) FieldCleared(name string) bool {
 // ClearField clears the value of the field with the given name. It returns an
 // error if the field is not defined in the schema.
 func (m *NamespaceMutation) ClearField(name string) error {
+	switch name {
+	case namespace.FieldQuotas:
+		m.ClearQuotas()
+		return nil
+	case namespace.FieldCheckedAt:
+		m.ClearCheckedAt()
+		return nil
+	}
 	return fmt.Errorf("unknown Namespace nullable field %s", name)
 }
 
@@ -17518,6 +21019,15 @@ func (m *NamespaceMutation) ResetField(name string) error {
 		return nil
 	case namespace.FieldCreatedBy:
 		m.ResetCreatedBy()
+		return nil
+	case namespace.FieldPresence:
+		m.ResetPresence()
+		return nil
+	case namespace.FieldQuotas:
+		m.ResetQuotas()
+		return nil
+	case namespace.FieldCheckedAt:
+		m.ResetCheckedAt()
 		return nil
 	}
 	return fmt.Errorf("unknown Namespace field %s", name)
@@ -19334,6 +22844,903 @@ func (m *PendingAdoptionMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown PendingAdoption edge %s", name)
+}
+
+// QuarantineFindingMutation represents an operation that mutates the QuarantineFinding nodes in the graph.
+type QuarantineFindingMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *uuid.UUID
+	created_at     *time.Time
+	group          *quarantinefinding.Group
+	vm_id          *uuid.UUID
+	namespace      *string
+	name           *string
+	uid            *string
+	before         *domain.Observed
+	after          *domain.Observed
+	clearedFields  map[string]struct{}
+	cluster        *uuid.UUID
+	clearedcluster bool
+	done           bool
+	oldValue       func(context.Context) (*QuarantineFinding, error)
+	predicates     []predicate.QuarantineFinding
+}
+
+var _ ent.Mutation = (*QuarantineFindingMutation)(nil)
+
+// quarantinefindingOption allows management of the mutation configuration using functional options.
+type quarantinefindingOption func(*QuarantineFindingMutation)
+
+// newQuarantineFindingMutation creates new mutation for the QuarantineFinding entity.
+func newQuarantineFindingMutation(c config, op Op, opts ...quarantinefindingOption) *QuarantineFindingMutation {
+	m := &QuarantineFindingMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeQuarantineFinding,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withQuarantineFindingID sets the ID field of the mutation.
+func withQuarantineFindingID(id uuid.UUID) quarantinefindingOption {
+	return func(m *QuarantineFindingMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *QuarantineFinding
+		)
+		m.oldValue = func(ctx context.Context) (*QuarantineFinding, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().QuarantineFinding.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withQuarantineFinding sets the old QuarantineFinding of the mutation.
+func withQuarantineFinding(node *QuarantineFinding) quarantinefindingOption {
+	return func(m *QuarantineFindingMutation) {
+		m.oldValue = func(context.Context) (*QuarantineFinding, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m QuarantineFindingMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m QuarantineFindingMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of QuarantineFinding entities.
+func (m *QuarantineFindingMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *QuarantineFindingMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *QuarantineFindingMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().QuarantineFinding.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *QuarantineFindingMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *QuarantineFindingMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *QuarantineFindingMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetClusterID sets the "cluster_id" field.
+func (m *QuarantineFindingMutation) SetClusterID(u uuid.UUID) {
+	m.cluster = &u
+}
+
+// ClusterID returns the value of the "cluster_id" field in the mutation.
+func (m *QuarantineFindingMutation) ClusterID() (r uuid.UUID, exists bool) {
+	v := m.cluster
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldClusterID returns the old "cluster_id" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldClusterID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldClusterID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldClusterID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldClusterID: %w", err)
+	}
+	return oldValue.ClusterID, nil
+}
+
+// ResetClusterID resets all changes to the "cluster_id" field.
+func (m *QuarantineFindingMutation) ResetClusterID() {
+	m.cluster = nil
+}
+
+// SetGroup sets the "group" field.
+func (m *QuarantineFindingMutation) SetGroup(q quarantinefinding.Group) {
+	m.group = &q
+}
+
+// Group returns the value of the "group" field in the mutation.
+func (m *QuarantineFindingMutation) Group() (r quarantinefinding.Group, exists bool) {
+	v := m.group
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldGroup returns the old "group" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldGroup(ctx context.Context) (v quarantinefinding.Group, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldGroup is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldGroup requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldGroup: %w", err)
+	}
+	return oldValue.Group, nil
+}
+
+// ResetGroup resets all changes to the "group" field.
+func (m *QuarantineFindingMutation) ResetGroup() {
+	m.group = nil
+}
+
+// SetVMID sets the "vm_id" field.
+func (m *QuarantineFindingMutation) SetVMID(u uuid.UUID) {
+	m.vm_id = &u
+}
+
+// VMID returns the value of the "vm_id" field in the mutation.
+func (m *QuarantineFindingMutation) VMID() (r uuid.UUID, exists bool) {
+	v := m.vm_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVMID returns the old "vm_id" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldVMID(ctx context.Context) (v *uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVMID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVMID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVMID: %w", err)
+	}
+	return oldValue.VMID, nil
+}
+
+// ClearVMID clears the value of the "vm_id" field.
+func (m *QuarantineFindingMutation) ClearVMID() {
+	m.vm_id = nil
+	m.clearedFields[quarantinefinding.FieldVMID] = struct{}{}
+}
+
+// VMIDCleared returns if the "vm_id" field was cleared in this mutation.
+func (m *QuarantineFindingMutation) VMIDCleared() bool {
+	_, ok := m.clearedFields[quarantinefinding.FieldVMID]
+	return ok
+}
+
+// ResetVMID resets all changes to the "vm_id" field.
+func (m *QuarantineFindingMutation) ResetVMID() {
+	m.vm_id = nil
+	delete(m.clearedFields, quarantinefinding.FieldVMID)
+}
+
+// SetNamespace sets the "namespace" field.
+func (m *QuarantineFindingMutation) SetNamespace(s string) {
+	m.namespace = &s
+}
+
+// Namespace returns the value of the "namespace" field in the mutation.
+func (m *QuarantineFindingMutation) Namespace() (r string, exists bool) {
+	v := m.namespace
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNamespace returns the old "namespace" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldNamespace(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNamespace is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNamespace requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNamespace: %w", err)
+	}
+	return oldValue.Namespace, nil
+}
+
+// ResetNamespace resets all changes to the "namespace" field.
+func (m *QuarantineFindingMutation) ResetNamespace() {
+	m.namespace = nil
+}
+
+// SetName sets the "name" field.
+func (m *QuarantineFindingMutation) SetName(s string) {
+	m.name = &s
+}
+
+// Name returns the value of the "name" field in the mutation.
+func (m *QuarantineFindingMutation) Name() (r string, exists bool) {
+	v := m.name
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldName returns the old "name" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldName(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldName is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldName requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldName: %w", err)
+	}
+	return oldValue.Name, nil
+}
+
+// ResetName resets all changes to the "name" field.
+func (m *QuarantineFindingMutation) ResetName() {
+	m.name = nil
+}
+
+// SetUID sets the "uid" field.
+func (m *QuarantineFindingMutation) SetUID(s string) {
+	m.uid = &s
+}
+
+// UID returns the value of the "uid" field in the mutation.
+func (m *QuarantineFindingMutation) UID() (r string, exists bool) {
+	v := m.uid
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUID returns the old "uid" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldUID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUID: %w", err)
+	}
+	return oldValue.UID, nil
+}
+
+// ClearUID clears the value of the "uid" field.
+func (m *QuarantineFindingMutation) ClearUID() {
+	m.uid = nil
+	m.clearedFields[quarantinefinding.FieldUID] = struct{}{}
+}
+
+// UIDCleared returns if the "uid" field was cleared in this mutation.
+func (m *QuarantineFindingMutation) UIDCleared() bool {
+	_, ok := m.clearedFields[quarantinefinding.FieldUID]
+	return ok
+}
+
+// ResetUID resets all changes to the "uid" field.
+func (m *QuarantineFindingMutation) ResetUID() {
+	m.uid = nil
+	delete(m.clearedFields, quarantinefinding.FieldUID)
+}
+
+// SetBefore sets the "before" field.
+func (m *QuarantineFindingMutation) SetBefore(d domain.Observed) {
+	m.before = &d
+}
+
+// Before returns the value of the "before" field in the mutation.
+func (m *QuarantineFindingMutation) Before() (r domain.Observed, exists bool) {
+	v := m.before
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBefore returns the old "before" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldBefore(ctx context.Context) (v domain.Observed, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBefore is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBefore requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBefore: %w", err)
+	}
+	return oldValue.Before, nil
+}
+
+// ClearBefore clears the value of the "before" field.
+func (m *QuarantineFindingMutation) ClearBefore() {
+	m.before = nil
+	m.clearedFields[quarantinefinding.FieldBefore] = struct{}{}
+}
+
+// BeforeCleared returns if the "before" field was cleared in this mutation.
+func (m *QuarantineFindingMutation) BeforeCleared() bool {
+	_, ok := m.clearedFields[quarantinefinding.FieldBefore]
+	return ok
+}
+
+// ResetBefore resets all changes to the "before" field.
+func (m *QuarantineFindingMutation) ResetBefore() {
+	m.before = nil
+	delete(m.clearedFields, quarantinefinding.FieldBefore)
+}
+
+// SetAfter sets the "after" field.
+func (m *QuarantineFindingMutation) SetAfter(d domain.Observed) {
+	m.after = &d
+}
+
+// After returns the value of the "after" field in the mutation.
+func (m *QuarantineFindingMutation) After() (r domain.Observed, exists bool) {
+	v := m.after
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAfter returns the old "after" field's value of the QuarantineFinding entity.
+// If the QuarantineFinding object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *QuarantineFindingMutation) OldAfter(ctx context.Context) (v domain.Observed, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAfter is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAfter requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAfter: %w", err)
+	}
+	return oldValue.After, nil
+}
+
+// ClearAfter clears the value of the "after" field.
+func (m *QuarantineFindingMutation) ClearAfter() {
+	m.after = nil
+	m.clearedFields[quarantinefinding.FieldAfter] = struct{}{}
+}
+
+// AfterCleared returns if the "after" field was cleared in this mutation.
+func (m *QuarantineFindingMutation) AfterCleared() bool {
+	_, ok := m.clearedFields[quarantinefinding.FieldAfter]
+	return ok
+}
+
+// ResetAfter resets all changes to the "after" field.
+func (m *QuarantineFindingMutation) ResetAfter() {
+	m.after = nil
+	delete(m.clearedFields, quarantinefinding.FieldAfter)
+}
+
+// ClearCluster clears the "cluster" edge to the Cluster entity.
+func (m *QuarantineFindingMutation) ClearCluster() {
+	m.clearedcluster = true
+	m.clearedFields[quarantinefinding.FieldClusterID] = struct{}{}
+}
+
+// ClusterCleared reports if the "cluster" edge to the Cluster entity was cleared.
+func (m *QuarantineFindingMutation) ClusterCleared() bool {
+	return m.clearedcluster
+}
+
+// ClusterIDs returns the "cluster" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ClusterID instead. It exists only for internal usage by the builders.
+func (m *QuarantineFindingMutation) ClusterIDs() (ids []uuid.UUID) {
+	if id := m.cluster; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetCluster resets all changes to the "cluster" edge.
+func (m *QuarantineFindingMutation) ResetCluster() {
+	m.cluster = nil
+	m.clearedcluster = false
+}
+
+// Where appends a list predicates to the QuarantineFindingMutation builder.
+func (m *QuarantineFindingMutation) Where(ps ...predicate.QuarantineFinding) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the QuarantineFindingMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *QuarantineFindingMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.QuarantineFinding, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *QuarantineFindingMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *QuarantineFindingMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (QuarantineFinding).
+func (m *QuarantineFindingMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *QuarantineFindingMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.created_at != nil {
+		fields = append(fields, quarantinefinding.FieldCreatedAt)
+	}
+	if m.cluster != nil {
+		fields = append(fields, quarantinefinding.FieldClusterID)
+	}
+	if m.group != nil {
+		fields = append(fields, quarantinefinding.FieldGroup)
+	}
+	if m.vm_id != nil {
+		fields = append(fields, quarantinefinding.FieldVMID)
+	}
+	if m.namespace != nil {
+		fields = append(fields, quarantinefinding.FieldNamespace)
+	}
+	if m.name != nil {
+		fields = append(fields, quarantinefinding.FieldName)
+	}
+	if m.uid != nil {
+		fields = append(fields, quarantinefinding.FieldUID)
+	}
+	if m.before != nil {
+		fields = append(fields, quarantinefinding.FieldBefore)
+	}
+	if m.after != nil {
+		fields = append(fields, quarantinefinding.FieldAfter)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *QuarantineFindingMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case quarantinefinding.FieldCreatedAt:
+		return m.CreatedAt()
+	case quarantinefinding.FieldClusterID:
+		return m.ClusterID()
+	case quarantinefinding.FieldGroup:
+		return m.Group()
+	case quarantinefinding.FieldVMID:
+		return m.VMID()
+	case quarantinefinding.FieldNamespace:
+		return m.Namespace()
+	case quarantinefinding.FieldName:
+		return m.Name()
+	case quarantinefinding.FieldUID:
+		return m.UID()
+	case quarantinefinding.FieldBefore:
+		return m.Before()
+	case quarantinefinding.FieldAfter:
+		return m.After()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *QuarantineFindingMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case quarantinefinding.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case quarantinefinding.FieldClusterID:
+		return m.OldClusterID(ctx)
+	case quarantinefinding.FieldGroup:
+		return m.OldGroup(ctx)
+	case quarantinefinding.FieldVMID:
+		return m.OldVMID(ctx)
+	case quarantinefinding.FieldNamespace:
+		return m.OldNamespace(ctx)
+	case quarantinefinding.FieldName:
+		return m.OldName(ctx)
+	case quarantinefinding.FieldUID:
+		return m.OldUID(ctx)
+	case quarantinefinding.FieldBefore:
+		return m.OldBefore(ctx)
+	case quarantinefinding.FieldAfter:
+		return m.OldAfter(ctx)
+	}
+	return nil, fmt.Errorf("unknown QuarantineFinding field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *QuarantineFindingMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case quarantinefinding.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case quarantinefinding.FieldClusterID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetClusterID(v)
+		return nil
+	case quarantinefinding.FieldGroup:
+		v, ok := value.(quarantinefinding.Group)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetGroup(v)
+		return nil
+	case quarantinefinding.FieldVMID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVMID(v)
+		return nil
+	case quarantinefinding.FieldNamespace:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNamespace(v)
+		return nil
+	case quarantinefinding.FieldName:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetName(v)
+		return nil
+	case quarantinefinding.FieldUID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUID(v)
+		return nil
+	case quarantinefinding.FieldBefore:
+		v, ok := value.(domain.Observed)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBefore(v)
+		return nil
+	case quarantinefinding.FieldAfter:
+		v, ok := value.(domain.Observed)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAfter(v)
+		return nil
+	}
+	return fmt.Errorf("unknown QuarantineFinding field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *QuarantineFindingMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *QuarantineFindingMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *QuarantineFindingMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown QuarantineFinding numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *QuarantineFindingMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(quarantinefinding.FieldVMID) {
+		fields = append(fields, quarantinefinding.FieldVMID)
+	}
+	if m.FieldCleared(quarantinefinding.FieldUID) {
+		fields = append(fields, quarantinefinding.FieldUID)
+	}
+	if m.FieldCleared(quarantinefinding.FieldBefore) {
+		fields = append(fields, quarantinefinding.FieldBefore)
+	}
+	if m.FieldCleared(quarantinefinding.FieldAfter) {
+		fields = append(fields, quarantinefinding.FieldAfter)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *QuarantineFindingMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *QuarantineFindingMutation) ClearField(name string) error {
+	switch name {
+	case quarantinefinding.FieldVMID:
+		m.ClearVMID()
+		return nil
+	case quarantinefinding.FieldUID:
+		m.ClearUID()
+		return nil
+	case quarantinefinding.FieldBefore:
+		m.ClearBefore()
+		return nil
+	case quarantinefinding.FieldAfter:
+		m.ClearAfter()
+		return nil
+	}
+	return fmt.Errorf("unknown QuarantineFinding nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *QuarantineFindingMutation) ResetField(name string) error {
+	switch name {
+	case quarantinefinding.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case quarantinefinding.FieldClusterID:
+		m.ResetClusterID()
+		return nil
+	case quarantinefinding.FieldGroup:
+		m.ResetGroup()
+		return nil
+	case quarantinefinding.FieldVMID:
+		m.ResetVMID()
+		return nil
+	case quarantinefinding.FieldNamespace:
+		m.ResetNamespace()
+		return nil
+	case quarantinefinding.FieldName:
+		m.ResetName()
+		return nil
+	case quarantinefinding.FieldUID:
+		m.ResetUID()
+		return nil
+	case quarantinefinding.FieldBefore:
+		m.ResetBefore()
+		return nil
+	case quarantinefinding.FieldAfter:
+		m.ResetAfter()
+		return nil
+	}
+	return fmt.Errorf("unknown QuarantineFinding field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *QuarantineFindingMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.cluster != nil {
+		edges = append(edges, quarantinefinding.EdgeCluster)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *QuarantineFindingMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case quarantinefinding.EdgeCluster:
+		if id := m.cluster; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *QuarantineFindingMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *QuarantineFindingMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *QuarantineFindingMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedcluster {
+		edges = append(edges, quarantinefinding.EdgeCluster)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *QuarantineFindingMutation) EdgeCleared(name string) bool {
+	switch name {
+	case quarantinefinding.EdgeCluster:
+		return m.clearedcluster
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *QuarantineFindingMutation) ClearEdge(name string) error {
+	switch name {
+	case quarantinefinding.EdgeCluster:
+		m.ClearCluster()
+		return nil
+	}
+	return fmt.Errorf("unknown QuarantineFinding unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *QuarantineFindingMutation) ResetEdge(name string) error {
+	switch name {
+	case quarantinefinding.EdgeCluster:
+		m.ResetCluster()
+		return nil
+	}
+	return fmt.Errorf("unknown QuarantineFinding edge %s", name)
 }
 
 // RoleBindingMutation represents an operation that mutates the RoleBinding nodes in the graph.
@@ -23432,29 +27839,33 @@ func (m *SystemMutation) ResetEdge(name string) error {
 // TemplateMutation represents an operation that mutates the Template nodes in the graph.
 type TemplateMutation struct {
 	config
-	op                Op
-	typ               string
-	id                *uuid.UUID
-	created_at        *time.Time
-	updated_at        *time.Time
-	name              *string
-	version           *int
-	addversion        *int
-	display_name      *string
-	description       *string
-	image             *string
-	min_disk_gib      *int
-	addmin_disk_gib   *int
-	preference        *string
-	sealed_cloud_init *[]byte
-	key_id            *string
-	status            *template.Status
-	note              *string
-	created_by        *string
-	clearedFields     map[string]struct{}
-	done              bool
-	oldValue          func(context.Context) (*Template, error)
-	predicates        []predicate.Template
+	op                      Op
+	typ                     string
+	id                      *uuid.UUID
+	created_at              *time.Time
+	updated_at              *time.Time
+	name                    *string
+	version                 *int
+	addversion              *int
+	display_name            *string
+	description             *string
+	image                   *string
+	min_disk_gib            *int
+	addmin_disk_gib         *int
+	preference              *string
+	required_features       *[]string
+	appendrequired_features []string
+	required_hardware       *[]string
+	appendrequired_hardware []string
+	sealed_cloud_init       *[]byte
+	key_id                  *string
+	status                  *template.Status
+	note                    *string
+	created_by              *string
+	clearedFields           map[string]struct{}
+	done                    bool
+	oldValue                func(context.Context) (*Template, error)
+	predicates              []predicate.Template
 }
 
 var _ ent.Mutation = (*TemplateMutation)(nil)
@@ -23951,6 +28362,136 @@ func (m *TemplateMutation) ResetPreference() {
 	delete(m.clearedFields, template.FieldPreference)
 }
 
+// SetRequiredFeatures sets the "required_features" field.
+func (m *TemplateMutation) SetRequiredFeatures(s []string) {
+	m.required_features = &s
+	m.appendrequired_features = nil
+}
+
+// RequiredFeatures returns the value of the "required_features" field in the mutation.
+func (m *TemplateMutation) RequiredFeatures() (r []string, exists bool) {
+	v := m.required_features
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRequiredFeatures returns the old "required_features" field's value of the Template entity.
+// If the Template object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TemplateMutation) OldRequiredFeatures(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRequiredFeatures is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRequiredFeatures requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRequiredFeatures: %w", err)
+	}
+	return oldValue.RequiredFeatures, nil
+}
+
+// AppendRequiredFeatures adds s to the "required_features" field.
+func (m *TemplateMutation) AppendRequiredFeatures(s []string) {
+	m.appendrequired_features = append(m.appendrequired_features, s...)
+}
+
+// AppendedRequiredFeatures returns the list of values that were appended to the "required_features" field in this mutation.
+func (m *TemplateMutation) AppendedRequiredFeatures() ([]string, bool) {
+	if len(m.appendrequired_features) == 0 {
+		return nil, false
+	}
+	return m.appendrequired_features, true
+}
+
+// ClearRequiredFeatures clears the value of the "required_features" field.
+func (m *TemplateMutation) ClearRequiredFeatures() {
+	m.required_features = nil
+	m.appendrequired_features = nil
+	m.clearedFields[template.FieldRequiredFeatures] = struct{}{}
+}
+
+// RequiredFeaturesCleared returns if the "required_features" field was cleared in this mutation.
+func (m *TemplateMutation) RequiredFeaturesCleared() bool {
+	_, ok := m.clearedFields[template.FieldRequiredFeatures]
+	return ok
+}
+
+// ResetRequiredFeatures resets all changes to the "required_features" field.
+func (m *TemplateMutation) ResetRequiredFeatures() {
+	m.required_features = nil
+	m.appendrequired_features = nil
+	delete(m.clearedFields, template.FieldRequiredFeatures)
+}
+
+// SetRequiredHardware sets the "required_hardware" field.
+func (m *TemplateMutation) SetRequiredHardware(s []string) {
+	m.required_hardware = &s
+	m.appendrequired_hardware = nil
+}
+
+// RequiredHardware returns the value of the "required_hardware" field in the mutation.
+func (m *TemplateMutation) RequiredHardware() (r []string, exists bool) {
+	v := m.required_hardware
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRequiredHardware returns the old "required_hardware" field's value of the Template entity.
+// If the Template object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *TemplateMutation) OldRequiredHardware(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRequiredHardware is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRequiredHardware requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRequiredHardware: %w", err)
+	}
+	return oldValue.RequiredHardware, nil
+}
+
+// AppendRequiredHardware adds s to the "required_hardware" field.
+func (m *TemplateMutation) AppendRequiredHardware(s []string) {
+	m.appendrequired_hardware = append(m.appendrequired_hardware, s...)
+}
+
+// AppendedRequiredHardware returns the list of values that were appended to the "required_hardware" field in this mutation.
+func (m *TemplateMutation) AppendedRequiredHardware() ([]string, bool) {
+	if len(m.appendrequired_hardware) == 0 {
+		return nil, false
+	}
+	return m.appendrequired_hardware, true
+}
+
+// ClearRequiredHardware clears the value of the "required_hardware" field.
+func (m *TemplateMutation) ClearRequiredHardware() {
+	m.required_hardware = nil
+	m.appendrequired_hardware = nil
+	m.clearedFields[template.FieldRequiredHardware] = struct{}{}
+}
+
+// RequiredHardwareCleared returns if the "required_hardware" field was cleared in this mutation.
+func (m *TemplateMutation) RequiredHardwareCleared() bool {
+	_, ok := m.clearedFields[template.FieldRequiredHardware]
+	return ok
+}
+
+// ResetRequiredHardware resets all changes to the "required_hardware" field.
+func (m *TemplateMutation) ResetRequiredHardware() {
+	m.required_hardware = nil
+	m.appendrequired_hardware = nil
+	delete(m.clearedFields, template.FieldRequiredHardware)
+}
+
 // SetSealedCloudInit sets the "sealed_cloud_init" field.
 func (m *TemplateMutation) SetSealedCloudInit(b []byte) {
 	m.sealed_cloud_init = &b
@@ -24204,7 +28745,7 @@ func (m *TemplateMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *TemplateMutation) Fields() []string {
-	fields := make([]string, 0, 14)
+	fields := make([]string, 0, 16)
 	if m.created_at != nil {
 		fields = append(fields, template.FieldCreatedAt)
 	}
@@ -24231,6 +28772,12 @@ func (m *TemplateMutation) Fields() []string {
 	}
 	if m.preference != nil {
 		fields = append(fields, template.FieldPreference)
+	}
+	if m.required_features != nil {
+		fields = append(fields, template.FieldRequiredFeatures)
+	}
+	if m.required_hardware != nil {
+		fields = append(fields, template.FieldRequiredHardware)
 	}
 	if m.sealed_cloud_init != nil {
 		fields = append(fields, template.FieldSealedCloudInit)
@@ -24273,6 +28820,10 @@ func (m *TemplateMutation) Field(name string) (ent.Value, bool) {
 		return m.MinDiskGib()
 	case template.FieldPreference:
 		return m.Preference()
+	case template.FieldRequiredFeatures:
+		return m.RequiredFeatures()
+	case template.FieldRequiredHardware:
+		return m.RequiredHardware()
 	case template.FieldSealedCloudInit:
 		return m.SealedCloudInit()
 	case template.FieldKeyID:
@@ -24310,6 +28861,10 @@ func (m *TemplateMutation) OldField(ctx context.Context, name string) (ent.Value
 		return m.OldMinDiskGib(ctx)
 	case template.FieldPreference:
 		return m.OldPreference(ctx)
+	case template.FieldRequiredFeatures:
+		return m.OldRequiredFeatures(ctx)
+	case template.FieldRequiredHardware:
+		return m.OldRequiredHardware(ctx)
 	case template.FieldSealedCloudInit:
 		return m.OldSealedCloudInit(ctx)
 	case template.FieldKeyID:
@@ -24391,6 +28946,20 @@ func (m *TemplateMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetPreference(v)
+		return nil
+	case template.FieldRequiredFeatures:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRequiredFeatures(v)
+		return nil
+	case template.FieldRequiredHardware:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRequiredHardware(v)
 		return nil
 	case template.FieldSealedCloudInit:
 		v, ok := value.([]byte)
@@ -24490,6 +29059,12 @@ func (m *TemplateMutation) ClearedFields() []string {
 	if m.FieldCleared(template.FieldPreference) {
 		fields = append(fields, template.FieldPreference)
 	}
+	if m.FieldCleared(template.FieldRequiredFeatures) {
+		fields = append(fields, template.FieldRequiredFeatures)
+	}
+	if m.FieldCleared(template.FieldRequiredHardware) {
+		fields = append(fields, template.FieldRequiredHardware)
+	}
 	if m.FieldCleared(template.FieldSealedCloudInit) {
 		fields = append(fields, template.FieldSealedCloudInit)
 	}
@@ -24518,6 +29093,12 @@ func (m *TemplateMutation) ClearField(name string) error {
 		return nil
 	case template.FieldPreference:
 		m.ClearPreference()
+		return nil
+	case template.FieldRequiredFeatures:
+		m.ClearRequiredFeatures()
+		return nil
+	case template.FieldRequiredHardware:
+		m.ClearRequiredHardware()
 		return nil
 	case template.FieldSealedCloudInit:
 		m.ClearSealedCloudInit()
@@ -24562,6 +29143,12 @@ func (m *TemplateMutation) ResetField(name string) error {
 		return nil
 	case template.FieldPreference:
 		m.ResetPreference()
+		return nil
+	case template.FieldRequiredFeatures:
+		m.ResetRequiredFeatures()
+		return nil
+	case template.FieldRequiredHardware:
+		m.ResetRequiredHardware()
 		return nil
 	case template.FieldSealedCloudInit:
 		m.ResetSealedCloudInit()

@@ -3,6 +3,7 @@
 package ent
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 // Namespace is the model entity for the Namespace schema.
@@ -29,6 +31,12 @@ type Namespace struct {
 	Environment namespace.Environment `json:"environment,omitempty"`
 	// CreatedBy holds the value of the "created_by" field.
 	CreatedBy string `json:"created_by,omitempty"`
+	// Presence holds the value of the "presence" field.
+	Presence namespace.Presence `json:"presence,omitempty"`
+	// Quotas holds the value of the "quotas" field.
+	Quotas []domain.Quota `json:"quotas,omitempty"`
+	// CheckedAt holds the value of the "checked_at" field.
+	CheckedAt *time.Time `json:"checked_at,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the NamespaceQuery when eager-loading is set.
 	Edges        NamespaceEdges `json:"edges"`
@@ -60,9 +68,11 @@ func (*Namespace) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case namespace.FieldName, namespace.FieldEnvironment, namespace.FieldCreatedBy:
+		case namespace.FieldQuotas:
+			values[i] = new([]byte)
+		case namespace.FieldName, namespace.FieldEnvironment, namespace.FieldCreatedBy, namespace.FieldPresence:
 			values[i] = new(sql.NullString)
-		case namespace.FieldCreatedAt:
+		case namespace.FieldCreatedAt, namespace.FieldCheckedAt:
 			values[i] = new(sql.NullTime)
 		case namespace.FieldID, namespace.FieldClusterID:
 			values[i] = new(uuid.UUID)
@@ -116,6 +126,27 @@ func (_m *Namespace) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field created_by", values[i])
 			} else if value.Valid {
 				_m.CreatedBy = value.String
+			}
+		case namespace.FieldPresence:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field presence", values[i])
+			} else if value.Valid {
+				_m.Presence = namespace.Presence(value.String)
+			}
+		case namespace.FieldQuotas:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field quotas", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.Quotas); err != nil {
+					return fmt.Errorf("unmarshal field quotas: %w", err)
+				}
+			}
+		case namespace.FieldCheckedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field checked_at", values[i])
+			} else if value.Valid {
+				_m.CheckedAt = new(time.Time)
+				*_m.CheckedAt = value.Time
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -172,6 +203,17 @@ func (_m *Namespace) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("created_by=")
 	builder.WriteString(_m.CreatedBy)
+	builder.WriteString(", ")
+	builder.WriteString("presence=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Presence))
+	builder.WriteString(", ")
+	builder.WriteString("quotas=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Quotas))
+	builder.WriteString(", ")
+	if v := _m.CheckedAt; v != nil {
+		builder.WriteString("checked_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
 	builder.WriteByte(')')
 	return builder.String()
 }

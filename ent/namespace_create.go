@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 // NamespaceCreate is the builder for creating a Namespace entity.
@@ -60,6 +61,40 @@ func (_c *NamespaceCreate) SetEnvironment(v namespace.Environment) *NamespaceCre
 // SetCreatedBy sets the "created_by" field.
 func (_c *NamespaceCreate) SetCreatedBy(v string) *NamespaceCreate {
 	_c.mutation.SetCreatedBy(v)
+	return _c
+}
+
+// SetPresence sets the "presence" field.
+func (_c *NamespaceCreate) SetPresence(v namespace.Presence) *NamespaceCreate {
+	_c.mutation.SetPresence(v)
+	return _c
+}
+
+// SetNillablePresence sets the "presence" field if the given value is not nil.
+func (_c *NamespaceCreate) SetNillablePresence(v *namespace.Presence) *NamespaceCreate {
+	if v != nil {
+		_c.SetPresence(*v)
+	}
+	return _c
+}
+
+// SetQuotas sets the "quotas" field.
+func (_c *NamespaceCreate) SetQuotas(v []domain.Quota) *NamespaceCreate {
+	_c.mutation.SetQuotas(v)
+	return _c
+}
+
+// SetCheckedAt sets the "checked_at" field.
+func (_c *NamespaceCreate) SetCheckedAt(v time.Time) *NamespaceCreate {
+	_c.mutation.SetCheckedAt(v)
+	return _c
+}
+
+// SetNillableCheckedAt sets the "checked_at" field if the given value is not nil.
+func (_c *NamespaceCreate) SetNillableCheckedAt(v *time.Time) *NamespaceCreate {
+	if v != nil {
+		_c.SetCheckedAt(*v)
+	}
 	return _c
 }
 
@@ -121,6 +156,10 @@ func (_c *NamespaceCreate) defaults() {
 		v := namespace.DefaultCreatedAt()
 		_c.mutation.SetCreatedAt(v)
 	}
+	if _, ok := _c.mutation.Presence(); !ok {
+		v := namespace.DefaultPresence
+		_c.mutation.SetPresence(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		v := namespace.DefaultID()
 		_c.mutation.SetID(v)
@@ -157,6 +196,14 @@ func (_c *NamespaceCreate) check() error {
 	if v, ok := _c.mutation.CreatedBy(); ok {
 		if err := namespace.CreatedByValidator(v); err != nil {
 			return &ValidationError{Name: "created_by", err: fmt.Errorf(`ent: validator failed for field "Namespace.created_by": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.Presence(); !ok {
+		return &ValidationError{Name: "presence", err: errors.New(`ent: missing required field "Namespace.presence"`)}
+	}
+	if v, ok := _c.mutation.Presence(); ok {
+		if err := namespace.PresenceValidator(v); err != nil {
+			return &ValidationError{Name: "presence", err: fmt.Errorf(`ent: validator failed for field "Namespace.presence": %w`, err)}
 		}
 	}
 	if len(_c.mutation.ClusterIDs()) == 0 {
@@ -213,6 +260,18 @@ func (_c *NamespaceCreate) createSpec() (*Namespace, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.CreatedBy(); ok {
 		_spec.SetField(namespace.FieldCreatedBy, field.TypeString, value)
 		_node.CreatedBy = value
+	}
+	if value, ok := _c.mutation.Presence(); ok {
+		_spec.SetField(namespace.FieldPresence, field.TypeEnum, value)
+		_node.Presence = value
+	}
+	if value, ok := _c.mutation.Quotas(); ok {
+		_spec.SetField(namespace.FieldQuotas, field.TypeJSON, value)
+		_node.Quotas = value
+	}
+	if value, ok := _c.mutation.CheckedAt(); ok {
+		_spec.SetField(namespace.FieldCheckedAt, field.TypeTime, value)
+		_node.CheckedAt = &value
 	}
 	if nodes := _c.mutation.ClusterIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -283,6 +342,54 @@ type (
 	}
 )
 
+// SetPresence sets the "presence" field.
+func (u *NamespaceUpsert) SetPresence(v namespace.Presence) *NamespaceUpsert {
+	u.Set(namespace.FieldPresence, v)
+	return u
+}
+
+// UpdatePresence sets the "presence" field to the value that was provided on create.
+func (u *NamespaceUpsert) UpdatePresence() *NamespaceUpsert {
+	u.SetExcluded(namespace.FieldPresence)
+	return u
+}
+
+// SetQuotas sets the "quotas" field.
+func (u *NamespaceUpsert) SetQuotas(v []domain.Quota) *NamespaceUpsert {
+	u.Set(namespace.FieldQuotas, v)
+	return u
+}
+
+// UpdateQuotas sets the "quotas" field to the value that was provided on create.
+func (u *NamespaceUpsert) UpdateQuotas() *NamespaceUpsert {
+	u.SetExcluded(namespace.FieldQuotas)
+	return u
+}
+
+// ClearQuotas clears the value of the "quotas" field.
+func (u *NamespaceUpsert) ClearQuotas() *NamespaceUpsert {
+	u.SetNull(namespace.FieldQuotas)
+	return u
+}
+
+// SetCheckedAt sets the "checked_at" field.
+func (u *NamespaceUpsert) SetCheckedAt(v time.Time) *NamespaceUpsert {
+	u.Set(namespace.FieldCheckedAt, v)
+	return u
+}
+
+// UpdateCheckedAt sets the "checked_at" field to the value that was provided on create.
+func (u *NamespaceUpsert) UpdateCheckedAt() *NamespaceUpsert {
+	u.SetExcluded(namespace.FieldCheckedAt)
+	return u
+}
+
+// ClearCheckedAt clears the value of the "checked_at" field.
+func (u *NamespaceUpsert) ClearCheckedAt() *NamespaceUpsert {
+	u.SetNull(namespace.FieldCheckedAt)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -344,6 +451,62 @@ func (u *NamespaceUpsertOne) Update(set func(*NamespaceUpsert)) *NamespaceUpsert
 		set(&NamespaceUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetPresence sets the "presence" field.
+func (u *NamespaceUpsertOne) SetPresence(v namespace.Presence) *NamespaceUpsertOne {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.SetPresence(v)
+	})
+}
+
+// UpdatePresence sets the "presence" field to the value that was provided on create.
+func (u *NamespaceUpsertOne) UpdatePresence() *NamespaceUpsertOne {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.UpdatePresence()
+	})
+}
+
+// SetQuotas sets the "quotas" field.
+func (u *NamespaceUpsertOne) SetQuotas(v []domain.Quota) *NamespaceUpsertOne {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.SetQuotas(v)
+	})
+}
+
+// UpdateQuotas sets the "quotas" field to the value that was provided on create.
+func (u *NamespaceUpsertOne) UpdateQuotas() *NamespaceUpsertOne {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.UpdateQuotas()
+	})
+}
+
+// ClearQuotas clears the value of the "quotas" field.
+func (u *NamespaceUpsertOne) ClearQuotas() *NamespaceUpsertOne {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.ClearQuotas()
+	})
+}
+
+// SetCheckedAt sets the "checked_at" field.
+func (u *NamespaceUpsertOne) SetCheckedAt(v time.Time) *NamespaceUpsertOne {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.SetCheckedAt(v)
+	})
+}
+
+// UpdateCheckedAt sets the "checked_at" field to the value that was provided on create.
+func (u *NamespaceUpsertOne) UpdateCheckedAt() *NamespaceUpsertOne {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.UpdateCheckedAt()
+	})
+}
+
+// ClearCheckedAt clears the value of the "checked_at" field.
+func (u *NamespaceUpsertOne) ClearCheckedAt() *NamespaceUpsertOne {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.ClearCheckedAt()
+	})
 }
 
 // Exec executes the query.
@@ -574,6 +737,62 @@ func (u *NamespaceUpsertBulk) Update(set func(*NamespaceUpsert)) *NamespaceUpser
 		set(&NamespaceUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetPresence sets the "presence" field.
+func (u *NamespaceUpsertBulk) SetPresence(v namespace.Presence) *NamespaceUpsertBulk {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.SetPresence(v)
+	})
+}
+
+// UpdatePresence sets the "presence" field to the value that was provided on create.
+func (u *NamespaceUpsertBulk) UpdatePresence() *NamespaceUpsertBulk {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.UpdatePresence()
+	})
+}
+
+// SetQuotas sets the "quotas" field.
+func (u *NamespaceUpsertBulk) SetQuotas(v []domain.Quota) *NamespaceUpsertBulk {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.SetQuotas(v)
+	})
+}
+
+// UpdateQuotas sets the "quotas" field to the value that was provided on create.
+func (u *NamespaceUpsertBulk) UpdateQuotas() *NamespaceUpsertBulk {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.UpdateQuotas()
+	})
+}
+
+// ClearQuotas clears the value of the "quotas" field.
+func (u *NamespaceUpsertBulk) ClearQuotas() *NamespaceUpsertBulk {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.ClearQuotas()
+	})
+}
+
+// SetCheckedAt sets the "checked_at" field.
+func (u *NamespaceUpsertBulk) SetCheckedAt(v time.Time) *NamespaceUpsertBulk {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.SetCheckedAt(v)
+	})
+}
+
+// UpdateCheckedAt sets the "checked_at" field to the value that was provided on create.
+func (u *NamespaceUpsertBulk) UpdateCheckedAt() *NamespaceUpsertBulk {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.UpdateCheckedAt()
+	})
+}
+
+// ClearCheckedAt clears the value of the "checked_at" field.
+func (u *NamespaceUpsertBulk) ClearCheckedAt() *NamespaceUpsertBulk {
+	return u.Update(func(s *NamespaceUpsert) {
+		s.ClearCheckedAt()
+	})
 }
 
 // Exec executes the query.

@@ -6,12 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
+	"entgo.io/ent/dialect/sql/sqljson"
 	"entgo.io/ent/schema/field"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 // NamespaceUpdate is the builder for updating Namespace entities.
@@ -25,6 +28,58 @@ type NamespaceUpdate struct {
 // Where appends a list predicates to the NamespaceUpdate builder.
 func (_u *NamespaceUpdate) Where(ps ...predicate.Namespace) *NamespaceUpdate {
 	_u.mutation.Where(ps...)
+	return _u
+}
+
+// SetPresence sets the "presence" field.
+func (_u *NamespaceUpdate) SetPresence(v namespace.Presence) *NamespaceUpdate {
+	_u.mutation.SetPresence(v)
+	return _u
+}
+
+// SetNillablePresence sets the "presence" field if the given value is not nil.
+func (_u *NamespaceUpdate) SetNillablePresence(v *namespace.Presence) *NamespaceUpdate {
+	if v != nil {
+		_u.SetPresence(*v)
+	}
+	return _u
+}
+
+// SetQuotas sets the "quotas" field.
+func (_u *NamespaceUpdate) SetQuotas(v []domain.Quota) *NamespaceUpdate {
+	_u.mutation.SetQuotas(v)
+	return _u
+}
+
+// AppendQuotas appends value to the "quotas" field.
+func (_u *NamespaceUpdate) AppendQuotas(v []domain.Quota) *NamespaceUpdate {
+	_u.mutation.AppendQuotas(v)
+	return _u
+}
+
+// ClearQuotas clears the value of the "quotas" field.
+func (_u *NamespaceUpdate) ClearQuotas() *NamespaceUpdate {
+	_u.mutation.ClearQuotas()
+	return _u
+}
+
+// SetCheckedAt sets the "checked_at" field.
+func (_u *NamespaceUpdate) SetCheckedAt(v time.Time) *NamespaceUpdate {
+	_u.mutation.SetCheckedAt(v)
+	return _u
+}
+
+// SetNillableCheckedAt sets the "checked_at" field if the given value is not nil.
+func (_u *NamespaceUpdate) SetNillableCheckedAt(v *time.Time) *NamespaceUpdate {
+	if v != nil {
+		_u.SetCheckedAt(*v)
+	}
+	return _u
+}
+
+// ClearCheckedAt clears the value of the "checked_at" field.
+func (_u *NamespaceUpdate) ClearCheckedAt() *NamespaceUpdate {
+	_u.mutation.ClearCheckedAt()
 	return _u
 }
 
@@ -62,6 +117,11 @@ func (_u *NamespaceUpdate) ExecX(ctx context.Context) {
 
 // check runs all checks and user-defined validators on the builder.
 func (_u *NamespaceUpdate) check() error {
+	if v, ok := _u.mutation.Presence(); ok {
+		if err := namespace.PresenceValidator(v); err != nil {
+			return &ValidationError{Name: "presence", err: fmt.Errorf(`ent: validator failed for field "Namespace.presence": %w`, err)}
+		}
+	}
 	if _u.mutation.ClusterCleared() && len(_u.mutation.ClusterIDs()) > 0 {
 		return errors.New(`ent: clearing a required unique edge "Namespace.cluster"`)
 	}
@@ -86,6 +146,26 @@ func (_u *NamespaceUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			}
 		}
 	}
+	if value, ok := _u.mutation.Presence(); ok {
+		_spec.SetField(namespace.FieldPresence, field.TypeEnum, value)
+	}
+	if value, ok := _u.mutation.Quotas(); ok {
+		_spec.SetField(namespace.FieldQuotas, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedQuotas(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, namespace.FieldQuotas, value)
+		})
+	}
+	if _u.mutation.QuotasCleared() {
+		_spec.ClearField(namespace.FieldQuotas, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.CheckedAt(); ok {
+		_spec.SetField(namespace.FieldCheckedAt, field.TypeTime, value)
+	}
+	if _u.mutation.CheckedAtCleared() {
+		_spec.ClearField(namespace.FieldCheckedAt, field.TypeTime)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -106,6 +186,58 @@ type NamespaceUpdateOne struct {
 	hooks     []Hook
 	mutation  *NamespaceMutation
 	modifiers []func(*sql.UpdateBuilder)
+}
+
+// SetPresence sets the "presence" field.
+func (_u *NamespaceUpdateOne) SetPresence(v namespace.Presence) *NamespaceUpdateOne {
+	_u.mutation.SetPresence(v)
+	return _u
+}
+
+// SetNillablePresence sets the "presence" field if the given value is not nil.
+func (_u *NamespaceUpdateOne) SetNillablePresence(v *namespace.Presence) *NamespaceUpdateOne {
+	if v != nil {
+		_u.SetPresence(*v)
+	}
+	return _u
+}
+
+// SetQuotas sets the "quotas" field.
+func (_u *NamespaceUpdateOne) SetQuotas(v []domain.Quota) *NamespaceUpdateOne {
+	_u.mutation.SetQuotas(v)
+	return _u
+}
+
+// AppendQuotas appends value to the "quotas" field.
+func (_u *NamespaceUpdateOne) AppendQuotas(v []domain.Quota) *NamespaceUpdateOne {
+	_u.mutation.AppendQuotas(v)
+	return _u
+}
+
+// ClearQuotas clears the value of the "quotas" field.
+func (_u *NamespaceUpdateOne) ClearQuotas() *NamespaceUpdateOne {
+	_u.mutation.ClearQuotas()
+	return _u
+}
+
+// SetCheckedAt sets the "checked_at" field.
+func (_u *NamespaceUpdateOne) SetCheckedAt(v time.Time) *NamespaceUpdateOne {
+	_u.mutation.SetCheckedAt(v)
+	return _u
+}
+
+// SetNillableCheckedAt sets the "checked_at" field if the given value is not nil.
+func (_u *NamespaceUpdateOne) SetNillableCheckedAt(v *time.Time) *NamespaceUpdateOne {
+	if v != nil {
+		_u.SetCheckedAt(*v)
+	}
+	return _u
+}
+
+// ClearCheckedAt clears the value of the "checked_at" field.
+func (_u *NamespaceUpdateOne) ClearCheckedAt() *NamespaceUpdateOne {
+	_u.mutation.ClearCheckedAt()
+	return _u
 }
 
 // Mutation returns the NamespaceMutation object of the builder.
@@ -155,6 +287,11 @@ func (_u *NamespaceUpdateOne) ExecX(ctx context.Context) {
 
 // check runs all checks and user-defined validators on the builder.
 func (_u *NamespaceUpdateOne) check() error {
+	if v, ok := _u.mutation.Presence(); ok {
+		if err := namespace.PresenceValidator(v); err != nil {
+			return &ValidationError{Name: "presence", err: fmt.Errorf(`ent: validator failed for field "Namespace.presence": %w`, err)}
+		}
+	}
 	if _u.mutation.ClusterCleared() && len(_u.mutation.ClusterIDs()) > 0 {
 		return errors.New(`ent: clearing a required unique edge "Namespace.cluster"`)
 	}
@@ -195,6 +332,26 @@ func (_u *NamespaceUpdateOne) sqlSave(ctx context.Context) (_node *Namespace, er
 				ps[i](selector)
 			}
 		}
+	}
+	if value, ok := _u.mutation.Presence(); ok {
+		_spec.SetField(namespace.FieldPresence, field.TypeEnum, value)
+	}
+	if value, ok := _u.mutation.Quotas(); ok {
+		_spec.SetField(namespace.FieldQuotas, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedQuotas(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, namespace.FieldQuotas, value)
+		})
+	}
+	if _u.mutation.QuotasCleared() {
+		_spec.ClearField(namespace.FieldQuotas, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.CheckedAt(); ok {
+		_spec.SetField(namespace.FieldCheckedAt, field.TypeTime, value)
+	}
+	if _u.mutation.CheckedAtCleared() {
+		_spec.ClearField(namespace.FieldCheckedAt, field.TypeTime)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &Namespace{config: _u.config}

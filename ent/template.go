@@ -3,6 +3,7 @@
 package ent
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -36,6 +37,10 @@ type Template struct {
 	MinDiskGib int `json:"min_disk_gib,omitempty"`
 	// cluster preference
 	Preference string `json:"preference,omitempty"`
+	// that a cluster must have
+	RequiredFeatures []string `json:"required_features,omitempty"`
+	// RequiredHardware holds the value of the "required_hardware" field.
+	RequiredHardware []string `json:"required_hardware,omitempty"`
 	// SealedCloudInit holds the value of the "sealed_cloud_init" field.
 	SealedCloudInit []byte `json:"-"`
 	// KeyID holds the value of the "key_id" field.
@@ -54,7 +59,7 @@ func (*Template) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case template.FieldSealedCloudInit:
+		case template.FieldRequiredFeatures, template.FieldRequiredHardware, template.FieldSealedCloudInit:
 			values[i] = new([]byte)
 		case template.FieldVersion, template.FieldMinDiskGib:
 			values[i] = new(sql.NullInt64)
@@ -138,6 +143,22 @@ func (_m *Template) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field preference", values[i])
 			} else if value.Valid {
 				_m.Preference = value.String
+			}
+		case template.FieldRequiredFeatures:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field required_features", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.RequiredFeatures); err != nil {
+					return fmt.Errorf("unmarshal field required_features: %w", err)
+				}
+			}
+		case template.FieldRequiredHardware:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field required_hardware", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.RequiredHardware); err != nil {
+					return fmt.Errorf("unmarshal field required_hardware: %w", err)
+				}
 			}
 		case template.FieldSealedCloudInit:
 			if value, ok := values[i].(*[]byte); !ok {
@@ -231,6 +252,12 @@ func (_m *Template) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("preference=")
 	builder.WriteString(_m.Preference)
+	builder.WriteString(", ")
+	builder.WriteString("required_features=")
+	builder.WriteString(fmt.Sprintf("%v", _m.RequiredFeatures))
+	builder.WriteString(", ")
+	builder.WriteString("required_hardware=")
+	builder.WriteString(fmt.Sprintf("%v", _m.RequiredHardware))
 	builder.WriteString(", ")
 	builder.WriteString("sealed_cloud_init=<sensitive>")
 	builder.WriteString(", ")

@@ -118,6 +118,18 @@ func (_c *TemplateCreate) SetNillablePreference(v *string) *TemplateCreate {
 	return _c
 }
 
+// SetRequiredFeatures sets the "required_features" field.
+func (_c *TemplateCreate) SetRequiredFeatures(v []string) *TemplateCreate {
+	_c.mutation.SetRequiredFeatures(v)
+	return _c
+}
+
+// SetRequiredHardware sets the "required_hardware" field.
+func (_c *TemplateCreate) SetRequiredHardware(v []string) *TemplateCreate {
+	_c.mutation.SetRequiredHardware(v)
+	return _c
+}
+
 // SetSealedCloudInit sets the "sealed_cloud_init" field.
 func (_c *TemplateCreate) SetSealedCloudInit(v []byte) *TemplateCreate {
 	_c.mutation.SetSealedCloudInit(v)
@@ -379,6 +391,14 @@ func (_c *TemplateCreate) createSpec() (*Template, *sqlgraph.CreateSpec) {
 		_spec.SetField(template.FieldPreference, field.TypeString, value)
 		_node.Preference = value
 	}
+	if value, ok := _c.mutation.RequiredFeatures(); ok {
+		_spec.SetField(template.FieldRequiredFeatures, field.TypeJSON, value)
+		_node.RequiredFeatures = value
+	}
+	if value, ok := _c.mutation.RequiredHardware(); ok {
+		_spec.SetField(template.FieldRequiredHardware, field.TypeJSON, value)
+		_node.RequiredHardware = value
+	}
 	if value, ok := _c.mutation.SealedCloudInit(); ok {
 		_spec.SetField(template.FieldSealedCloudInit, field.TypeBytes, value)
 		_node.SealedCloudInit = value
@@ -526,6 +546,42 @@ func (u *TemplateUpsert) UpdatePreference() *TemplateUpsert {
 // ClearPreference clears the value of the "preference" field.
 func (u *TemplateUpsert) ClearPreference() *TemplateUpsert {
 	u.SetNull(template.FieldPreference)
+	return u
+}
+
+// SetRequiredFeatures sets the "required_features" field.
+func (u *TemplateUpsert) SetRequiredFeatures(v []string) *TemplateUpsert {
+	u.Set(template.FieldRequiredFeatures, v)
+	return u
+}
+
+// UpdateRequiredFeatures sets the "required_features" field to the value that was provided on create.
+func (u *TemplateUpsert) UpdateRequiredFeatures() *TemplateUpsert {
+	u.SetExcluded(template.FieldRequiredFeatures)
+	return u
+}
+
+// ClearRequiredFeatures clears the value of the "required_features" field.
+func (u *TemplateUpsert) ClearRequiredFeatures() *TemplateUpsert {
+	u.SetNull(template.FieldRequiredFeatures)
+	return u
+}
+
+// SetRequiredHardware sets the "required_hardware" field.
+func (u *TemplateUpsert) SetRequiredHardware(v []string) *TemplateUpsert {
+	u.Set(template.FieldRequiredHardware, v)
+	return u
+}
+
+// UpdateRequiredHardware sets the "required_hardware" field to the value that was provided on create.
+func (u *TemplateUpsert) UpdateRequiredHardware() *TemplateUpsert {
+	u.SetExcluded(template.FieldRequiredHardware)
+	return u
+}
+
+// ClearRequiredHardware clears the value of the "required_hardware" field.
+func (u *TemplateUpsert) ClearRequiredHardware() *TemplateUpsert {
+	u.SetNull(template.FieldRequiredHardware)
 	return u
 }
 
@@ -746,6 +802,48 @@ func (u *TemplateUpsertOne) UpdatePreference() *TemplateUpsertOne {
 func (u *TemplateUpsertOne) ClearPreference() *TemplateUpsertOne {
 	return u.Update(func(s *TemplateUpsert) {
 		s.ClearPreference()
+	})
+}
+
+// SetRequiredFeatures sets the "required_features" field.
+func (u *TemplateUpsertOne) SetRequiredFeatures(v []string) *TemplateUpsertOne {
+	return u.Update(func(s *TemplateUpsert) {
+		s.SetRequiredFeatures(v)
+	})
+}
+
+// UpdateRequiredFeatures sets the "required_features" field to the value that was provided on create.
+func (u *TemplateUpsertOne) UpdateRequiredFeatures() *TemplateUpsertOne {
+	return u.Update(func(s *TemplateUpsert) {
+		s.UpdateRequiredFeatures()
+	})
+}
+
+// ClearRequiredFeatures clears the value of the "required_features" field.
+func (u *TemplateUpsertOne) ClearRequiredFeatures() *TemplateUpsertOne {
+	return u.Update(func(s *TemplateUpsert) {
+		s.ClearRequiredFeatures()
+	})
+}
+
+// SetRequiredHardware sets the "required_hardware" field.
+func (u *TemplateUpsertOne) SetRequiredHardware(v []string) *TemplateUpsertOne {
+	return u.Update(func(s *TemplateUpsert) {
+		s.SetRequiredHardware(v)
+	})
+}
+
+// UpdateRequiredHardware sets the "required_hardware" field to the value that was provided on create.
+func (u *TemplateUpsertOne) UpdateRequiredHardware() *TemplateUpsertOne {
+	return u.Update(func(s *TemplateUpsert) {
+		s.UpdateRequiredHardware()
+	})
+}
+
+// ClearRequiredHardware clears the value of the "required_hardware" field.
+func (u *TemplateUpsertOne) ClearRequiredHardware() *TemplateUpsertOne {
+	return u.Update(func(s *TemplateUpsert) {
+		s.ClearRequiredHardware()
 	})
 }
 
@@ -1144,6 +1242,48 @@ func (u *TemplateUpsertBulk) UpdatePreference() *TemplateUpsertBulk {
 func (u *TemplateUpsertBulk) ClearPreference() *TemplateUpsertBulk {
 	return u.Update(func(s *TemplateUpsert) {
 		s.ClearPreference()
+	})
+}
+
+// SetRequiredFeatures sets the "required_features" field.
+func (u *TemplateUpsertBulk) SetRequiredFeatures(v []string) *TemplateUpsertBulk {
+	return u.Update(func(s *TemplateUpsert) {
+		s.SetRequiredFeatures(v)
+	})
+}
+
+// UpdateRequiredFeatures sets the "required_features" field to the value that was provided on create.
+func (u *TemplateUpsertBulk) UpdateRequiredFeatures() *TemplateUpsertBulk {
+	return u.Update(func(s *TemplateUpsert) {
+		s.UpdateRequiredFeatures()
+	})
+}
+
+// ClearRequiredFeatures clears the value of the "required_features" field.
+func (u *TemplateUpsertBulk) ClearRequiredFeatures() *TemplateUpsertBulk {
+	return u.Update(func(s *TemplateUpsert) {
+		s.ClearRequiredFeatures()
+	})
+}
+
+// SetRequiredHardware sets the "required_hardware" field.
+func (u *TemplateUpsertBulk) SetRequiredHardware(v []string) *TemplateUpsertBulk {
+	return u.Update(func(s *TemplateUpsert) {
+		s.SetRequiredHardware(v)
+	})
+}
+
+// UpdateRequiredHardware sets the "required_hardware" field to the value that was provided on create.
+func (u *TemplateUpsertBulk) UpdateRequiredHardware() *TemplateUpsertBulk {
+	return u.Update(func(s *TemplateUpsert) {
+		s.UpdateRequiredHardware()
+	})
+}
+
+// ClearRequiredHardware clears the value of the "required_hardware" field.
+func (u *TemplateUpsertBulk) ClearRequiredHardware() *TemplateUpsertBulk {
+	return u.Update(func(s *TemplateUpsert) {
+		s.ClearRequiredHardware()
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
+	"entgo.io/ent/dialect/sql/sqljson"
 	"entgo.io/ent/schema/field"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/template"
@@ -107,6 +108,42 @@ func (_u *TemplateUpdate) SetNillablePreference(v *string) *TemplateUpdate {
 // ClearPreference clears the value of the "preference" field.
 func (_u *TemplateUpdate) ClearPreference() *TemplateUpdate {
 	_u.mutation.ClearPreference()
+	return _u
+}
+
+// SetRequiredFeatures sets the "required_features" field.
+func (_u *TemplateUpdate) SetRequiredFeatures(v []string) *TemplateUpdate {
+	_u.mutation.SetRequiredFeatures(v)
+	return _u
+}
+
+// AppendRequiredFeatures appends value to the "required_features" field.
+func (_u *TemplateUpdate) AppendRequiredFeatures(v []string) *TemplateUpdate {
+	_u.mutation.AppendRequiredFeatures(v)
+	return _u
+}
+
+// ClearRequiredFeatures clears the value of the "required_features" field.
+func (_u *TemplateUpdate) ClearRequiredFeatures() *TemplateUpdate {
+	_u.mutation.ClearRequiredFeatures()
+	return _u
+}
+
+// SetRequiredHardware sets the "required_hardware" field.
+func (_u *TemplateUpdate) SetRequiredHardware(v []string) *TemplateUpdate {
+	_u.mutation.SetRequiredHardware(v)
+	return _u
+}
+
+// AppendRequiredHardware appends value to the "required_hardware" field.
+func (_u *TemplateUpdate) AppendRequiredHardware(v []string) *TemplateUpdate {
+	_u.mutation.AppendRequiredHardware(v)
+	return _u
+}
+
+// ClearRequiredHardware clears the value of the "required_hardware" field.
+func (_u *TemplateUpdate) ClearRequiredHardware() *TemplateUpdate {
+	_u.mutation.ClearRequiredHardware()
 	return _u
 }
 
@@ -279,6 +316,28 @@ func (_u *TemplateUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if _u.mutation.PreferenceCleared() {
 		_spec.ClearField(template.FieldPreference, field.TypeString)
 	}
+	if value, ok := _u.mutation.RequiredFeatures(); ok {
+		_spec.SetField(template.FieldRequiredFeatures, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedRequiredFeatures(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, template.FieldRequiredFeatures, value)
+		})
+	}
+	if _u.mutation.RequiredFeaturesCleared() {
+		_spec.ClearField(template.FieldRequiredFeatures, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.RequiredHardware(); ok {
+		_spec.SetField(template.FieldRequiredHardware, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedRequiredHardware(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, template.FieldRequiredHardware, value)
+		})
+	}
+	if _u.mutation.RequiredHardwareCleared() {
+		_spec.ClearField(template.FieldRequiredHardware, field.TypeJSON)
+	}
 	if value, ok := _u.mutation.SealedCloudInit(); ok {
 		_spec.SetField(template.FieldSealedCloudInit, field.TypeBytes, value)
 	}
@@ -400,6 +459,42 @@ func (_u *TemplateUpdateOne) SetNillablePreference(v *string) *TemplateUpdateOne
 // ClearPreference clears the value of the "preference" field.
 func (_u *TemplateUpdateOne) ClearPreference() *TemplateUpdateOne {
 	_u.mutation.ClearPreference()
+	return _u
+}
+
+// SetRequiredFeatures sets the "required_features" field.
+func (_u *TemplateUpdateOne) SetRequiredFeatures(v []string) *TemplateUpdateOne {
+	_u.mutation.SetRequiredFeatures(v)
+	return _u
+}
+
+// AppendRequiredFeatures appends value to the "required_features" field.
+func (_u *TemplateUpdateOne) AppendRequiredFeatures(v []string) *TemplateUpdateOne {
+	_u.mutation.AppendRequiredFeatures(v)
+	return _u
+}
+
+// ClearRequiredFeatures clears the value of the "required_features" field.
+func (_u *TemplateUpdateOne) ClearRequiredFeatures() *TemplateUpdateOne {
+	_u.mutation.ClearRequiredFeatures()
+	return _u
+}
+
+// SetRequiredHardware sets the "required_hardware" field.
+func (_u *TemplateUpdateOne) SetRequiredHardware(v []string) *TemplateUpdateOne {
+	_u.mutation.SetRequiredHardware(v)
+	return _u
+}
+
+// AppendRequiredHardware appends value to the "required_hardware" field.
+func (_u *TemplateUpdateOne) AppendRequiredHardware(v []string) *TemplateUpdateOne {
+	_u.mutation.AppendRequiredHardware(v)
+	return _u
+}
+
+// ClearRequiredHardware clears the value of the "required_hardware" field.
+func (_u *TemplateUpdateOne) ClearRequiredHardware() *TemplateUpdateOne {
+	_u.mutation.ClearRequiredHardware()
 	return _u
 }
 
@@ -601,6 +696,28 @@ func (_u *TemplateUpdateOne) sqlSave(ctx context.Context) (_node *Template, err 
 	}
 	if _u.mutation.PreferenceCleared() {
 		_spec.ClearField(template.FieldPreference, field.TypeString)
+	}
+	if value, ok := _u.mutation.RequiredFeatures(); ok {
+		_spec.SetField(template.FieldRequiredFeatures, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedRequiredFeatures(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, template.FieldRequiredFeatures, value)
+		})
+	}
+	if _u.mutation.RequiredFeaturesCleared() {
+		_spec.ClearField(template.FieldRequiredFeatures, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.RequiredHardware(); ok {
+		_spec.SetField(template.FieldRequiredHardware, field.TypeJSON, value)
+	}
+	if value, ok := _u.mutation.AppendedRequiredHardware(); ok {
+		_spec.AddModifier(func(u *sql.UpdateBuilder) {
+			sqljson.Append(u, template.FieldRequiredHardware, value)
+		})
+	}
+	if _u.mutation.RequiredHardwareCleared() {
+		_spec.ClearField(template.FieldRequiredHardware, field.TypeJSON)
 	}
 	if value, ok := _u.mutation.SealedCloudInit(); ok {
 		_spec.SetField(template.FieldSealedCloudInit, field.TypeBytes, value)

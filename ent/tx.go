@@ -34,6 +34,10 @@ type Tx struct {
 	Cluster *ClusterClient
 	// ClusterDraft is the client for interacting with the ClusterDraft builders.
 	ClusterDraft *ClusterDraftClient
+	// ClusterEvent is the client for interacting with the ClusterEvent builders.
+	ClusterEvent *ClusterEventClient
+	// ClusterReplacement is the client for interacting with the ClusterReplacement builders.
+	ClusterReplacement *ClusterReplacementClient
 	// DomainEvent is the client for interacting with the DomainEvent builders.
 	DomainEvent *DomainEventClient
 	// Group is the client for interacting with the Group builders.
@@ -52,6 +56,8 @@ type Tx struct {
 	Notification *NotificationClient
 	// PendingAdoption is the client for interacting with the PendingAdoption builders.
 	PendingAdoption *PendingAdoptionClient
+	// QuarantineFinding is the client for interacting with the QuarantineFinding builders.
+	QuarantineFinding *QuarantineFindingClient
 	// RoleBinding is the client for interacting with the RoleBinding builders.
 	RoleBinding *RoleBindingClient
 	// Service is the client for interacting with the Service builders.
@@ -211,6 +217,8 @@ func (tx *Tx) init() {
 	tx.AuditUnsealed = NewAuditUnsealedClient(tx.config)
 	tx.Cluster = NewClusterClient(tx.config)
 	tx.ClusterDraft = NewClusterDraftClient(tx.config)
+	tx.ClusterEvent = NewClusterEventClient(tx.config)
+	tx.ClusterReplacement = NewClusterReplacementClient(tx.config)
 	tx.DomainEvent = NewDomainEventClient(tx.config)
 	tx.Group = NewGroupClient(tx.config)
 	tx.GroupMember = NewGroupMemberClient(tx.config)
@@ -220,6 +228,7 @@ func (tx *Tx) init() {
 	tx.Namespace = NewNamespaceClient(tx.config)
 	tx.Notification = NewNotificationClient(tx.config)
 	tx.PendingAdoption = NewPendingAdoptionClient(tx.config)
+	tx.QuarantineFinding = NewQuarantineFindingClient(tx.config)
 	tx.RoleBinding = NewRoleBindingClient(tx.config)
 	tx.Service = NewServiceClient(tx.config)
 	tx.Session = NewSessionClient(tx.config)

@@ -28,6 +28,12 @@ const (
 	FieldEnvironment = "environment"
 	// FieldEnabled holds the string denoting the enabled field in the database.
 	FieldEnabled = "enabled"
+	// FieldDrained holds the string denoting the drained field in the database.
+	FieldDrained = "drained"
+	// FieldWeight holds the string denoting the weight field in the database.
+	FieldWeight = "weight"
+	// FieldHardware holds the string denoting the hardware field in the database.
+	FieldHardware = "hardware"
 	// FieldCreatedBy holds the string denoting the created_by field in the database.
 	FieldCreatedBy = "created_by"
 	// FieldEncryptedKubeconfig holds the string denoting the encrypted_kubeconfig field in the database.
@@ -38,6 +44,12 @@ const (
 	FieldCredentialGeneration = "credential_generation"
 	// FieldCredentialExpiresAt holds the string denoting the credential_expires_at field in the database.
 	FieldCredentialExpiresAt = "credential_expires_at"
+	// FieldCredentialKind holds the string denoting the credential_kind field in the database.
+	FieldCredentialKind = "credential_kind"
+	// FieldCredentialSubject holds the string denoting the credential_subject field in the database.
+	FieldCredentialSubject = "credential_subject"
+	// FieldCredentialWarned holds the string denoting the credential_warned field in the database.
+	FieldCredentialWarned = "credential_warned"
 	// FieldAPIServerURL holds the string denoting the api_server_url field in the database.
 	FieldAPIServerURL = "api_server_url"
 	// FieldIdentityUID holds the string denoting the identity_uid field in the database.
@@ -52,6 +64,10 @@ const (
 	FieldKubernetesVersion = "kubernetes_version"
 	// FieldEnabledFeatures holds the string denoting the enabled_features field in the database.
 	FieldEnabledFeatures = "enabled_features"
+	// FieldCapabilities holds the string denoting the capabilities field in the database.
+	FieldCapabilities = "capabilities"
+	// FieldDescribedAt holds the string denoting the described_at field in the database.
+	FieldDescribedAt = "described_at"
 	// FieldStorageClasses holds the string denoting the storage_classes field in the database.
 	FieldStorageClasses = "storage_classes"
 	// FieldNodes holds the string denoting the nodes field in the database.
@@ -68,18 +84,34 @@ const (
 	FieldAnsweredAt = "answered_at"
 	// FieldFailures holds the string denoting the failures field in the database.
 	FieldFailures = "failures"
+	// FieldNextCheckAt holds the string denoting the next_check_at field in the database.
+	FieldNextCheckAt = "next_check_at"
 	// FieldWatcher holds the string denoting the watcher field in the database.
 	FieldWatcher = "watcher"
 	// FieldWatchUntil holds the string denoting the watch_until field in the database.
 	FieldWatchUntil = "watch_until"
+	// FieldHeardAt holds the string denoting the heard_at field in the database.
+	FieldHeardAt = "heard_at"
 	// FieldVMCount holds the string denoting the vm_count field in the database.
 	FieldVMCount = "vm_count"
+	// FieldListVersion holds the string denoting the list_version field in the database.
+	FieldListVersion = "list_version"
+	// FieldQuarantinedAt holds the string denoting the quarantined_at field in the database.
+	FieldQuarantinedAt = "quarantined_at"
+	// FieldQuarantineReason holds the string denoting the quarantine_reason field in the database.
+	FieldQuarantineReason = "quarantine_reason"
 	// EdgeVms holds the string denoting the vms edge name in mutations.
 	EdgeVms = "vms"
 	// EdgeNamespaces holds the string denoting the namespaces edge name in mutations.
 	EdgeNamespaces = "namespaces"
 	// EdgeAdoptions holds the string denoting the adoptions edge name in mutations.
 	EdgeAdoptions = "adoptions"
+	// EdgeEvents holds the string denoting the events edge name in mutations.
+	EdgeEvents = "events"
+	// EdgeFindings holds the string denoting the findings edge name in mutations.
+	EdgeFindings = "findings"
+	// EdgeReplacements holds the string denoting the replacements edge name in mutations.
+	EdgeReplacements = "replacements"
 	// Table holds the table name of the cluster in the database.
 	Table = "clusters"
 	// VmsTable is the table that holds the vms relation/edge.
@@ -103,6 +135,27 @@ const (
 	AdoptionsInverseTable = "pending_adoptions"
 	// AdoptionsColumn is the table column denoting the adoptions relation/edge.
 	AdoptionsColumn = "cluster_id"
+	// EventsTable is the table that holds the events relation/edge.
+	EventsTable = "cluster_events"
+	// EventsInverseTable is the table name for the ClusterEvent entity.
+	// It exists in this package in order to avoid circular dependency with the "clusterevent" package.
+	EventsInverseTable = "cluster_events"
+	// EventsColumn is the table column denoting the events relation/edge.
+	EventsColumn = "cluster_id"
+	// FindingsTable is the table that holds the findings relation/edge.
+	FindingsTable = "quarantine_findings"
+	// FindingsInverseTable is the table name for the QuarantineFinding entity.
+	// It exists in this package in order to avoid circular dependency with the "quarantinefinding" package.
+	FindingsInverseTable = "quarantine_findings"
+	// FindingsColumn is the table column denoting the findings relation/edge.
+	FindingsColumn = "cluster_id"
+	// ReplacementsTable is the table that holds the replacements relation/edge.
+	ReplacementsTable = "cluster_replacements"
+	// ReplacementsInverseTable is the table name for the ClusterReplacement entity.
+	// It exists in this package in order to avoid circular dependency with the "clusterreplacement" package.
+	ReplacementsInverseTable = "cluster_replacements"
+	// ReplacementsColumn is the table column denoting the replacements relation/edge.
+	ReplacementsColumn = "cluster_id"
 )
 
 // Columns holds all SQL columns for cluster fields.
@@ -114,11 +167,17 @@ var Columns = []string{
 	FieldPlace,
 	FieldEnvironment,
 	FieldEnabled,
+	FieldDrained,
+	FieldWeight,
+	FieldHardware,
 	FieldCreatedBy,
 	FieldEncryptedKubeconfig,
 	FieldEncryptionKeyID,
 	FieldCredentialGeneration,
 	FieldCredentialExpiresAt,
+	FieldCredentialKind,
+	FieldCredentialSubject,
+	FieldCredentialWarned,
 	FieldAPIServerURL,
 	FieldIdentityUID,
 	FieldStatus,
@@ -126,6 +185,8 @@ var Columns = []string{
 	FieldKubevirtVersion,
 	FieldKubernetesVersion,
 	FieldEnabledFeatures,
+	FieldCapabilities,
+	FieldDescribedAt,
 	FieldStorageClasses,
 	FieldNodes,
 	FieldReadyNodes,
@@ -134,9 +195,14 @@ var Columns = []string{
 	FieldCheckedAt,
 	FieldAnsweredAt,
 	FieldFailures,
+	FieldNextCheckAt,
 	FieldWatcher,
 	FieldWatchUntil,
+	FieldHeardAt,
 	FieldVMCount,
+	FieldListVersion,
+	FieldQuarantinedAt,
+	FieldQuarantineReason,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -160,12 +226,20 @@ var (
 	NameValidator func(string) error
 	// DefaultEnabled holds the default value on creation for the "enabled" field.
 	DefaultEnabled bool
+	// DefaultDrained holds the default value on creation for the "drained" field.
+	DefaultDrained bool
+	// DefaultWeight holds the default value on creation for the "weight" field.
+	DefaultWeight int
+	// WeightValidator is a validator for the "weight" field. It is called by the builders before save.
+	WeightValidator func(int) error
 	// CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
 	CreatedByValidator func(string) error
 	// EncryptionKeyIDValidator is a validator for the "encryption_key_id" field. It is called by the builders before save.
 	EncryptionKeyIDValidator func(string) error
 	// DefaultCredentialGeneration holds the default value on creation for the "credential_generation" field.
 	DefaultCredentialGeneration int
+	// DefaultCredentialWarned holds the default value on creation for the "credential_warned" field.
+	DefaultCredentialWarned int
 	// APIServerURLValidator is a validator for the "api_server_url" field. It is called by the builders before save.
 	APIServerURLValidator func(string) error
 	// IdentityUIDValidator is a validator for the "identity_uid" field. It is called by the builders before save.
@@ -182,6 +256,8 @@ var (
 	DefaultFailures int
 	// DefaultVMCount holds the default value on creation for the "vm_count" field.
 	DefaultVMCount int
+	// DefaultListVersion holds the default value on creation for the "list_version" field.
+	DefaultListVersion int64
 	// DefaultID holds the default value on creation for the "id" field.
 	DefaultID func() uuid.UUID
 )
@@ -275,6 +351,16 @@ func ByEnabled(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldEnabled, opts...).ToFunc()
 }
 
+// ByDrained orders the results by the drained field.
+func ByDrained(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldDrained, opts...).ToFunc()
+}
+
+// ByWeight orders the results by the weight field.
+func ByWeight(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldWeight, opts...).ToFunc()
+}
+
 // ByCreatedBy orders the results by the created_by field.
 func ByCreatedBy(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldCreatedBy, opts...).ToFunc()
@@ -293,6 +379,21 @@ func ByCredentialGeneration(opts ...sql.OrderTermOption) OrderOption {
 // ByCredentialExpiresAt orders the results by the credential_expires_at field.
 func ByCredentialExpiresAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldCredentialExpiresAt, opts...).ToFunc()
+}
+
+// ByCredentialKind orders the results by the credential_kind field.
+func ByCredentialKind(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCredentialKind, opts...).ToFunc()
+}
+
+// ByCredentialSubject orders the results by the credential_subject field.
+func ByCredentialSubject(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCredentialSubject, opts...).ToFunc()
+}
+
+// ByCredentialWarned orders the results by the credential_warned field.
+func ByCredentialWarned(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCredentialWarned, opts...).ToFunc()
 }
 
 // ByAPIServerURL orders the results by the api_server_url field.
@@ -318,6 +419,11 @@ func ByKubevirtVersion(opts ...sql.OrderTermOption) OrderOption {
 // ByKubernetesVersion orders the results by the kubernetes_version field.
 func ByKubernetesVersion(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldKubernetesVersion, opts...).ToFunc()
+}
+
+// ByDescribedAt orders the results by the described_at field.
+func ByDescribedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldDescribedAt, opts...).ToFunc()
 }
 
 // ByNodes orders the results by the nodes field.
@@ -355,6 +461,11 @@ func ByFailures(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldFailures, opts...).ToFunc()
 }
 
+// ByNextCheckAt orders the results by the next_check_at field.
+func ByNextCheckAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldNextCheckAt, opts...).ToFunc()
+}
+
 // ByWatcher orders the results by the watcher field.
 func ByWatcher(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldWatcher, opts...).ToFunc()
@@ -365,9 +476,24 @@ func ByWatchUntil(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldWatchUntil, opts...).ToFunc()
 }
 
+// ByHeardAt orders the results by the heard_at field.
+func ByHeardAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldHeardAt, opts...).ToFunc()
+}
+
 // ByVMCount orders the results by the vm_count field.
 func ByVMCount(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldVMCount, opts...).ToFunc()
+}
+
+// ByListVersion orders the results by the list_version field.
+func ByListVersion(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldListVersion, opts...).ToFunc()
+}
+
+// ByQuarantinedAt orders the results by the quarantined_at field.
+func ByQuarantinedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldQuarantinedAt, opts...).ToFunc()
 }
 
 // ByVmsCount orders the results by vms count.
@@ -411,6 +537,48 @@ func ByAdoptions(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newAdoptionsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
+
+// ByEventsCount orders the results by events count.
+func ByEventsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newEventsStep(), opts...)
+	}
+}
+
+// ByEvents orders the results by events terms.
+func ByEvents(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newEventsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByFindingsCount orders the results by findings count.
+func ByFindingsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newFindingsStep(), opts...)
+	}
+}
+
+// ByFindings orders the results by findings terms.
+func ByFindings(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newFindingsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByReplacementsCount orders the results by replacements count.
+func ByReplacementsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newReplacementsStep(), opts...)
+	}
+}
+
+// ByReplacements orders the results by replacements terms.
+func ByReplacements(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newReplacementsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newVmsStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
@@ -430,5 +598,26 @@ func newAdoptionsStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(AdoptionsInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, AdoptionsTable, AdoptionsColumn),
+	)
+}
+func newEventsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(EventsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, EventsTable, EventsColumn),
+	)
+}
+func newFindingsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(FindingsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, FindingsTable, FindingsColumn),
+	)
+}
+func newReplacementsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ReplacementsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, ReplacementsTable, ReplacementsColumn),
 	)
 }

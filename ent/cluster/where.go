@@ -81,6 +81,16 @@ func Enabled(v bool) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldEnabled, v))
 }
 
+// Drained applies equality check predicate on the "drained" field. It's identical to DrainedEQ.
+func Drained(v bool) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldDrained, v))
+}
+
+// Weight applies equality check predicate on the "weight" field. It's identical to WeightEQ.
+func Weight(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldWeight, v))
+}
+
 // CreatedBy applies equality check predicate on the "created_by" field. It's identical to CreatedByEQ.
 func CreatedBy(v string) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldCreatedBy, v))
@@ -106,6 +116,21 @@ func CredentialExpiresAt(v time.Time) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldCredentialExpiresAt, v))
 }
 
+// CredentialKind applies equality check predicate on the "credential_kind" field. It's identical to CredentialKindEQ.
+func CredentialKind(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldCredentialKind, v))
+}
+
+// CredentialSubject applies equality check predicate on the "credential_subject" field. It's identical to CredentialSubjectEQ.
+func CredentialSubject(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldCredentialSubject, v))
+}
+
+// CredentialWarned applies equality check predicate on the "credential_warned" field. It's identical to CredentialWarnedEQ.
+func CredentialWarned(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldCredentialWarned, v))
+}
+
 // APIServerURL applies equality check predicate on the "api_server_url" field. It's identical to APIServerURLEQ.
 func APIServerURL(v string) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldAPIServerURL, v))
@@ -124,6 +149,11 @@ func KubevirtVersion(v string) predicate.Cluster {
 // KubernetesVersion applies equality check predicate on the "kubernetes_version" field. It's identical to KubernetesVersionEQ.
 func KubernetesVersion(v string) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldKubernetesVersion, v))
+}
+
+// DescribedAt applies equality check predicate on the "described_at" field. It's identical to DescribedAtEQ.
+func DescribedAt(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldDescribedAt, v))
 }
 
 // Nodes applies equality check predicate on the "nodes" field. It's identical to NodesEQ.
@@ -161,6 +191,11 @@ func Failures(v int) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldFailures, v))
 }
 
+// NextCheckAt applies equality check predicate on the "next_check_at" field. It's identical to NextCheckAtEQ.
+func NextCheckAt(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldNextCheckAt, v))
+}
+
 // Watcher applies equality check predicate on the "watcher" field. It's identical to WatcherEQ.
 func Watcher(v string) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldWatcher, v))
@@ -171,9 +206,24 @@ func WatchUntil(v time.Time) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldWatchUntil, v))
 }
 
+// HeardAt applies equality check predicate on the "heard_at" field. It's identical to HeardAtEQ.
+func HeardAt(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldHeardAt, v))
+}
+
 // VMCount applies equality check predicate on the "vm_count" field. It's identical to VMCountEQ.
 func VMCount(v int) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldVMCount, v))
+}
+
+// ListVersion applies equality check predicate on the "list_version" field. It's identical to ListVersionEQ.
+func ListVersion(v int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldListVersion, v))
+}
+
+// QuarantinedAt applies equality check predicate on the "quarantined_at" field. It's identical to QuarantinedAtEQ.
+func QuarantinedAt(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldQuarantinedAt, v))
 }
 
 // CreatedAtEQ applies the EQ predicate on the "created_at" field.
@@ -424,6 +474,66 @@ func EnabledEQ(v bool) predicate.Cluster {
 // EnabledNEQ applies the NEQ predicate on the "enabled" field.
 func EnabledNEQ(v bool) predicate.Cluster {
 	return predicate.Cluster(sql.FieldNEQ(FieldEnabled, v))
+}
+
+// DrainedEQ applies the EQ predicate on the "drained" field.
+func DrainedEQ(v bool) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldDrained, v))
+}
+
+// DrainedNEQ applies the NEQ predicate on the "drained" field.
+func DrainedNEQ(v bool) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldDrained, v))
+}
+
+// WeightEQ applies the EQ predicate on the "weight" field.
+func WeightEQ(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldWeight, v))
+}
+
+// WeightNEQ applies the NEQ predicate on the "weight" field.
+func WeightNEQ(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldWeight, v))
+}
+
+// WeightIn applies the In predicate on the "weight" field.
+func WeightIn(vs ...int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldWeight, vs...))
+}
+
+// WeightNotIn applies the NotIn predicate on the "weight" field.
+func WeightNotIn(vs ...int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldWeight, vs...))
+}
+
+// WeightGT applies the GT predicate on the "weight" field.
+func WeightGT(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldWeight, v))
+}
+
+// WeightGTE applies the GTE predicate on the "weight" field.
+func WeightGTE(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldWeight, v))
+}
+
+// WeightLT applies the LT predicate on the "weight" field.
+func WeightLT(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldWeight, v))
+}
+
+// WeightLTE applies the LTE predicate on the "weight" field.
+func WeightLTE(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldWeight, v))
+}
+
+// HardwareIsNil applies the IsNil predicate on the "hardware" field.
+func HardwareIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldHardware))
+}
+
+// HardwareNotNil applies the NotNil predicate on the "hardware" field.
+func HardwareNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldHardware))
 }
 
 // CreatedByEQ applies the EQ predicate on the "created_by" field.
@@ -684,6 +794,196 @@ func CredentialExpiresAtIsNil() predicate.Cluster {
 // CredentialExpiresAtNotNil applies the NotNil predicate on the "credential_expires_at" field.
 func CredentialExpiresAtNotNil() predicate.Cluster {
 	return predicate.Cluster(sql.FieldNotNull(FieldCredentialExpiresAt))
+}
+
+// CredentialKindEQ applies the EQ predicate on the "credential_kind" field.
+func CredentialKindEQ(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldCredentialKind, v))
+}
+
+// CredentialKindNEQ applies the NEQ predicate on the "credential_kind" field.
+func CredentialKindNEQ(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldCredentialKind, v))
+}
+
+// CredentialKindIn applies the In predicate on the "credential_kind" field.
+func CredentialKindIn(vs ...string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldCredentialKind, vs...))
+}
+
+// CredentialKindNotIn applies the NotIn predicate on the "credential_kind" field.
+func CredentialKindNotIn(vs ...string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldCredentialKind, vs...))
+}
+
+// CredentialKindGT applies the GT predicate on the "credential_kind" field.
+func CredentialKindGT(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldCredentialKind, v))
+}
+
+// CredentialKindGTE applies the GTE predicate on the "credential_kind" field.
+func CredentialKindGTE(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldCredentialKind, v))
+}
+
+// CredentialKindLT applies the LT predicate on the "credential_kind" field.
+func CredentialKindLT(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldCredentialKind, v))
+}
+
+// CredentialKindLTE applies the LTE predicate on the "credential_kind" field.
+func CredentialKindLTE(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldCredentialKind, v))
+}
+
+// CredentialKindContains applies the Contains predicate on the "credential_kind" field.
+func CredentialKindContains(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldContains(FieldCredentialKind, v))
+}
+
+// CredentialKindHasPrefix applies the HasPrefix predicate on the "credential_kind" field.
+func CredentialKindHasPrefix(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldHasPrefix(FieldCredentialKind, v))
+}
+
+// CredentialKindHasSuffix applies the HasSuffix predicate on the "credential_kind" field.
+func CredentialKindHasSuffix(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldHasSuffix(FieldCredentialKind, v))
+}
+
+// CredentialKindIsNil applies the IsNil predicate on the "credential_kind" field.
+func CredentialKindIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldCredentialKind))
+}
+
+// CredentialKindNotNil applies the NotNil predicate on the "credential_kind" field.
+func CredentialKindNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldCredentialKind))
+}
+
+// CredentialKindEqualFold applies the EqualFold predicate on the "credential_kind" field.
+func CredentialKindEqualFold(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEqualFold(FieldCredentialKind, v))
+}
+
+// CredentialKindContainsFold applies the ContainsFold predicate on the "credential_kind" field.
+func CredentialKindContainsFold(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldContainsFold(FieldCredentialKind, v))
+}
+
+// CredentialSubjectEQ applies the EQ predicate on the "credential_subject" field.
+func CredentialSubjectEQ(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectNEQ applies the NEQ predicate on the "credential_subject" field.
+func CredentialSubjectNEQ(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectIn applies the In predicate on the "credential_subject" field.
+func CredentialSubjectIn(vs ...string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldCredentialSubject, vs...))
+}
+
+// CredentialSubjectNotIn applies the NotIn predicate on the "credential_subject" field.
+func CredentialSubjectNotIn(vs ...string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldCredentialSubject, vs...))
+}
+
+// CredentialSubjectGT applies the GT predicate on the "credential_subject" field.
+func CredentialSubjectGT(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectGTE applies the GTE predicate on the "credential_subject" field.
+func CredentialSubjectGTE(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectLT applies the LT predicate on the "credential_subject" field.
+func CredentialSubjectLT(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectLTE applies the LTE predicate on the "credential_subject" field.
+func CredentialSubjectLTE(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectContains applies the Contains predicate on the "credential_subject" field.
+func CredentialSubjectContains(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldContains(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectHasPrefix applies the HasPrefix predicate on the "credential_subject" field.
+func CredentialSubjectHasPrefix(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldHasPrefix(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectHasSuffix applies the HasSuffix predicate on the "credential_subject" field.
+func CredentialSubjectHasSuffix(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldHasSuffix(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectIsNil applies the IsNil predicate on the "credential_subject" field.
+func CredentialSubjectIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldCredentialSubject))
+}
+
+// CredentialSubjectNotNil applies the NotNil predicate on the "credential_subject" field.
+func CredentialSubjectNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldCredentialSubject))
+}
+
+// CredentialSubjectEqualFold applies the EqualFold predicate on the "credential_subject" field.
+func CredentialSubjectEqualFold(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEqualFold(FieldCredentialSubject, v))
+}
+
+// CredentialSubjectContainsFold applies the ContainsFold predicate on the "credential_subject" field.
+func CredentialSubjectContainsFold(v string) predicate.Cluster {
+	return predicate.Cluster(sql.FieldContainsFold(FieldCredentialSubject, v))
+}
+
+// CredentialWarnedEQ applies the EQ predicate on the "credential_warned" field.
+func CredentialWarnedEQ(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldCredentialWarned, v))
+}
+
+// CredentialWarnedNEQ applies the NEQ predicate on the "credential_warned" field.
+func CredentialWarnedNEQ(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldCredentialWarned, v))
+}
+
+// CredentialWarnedIn applies the In predicate on the "credential_warned" field.
+func CredentialWarnedIn(vs ...int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldCredentialWarned, vs...))
+}
+
+// CredentialWarnedNotIn applies the NotIn predicate on the "credential_warned" field.
+func CredentialWarnedNotIn(vs ...int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldCredentialWarned, vs...))
+}
+
+// CredentialWarnedGT applies the GT predicate on the "credential_warned" field.
+func CredentialWarnedGT(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldCredentialWarned, v))
+}
+
+// CredentialWarnedGTE applies the GTE predicate on the "credential_warned" field.
+func CredentialWarnedGTE(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldCredentialWarned, v))
+}
+
+// CredentialWarnedLT applies the LT predicate on the "credential_warned" field.
+func CredentialWarnedLT(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldCredentialWarned, v))
+}
+
+// CredentialWarnedLTE applies the LTE predicate on the "credential_warned" field.
+func CredentialWarnedLTE(v int) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldCredentialWarned, v))
 }
 
 // APIServerURLEQ applies the EQ predicate on the "api_server_url" field.
@@ -1006,6 +1306,66 @@ func EnabledFeaturesNotNil() predicate.Cluster {
 	return predicate.Cluster(sql.FieldNotNull(FieldEnabledFeatures))
 }
 
+// CapabilitiesIsNil applies the IsNil predicate on the "capabilities" field.
+func CapabilitiesIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldCapabilities))
+}
+
+// CapabilitiesNotNil applies the NotNil predicate on the "capabilities" field.
+func CapabilitiesNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldCapabilities))
+}
+
+// DescribedAtEQ applies the EQ predicate on the "described_at" field.
+func DescribedAtEQ(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldDescribedAt, v))
+}
+
+// DescribedAtNEQ applies the NEQ predicate on the "described_at" field.
+func DescribedAtNEQ(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldDescribedAt, v))
+}
+
+// DescribedAtIn applies the In predicate on the "described_at" field.
+func DescribedAtIn(vs ...time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldDescribedAt, vs...))
+}
+
+// DescribedAtNotIn applies the NotIn predicate on the "described_at" field.
+func DescribedAtNotIn(vs ...time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldDescribedAt, vs...))
+}
+
+// DescribedAtGT applies the GT predicate on the "described_at" field.
+func DescribedAtGT(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldDescribedAt, v))
+}
+
+// DescribedAtGTE applies the GTE predicate on the "described_at" field.
+func DescribedAtGTE(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldDescribedAt, v))
+}
+
+// DescribedAtLT applies the LT predicate on the "described_at" field.
+func DescribedAtLT(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldDescribedAt, v))
+}
+
+// DescribedAtLTE applies the LTE predicate on the "described_at" field.
+func DescribedAtLTE(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldDescribedAt, v))
+}
+
+// DescribedAtIsNil applies the IsNil predicate on the "described_at" field.
+func DescribedAtIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldDescribedAt))
+}
+
+// DescribedAtNotNil applies the NotNil predicate on the "described_at" field.
+func DescribedAtNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldDescribedAt))
+}
+
 // StorageClassesIsNil applies the IsNil predicate on the "storage_classes" field.
 func StorageClassesIsNil() predicate.Cluster {
 	return predicate.Cluster(sql.FieldIsNull(FieldStorageClasses))
@@ -1316,6 +1676,56 @@ func FailuresLTE(v int) predicate.Cluster {
 	return predicate.Cluster(sql.FieldLTE(FieldFailures, v))
 }
 
+// NextCheckAtEQ applies the EQ predicate on the "next_check_at" field.
+func NextCheckAtEQ(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldNextCheckAt, v))
+}
+
+// NextCheckAtNEQ applies the NEQ predicate on the "next_check_at" field.
+func NextCheckAtNEQ(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldNextCheckAt, v))
+}
+
+// NextCheckAtIn applies the In predicate on the "next_check_at" field.
+func NextCheckAtIn(vs ...time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldNextCheckAt, vs...))
+}
+
+// NextCheckAtNotIn applies the NotIn predicate on the "next_check_at" field.
+func NextCheckAtNotIn(vs ...time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldNextCheckAt, vs...))
+}
+
+// NextCheckAtGT applies the GT predicate on the "next_check_at" field.
+func NextCheckAtGT(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldNextCheckAt, v))
+}
+
+// NextCheckAtGTE applies the GTE predicate on the "next_check_at" field.
+func NextCheckAtGTE(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldNextCheckAt, v))
+}
+
+// NextCheckAtLT applies the LT predicate on the "next_check_at" field.
+func NextCheckAtLT(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldNextCheckAt, v))
+}
+
+// NextCheckAtLTE applies the LTE predicate on the "next_check_at" field.
+func NextCheckAtLTE(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldNextCheckAt, v))
+}
+
+// NextCheckAtIsNil applies the IsNil predicate on the "next_check_at" field.
+func NextCheckAtIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldNextCheckAt))
+}
+
+// NextCheckAtNotNil applies the NotNil predicate on the "next_check_at" field.
+func NextCheckAtNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldNextCheckAt))
+}
+
 // WatcherEQ applies the EQ predicate on the "watcher" field.
 func WatcherEQ(v string) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldWatcher, v))
@@ -1441,6 +1851,56 @@ func WatchUntilNotNil() predicate.Cluster {
 	return predicate.Cluster(sql.FieldNotNull(FieldWatchUntil))
 }
 
+// HeardAtEQ applies the EQ predicate on the "heard_at" field.
+func HeardAtEQ(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldHeardAt, v))
+}
+
+// HeardAtNEQ applies the NEQ predicate on the "heard_at" field.
+func HeardAtNEQ(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldHeardAt, v))
+}
+
+// HeardAtIn applies the In predicate on the "heard_at" field.
+func HeardAtIn(vs ...time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldHeardAt, vs...))
+}
+
+// HeardAtNotIn applies the NotIn predicate on the "heard_at" field.
+func HeardAtNotIn(vs ...time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldHeardAt, vs...))
+}
+
+// HeardAtGT applies the GT predicate on the "heard_at" field.
+func HeardAtGT(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldHeardAt, v))
+}
+
+// HeardAtGTE applies the GTE predicate on the "heard_at" field.
+func HeardAtGTE(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldHeardAt, v))
+}
+
+// HeardAtLT applies the LT predicate on the "heard_at" field.
+func HeardAtLT(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldHeardAt, v))
+}
+
+// HeardAtLTE applies the LTE predicate on the "heard_at" field.
+func HeardAtLTE(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldHeardAt, v))
+}
+
+// HeardAtIsNil applies the IsNil predicate on the "heard_at" field.
+func HeardAtIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldHeardAt))
+}
+
+// HeardAtNotNil applies the NotNil predicate on the "heard_at" field.
+func HeardAtNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldHeardAt))
+}
+
 // VMCountEQ applies the EQ predicate on the "vm_count" field.
 func VMCountEQ(v int) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldVMCount, v))
@@ -1479,6 +1939,106 @@ func VMCountLT(v int) predicate.Cluster {
 // VMCountLTE applies the LTE predicate on the "vm_count" field.
 func VMCountLTE(v int) predicate.Cluster {
 	return predicate.Cluster(sql.FieldLTE(FieldVMCount, v))
+}
+
+// ListVersionEQ applies the EQ predicate on the "list_version" field.
+func ListVersionEQ(v int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldListVersion, v))
+}
+
+// ListVersionNEQ applies the NEQ predicate on the "list_version" field.
+func ListVersionNEQ(v int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldListVersion, v))
+}
+
+// ListVersionIn applies the In predicate on the "list_version" field.
+func ListVersionIn(vs ...int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldListVersion, vs...))
+}
+
+// ListVersionNotIn applies the NotIn predicate on the "list_version" field.
+func ListVersionNotIn(vs ...int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldListVersion, vs...))
+}
+
+// ListVersionGT applies the GT predicate on the "list_version" field.
+func ListVersionGT(v int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldListVersion, v))
+}
+
+// ListVersionGTE applies the GTE predicate on the "list_version" field.
+func ListVersionGTE(v int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldListVersion, v))
+}
+
+// ListVersionLT applies the LT predicate on the "list_version" field.
+func ListVersionLT(v int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldListVersion, v))
+}
+
+// ListVersionLTE applies the LTE predicate on the "list_version" field.
+func ListVersionLTE(v int64) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldListVersion, v))
+}
+
+// QuarantinedAtEQ applies the EQ predicate on the "quarantined_at" field.
+func QuarantinedAtEQ(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldEQ(FieldQuarantinedAt, v))
+}
+
+// QuarantinedAtNEQ applies the NEQ predicate on the "quarantined_at" field.
+func QuarantinedAtNEQ(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNEQ(FieldQuarantinedAt, v))
+}
+
+// QuarantinedAtIn applies the In predicate on the "quarantined_at" field.
+func QuarantinedAtIn(vs ...time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldIn(FieldQuarantinedAt, vs...))
+}
+
+// QuarantinedAtNotIn applies the NotIn predicate on the "quarantined_at" field.
+func QuarantinedAtNotIn(vs ...time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotIn(FieldQuarantinedAt, vs...))
+}
+
+// QuarantinedAtGT applies the GT predicate on the "quarantined_at" field.
+func QuarantinedAtGT(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGT(FieldQuarantinedAt, v))
+}
+
+// QuarantinedAtGTE applies the GTE predicate on the "quarantined_at" field.
+func QuarantinedAtGTE(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldGTE(FieldQuarantinedAt, v))
+}
+
+// QuarantinedAtLT applies the LT predicate on the "quarantined_at" field.
+func QuarantinedAtLT(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLT(FieldQuarantinedAt, v))
+}
+
+// QuarantinedAtLTE applies the LTE predicate on the "quarantined_at" field.
+func QuarantinedAtLTE(v time.Time) predicate.Cluster {
+	return predicate.Cluster(sql.FieldLTE(FieldQuarantinedAt, v))
+}
+
+// QuarantinedAtIsNil applies the IsNil predicate on the "quarantined_at" field.
+func QuarantinedAtIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldQuarantinedAt))
+}
+
+// QuarantinedAtNotNil applies the NotNil predicate on the "quarantined_at" field.
+func QuarantinedAtNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldQuarantinedAt))
+}
+
+// QuarantineReasonIsNil applies the IsNil predicate on the "quarantine_reason" field.
+func QuarantineReasonIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldQuarantineReason))
+}
+
+// QuarantineReasonNotNil applies the NotNil predicate on the "quarantine_reason" field.
+func QuarantineReasonNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldQuarantineReason))
 }
 
 // HasVms applies the HasEdge predicate on the "vms" edge.
@@ -1542,6 +2102,75 @@ func HasAdoptions() predicate.Cluster {
 func HasAdoptionsWith(preds ...predicate.PendingAdoption) predicate.Cluster {
 	return predicate.Cluster(func(s *sql.Selector) {
 		step := newAdoptionsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasEvents applies the HasEdge predicate on the "events" edge.
+func HasEvents() predicate.Cluster {
+	return predicate.Cluster(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, EventsTable, EventsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasEventsWith applies the HasEdge predicate on the "events" edge with a given conditions (other predicates).
+func HasEventsWith(preds ...predicate.ClusterEvent) predicate.Cluster {
+	return predicate.Cluster(func(s *sql.Selector) {
+		step := newEventsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasFindings applies the HasEdge predicate on the "findings" edge.
+func HasFindings() predicate.Cluster {
+	return predicate.Cluster(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, FindingsTable, FindingsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasFindingsWith applies the HasEdge predicate on the "findings" edge with a given conditions (other predicates).
+func HasFindingsWith(preds ...predicate.QuarantineFinding) predicate.Cluster {
+	return predicate.Cluster(func(s *sql.Selector) {
+		step := newFindingsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasReplacements applies the HasEdge predicate on the "replacements" edge.
+func HasReplacements() predicate.Cluster {
+	return predicate.Cluster(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, ReplacementsTable, ReplacementsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasReplacementsWith applies the HasEdge predicate on the "replacements" edge with a given conditions (other predicates).
+func HasReplacementsWith(preds ...predicate.ClusterReplacement) predicate.Cluster {
+	return predicate.Cluster(func(s *sql.Selector) {
+		step := newReplacementsStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

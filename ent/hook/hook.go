@@ -129,6 +129,30 @@ func (f ClusterDraftFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ClusterDraftMutation", m)
 }
 
+// The ClusterEventFunc type is an adapter to allow the use of ordinary
+// function as ClusterEvent mutator.
+type ClusterEventFunc func(context.Context, *ent.ClusterEventMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ClusterEventFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ClusterEventMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ClusterEventMutation", m)
+}
+
+// The ClusterReplacementFunc type is an adapter to allow the use of ordinary
+// function as ClusterReplacement mutator.
+type ClusterReplacementFunc func(context.Context, *ent.ClusterReplacementMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f ClusterReplacementFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.ClusterReplacementMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.ClusterReplacementMutation", m)
+}
+
 // The DomainEventFunc type is an adapter to allow the use of ordinary
 // function as DomainEvent mutator.
 type DomainEventFunc func(context.Context, *ent.DomainEventMutation) (ent.Value, error)
@@ -235,6 +259,18 @@ func (f PendingAdoptionFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Va
 		return f(ctx, mv)
 	}
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.PendingAdoptionMutation", m)
+}
+
+// The QuarantineFindingFunc type is an adapter to allow the use of ordinary
+// function as QuarantineFinding mutator.
+type QuarantineFindingFunc func(context.Context, *ent.QuarantineFindingMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f QuarantineFindingFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.QuarantineFindingMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.QuarantineFindingMutation", m)
 }
 
 // The RoleBindingFunc type is an adapter to allow the use of ordinary

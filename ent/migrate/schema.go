@@ -318,11 +318,17 @@ var (
 		{Name: "place", Type: field.TypeString, Nullable: true},
 		{Name: "environment", Type: field.TypeEnum, Enums: []string{"test", "prod"}},
 		{Name: "enabled", Type: field.TypeBool, Default: true},
+		{Name: "drained", Type: field.TypeBool, Default: false},
+		{Name: "weight", Type: field.TypeInt, Default: 100},
+		{Name: "hardware", Type: field.TypeJSON, Nullable: true},
 		{Name: "created_by", Type: field.TypeString},
 		{Name: "encrypted_kubeconfig", Type: field.TypeBytes},
 		{Name: "encryption_key_id", Type: field.TypeString},
 		{Name: "credential_generation", Type: field.TypeInt, Default: 1},
 		{Name: "credential_expires_at", Type: field.TypeTime, Nullable: true},
+		{Name: "credential_kind", Type: field.TypeString, Nullable: true},
+		{Name: "credential_subject", Type: field.TypeString, Nullable: true},
+		{Name: "credential_warned", Type: field.TypeInt, Default: 0},
 		{Name: "api_server_url", Type: field.TypeString},
 		{Name: "identity_uid", Type: field.TypeString, Unique: true},
 		{Name: "status", Type: field.TypeEnum, Enums: []string{"UNKNOWN", "HEALTHY", "UNHEALTHY", "UNREACHABLE"}, Default: "UNKNOWN"},
@@ -330,6 +336,8 @@ var (
 		{Name: "kubevirt_version", Type: field.TypeString, Nullable: true},
 		{Name: "kubernetes_version", Type: field.TypeString, Nullable: true},
 		{Name: "enabled_features", Type: field.TypeJSON, Nullable: true},
+		{Name: "capabilities", Type: field.TypeJSON, Nullable: true},
+		{Name: "described_at", Type: field.TypeTime, Nullable: true},
 		{Name: "storage_classes", Type: field.TypeJSON, Nullable: true},
 		{Name: "nodes", Type: field.TypeInt, Default: 0},
 		{Name: "ready_nodes", Type: field.TypeInt, Default: 0},
@@ -338,9 +346,14 @@ var (
 		{Name: "checked_at", Type: field.TypeTime, Nullable: true},
 		{Name: "answered_at", Type: field.TypeTime, Nullable: true},
 		{Name: "failures", Type: field.TypeInt, Default: 0},
+		{Name: "next_check_at", Type: field.TypeTime, Nullable: true},
 		{Name: "watcher", Type: field.TypeString, Nullable: true},
 		{Name: "watch_until", Type: field.TypeTime, Nullable: true},
+		{Name: "heard_at", Type: field.TypeTime, Nullable: true},
 		{Name: "vm_count", Type: field.TypeInt, Default: 0},
+		{Name: "list_version", Type: field.TypeInt64, Default: 0},
+		{Name: "quarantined_at", Type: field.TypeTime, Nullable: true},
+		{Name: "quarantine_reason", Type: field.TypeJSON, Nullable: true},
 	}
 	// ClustersTable holds the schema information for the "clusters" table.
 	ClustersTable = &schema.Table{
@@ -372,6 +385,93 @@ var (
 				Name:    "clusterdraft_expires_at",
 				Unique:  false,
 				Columns: []*schema.Column{ClusterDraftsColumns[10]},
+			},
+		},
+	}
+	// ClusterEventsColumns holds the columns for the "cluster_events" table.
+	ClusterEventsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "kind", Type: field.TypeEnum, Enums: []string{"status", "version", "features", "apis", "storage", "nodes", "credential", "mode", "quarantine", "error"}},
+		{Name: "before", Type: field.TypeString, Nullable: true},
+		{Name: "after", Type: field.TypeString, Nullable: true},
+		{Name: "problem", Type: field.TypeJSON, Nullable: true},
+		{Name: "count", Type: field.TypeInt, Default: 1},
+		{Name: "last_at", Type: field.TypeTime},
+		{Name: "cluster_id", Type: field.TypeUUID},
+	}
+	// ClusterEventsTable holds the schema information for the "cluster_events" table.
+	ClusterEventsTable = &schema.Table{
+		Name:       "cluster_events",
+		Columns:    ClusterEventsColumns,
+		PrimaryKey: []*schema.Column{ClusterEventsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "cluster_events_clusters_events",
+				Columns:    []*schema.Column{ClusterEventsColumns[8]},
+				RefColumns: []*schema.Column{ClustersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "clusterevent_cluster_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{ClusterEventsColumns[8], ClusterEventsColumns[0]},
+			},
+			{
+				Name:    "clusterevent_cluster_id_kind_id",
+				Unique:  false,
+				Columns: []*schema.Column{ClusterEventsColumns[8], ClusterEventsColumns[2], ClusterEventsColumns[0]},
+			},
+			{
+				Name:    "clusterevent_last_at",
+				Unique:  false,
+				Columns: []*schema.Column{ClusterEventsColumns[7]},
+			},
+		},
+	}
+	// ClusterReplacementsColumns holds the columns for the "cluster_replacements" table.
+	ClusterReplacementsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "requested_by_id", Type: field.TypeUUID},
+		{Name: "requested_by", Type: field.TypeString},
+		{Name: "reason", Type: field.TypeString, Nullable: true},
+		{Name: "sealed", Type: field.TypeBytes},
+		{Name: "key_id", Type: field.TypeString},
+		{Name: "server", Type: field.TypeString},
+		{Name: "kind", Type: field.TypeString, Nullable: true},
+		{Name: "subject", Type: field.TypeString, Nullable: true},
+		{Name: "credential_expires_at", Type: field.TypeTime, Nullable: true},
+		{Name: "identity_uid", Type: field.TypeString},
+		{Name: "preflight", Type: field.TypeJSON, Nullable: true},
+		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "cluster_id", Type: field.TypeUUID},
+	}
+	// ClusterReplacementsTable holds the schema information for the "cluster_replacements" table.
+	ClusterReplacementsTable = &schema.Table{
+		Name:       "cluster_replacements",
+		Columns:    ClusterReplacementsColumns,
+		PrimaryKey: []*schema.Column{ClusterReplacementsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "cluster_replacements_clusters_replacements",
+				Columns:    []*schema.Column{ClusterReplacementsColumns[14]},
+				RefColumns: []*schema.Column{ClustersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "clusterreplacement_cluster_id",
+				Unique:  true,
+				Columns: []*schema.Column{ClusterReplacementsColumns[14]},
+			},
+			{
+				Name:    "clusterreplacement_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{ClusterReplacementsColumns[13]},
 			},
 		},
 	}
@@ -571,6 +671,9 @@ var (
 		{Name: "name", Type: field.TypeString, Size: 63},
 		{Name: "environment", Type: field.TypeEnum, Enums: []string{"test", "prod"}},
 		{Name: "created_by", Type: field.TypeString},
+		{Name: "presence", Type: field.TypeEnum, Enums: []string{"unknown", "present", "missing", "terminating"}, Default: "unknown"},
+		{Name: "quotas", Type: field.TypeJSON, Nullable: true},
+		{Name: "checked_at", Type: field.TypeTime, Nullable: true},
 		{Name: "cluster_id", Type: field.TypeUUID},
 	}
 	// NamespacesTable holds the schema information for the "namespaces" table.
@@ -581,7 +684,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "namespaces_clusters_namespaces",
-				Columns:    []*schema.Column{NamespacesColumns[5]},
+				Columns:    []*schema.Column{NamespacesColumns[8]},
 				RefColumns: []*schema.Column{ClustersColumns[0]},
 				OnDelete:   schema.Restrict,
 			},
@@ -590,7 +693,7 @@ var (
 			{
 				Name:    "namespace_cluster_id_name",
 				Unique:  true,
-				Columns: []*schema.Column{NamespacesColumns[5], NamespacesColumns[2]},
+				Columns: []*schema.Column{NamespacesColumns[8], NamespacesColumns[2]},
 			},
 			{
 				Name:    "namespace_name_id",
@@ -676,6 +779,45 @@ var (
 				Name:    "pendingadoption_status_id",
 				Unique:  false,
 				Columns: []*schema.Column{PendingAdoptionsColumns[7], PendingAdoptionsColumns[0]},
+			},
+		},
+	}
+	// QuarantineFindingsColumns holds the columns for the "quarantine_findings" table.
+	QuarantineFindingsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "group", Type: field.TypeEnum, Enums: []string{"gone", "back", "changed"}},
+		{Name: "vm_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "namespace", Type: field.TypeString},
+		{Name: "name", Type: field.TypeString},
+		{Name: "uid", Type: field.TypeString, Nullable: true},
+		{Name: "before", Type: field.TypeJSON, Nullable: true},
+		{Name: "after", Type: field.TypeJSON, Nullable: true},
+		{Name: "cluster_id", Type: field.TypeUUID},
+	}
+	// QuarantineFindingsTable holds the schema information for the "quarantine_findings" table.
+	QuarantineFindingsTable = &schema.Table{
+		Name:       "quarantine_findings",
+		Columns:    QuarantineFindingsColumns,
+		PrimaryKey: []*schema.Column{QuarantineFindingsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "quarantine_findings_clusters_findings",
+				Columns:    []*schema.Column{QuarantineFindingsColumns[9]},
+				RefColumns: []*schema.Column{ClustersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "quarantinefinding_cluster_id_group_namespace_name_id",
+				Unique:  false,
+				Columns: []*schema.Column{QuarantineFindingsColumns[9], QuarantineFindingsColumns[2], QuarantineFindingsColumns[4], QuarantineFindingsColumns[5], QuarantineFindingsColumns[0]},
+			},
+			{
+				Name:    "quarantinefinding_cluster_id_namespace_name",
+				Unique:  false,
+				Columns: []*schema.Column{QuarantineFindingsColumns[9], QuarantineFindingsColumns[4], QuarantineFindingsColumns[5]},
 			},
 		},
 	}
@@ -903,6 +1045,8 @@ var (
 		{Name: "image", Type: field.TypeString},
 		{Name: "min_disk_gib", Type: field.TypeInt, Default: 10},
 		{Name: "preference", Type: field.TypeString, Nullable: true},
+		{Name: "required_features", Type: field.TypeJSON, Nullable: true},
+		{Name: "required_hardware", Type: field.TypeJSON, Nullable: true},
 		{Name: "sealed_cloud_init", Type: field.TypeBytes, Nullable: true},
 		{Name: "key_id", Type: field.TypeString, Nullable: true},
 		{Name: "status", Type: field.TypeEnum, Enums: []string{"draft", "active", "deprecated", "archived"}, Default: "draft"},
@@ -1154,6 +1298,8 @@ var (
 		AuditUnsealedTable,
 		ClustersTable,
 		ClusterDraftsTable,
+		ClusterEventsTable,
+		ClusterReplacementsTable,
 		DomainEventsTable,
 		GroupsTable,
 		GroupMembersTable,
@@ -1163,6 +1309,7 @@ var (
 		NamespacesTable,
 		NotificationsTable,
 		PendingAdoptionsTable,
+		QuarantineFindingsTable,
 		RoleBindingsTable,
 		ServicesTable,
 		SessionsTable,
@@ -1181,12 +1328,15 @@ func init() {
 	AuditUnsealedTable.Annotation = &entsql.Annotation{
 		Table: "audit_unsealed",
 	}
+	ClusterEventsTable.ForeignKeys[0].RefTable = ClustersTable
+	ClusterReplacementsTable.ForeignKeys[0].RefTable = ClustersTable
 	GroupMembersTable.ForeignKeys[0].RefTable = GroupsTable
 	GroupMembersTable.ForeignKeys[1].RefTable = UsersTable
 	IdentitiesTable.ForeignKeys[0].RefTable = UsersTable
 	NamespacesTable.ForeignKeys[0].RefTable = ClustersTable
 	NotificationsTable.ForeignKeys[0].RefTable = UsersTable
 	PendingAdoptionsTable.ForeignKeys[0].RefTable = ClustersTable
+	QuarantineFindingsTable.ForeignKeys[0].RefTable = ClustersTable
 	RoleBindingsTable.ForeignKeys[0].RefTable = GroupsTable
 	RoleBindingsTable.ForeignKeys[1].RefTable = SystemsTable
 	RoleBindingsTable.ForeignKeys[2].RefTable = UsersTable

@@ -26,6 +26,12 @@ const (
 	FieldEnvironment = "environment"
 	// FieldCreatedBy holds the string denoting the created_by field in the database.
 	FieldCreatedBy = "created_by"
+	// FieldPresence holds the string denoting the presence field in the database.
+	FieldPresence = "presence"
+	// FieldQuotas holds the string denoting the quotas field in the database.
+	FieldQuotas = "quotas"
+	// FieldCheckedAt holds the string denoting the checked_at field in the database.
+	FieldCheckedAt = "checked_at"
 	// EdgeCluster holds the string denoting the cluster edge name in mutations.
 	EdgeCluster = "cluster"
 	// Table holds the table name of the namespace in the database.
@@ -47,6 +53,9 @@ var Columns = []string{
 	FieldName,
 	FieldEnvironment,
 	FieldCreatedBy,
+	FieldPresence,
+	FieldQuotas,
+	FieldCheckedAt,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -93,6 +102,34 @@ func EnvironmentValidator(e Environment) error {
 	}
 }
 
+// Presence defines the type for the "presence" enum field.
+type Presence string
+
+// PresenceUnknown is the default value of the Presence enum.
+const DefaultPresence = PresenceUnknown
+
+// Presence values.
+const (
+	PresenceUnknown     Presence = "unknown"
+	PresencePresent     Presence = "present"
+	PresenceMissing     Presence = "missing"
+	PresenceTerminating Presence = "terminating"
+)
+
+func (pr Presence) String() string {
+	return string(pr)
+}
+
+// PresenceValidator is a validator for the "presence" field enum values. It is called by the builders before save.
+func PresenceValidator(pr Presence) error {
+	switch pr {
+	case PresenceUnknown, PresencePresent, PresenceMissing, PresenceTerminating:
+		return nil
+	default:
+		return fmt.Errorf("namespace: invalid enum value for presence field: %q", pr)
+	}
+}
+
 // OrderOption defines the ordering options for the Namespace queries.
 type OrderOption func(*sql.Selector)
 
@@ -124,6 +161,16 @@ func ByEnvironment(opts ...sql.OrderTermOption) OrderOption {
 // ByCreatedBy orders the results by the created_by field.
 func ByCreatedBy(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldCreatedBy, opts...).ToFunc()
+}
+
+// ByPresence orders the results by the presence field.
+func ByPresence(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPresence, opts...).ToFunc()
+}
+
+// ByCheckedAt orders the results by the checked_at field.
+func ByCheckedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCheckedAt, opts...).ToFunc()
 }
 
 // ByClusterField orders the results by cluster field.

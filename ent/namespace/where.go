@@ -76,6 +76,11 @@ func CreatedBy(v string) predicate.Namespace {
 	return predicate.Namespace(sql.FieldEQ(FieldCreatedBy, v))
 }
 
+// CheckedAt applies equality check predicate on the "checked_at" field. It's identical to CheckedAtEQ.
+func CheckedAt(v time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldEQ(FieldCheckedAt, v))
+}
+
 // CreatedAtEQ applies the EQ predicate on the "created_at" field.
 func CreatedAtEQ(v time.Time) predicate.Namespace {
 	return predicate.Namespace(sql.FieldEQ(FieldCreatedAt, v))
@@ -284,6 +289,86 @@ func CreatedByEqualFold(v string) predicate.Namespace {
 // CreatedByContainsFold applies the ContainsFold predicate on the "created_by" field.
 func CreatedByContainsFold(v string) predicate.Namespace {
 	return predicate.Namespace(sql.FieldContainsFold(FieldCreatedBy, v))
+}
+
+// PresenceEQ applies the EQ predicate on the "presence" field.
+func PresenceEQ(v Presence) predicate.Namespace {
+	return predicate.Namespace(sql.FieldEQ(FieldPresence, v))
+}
+
+// PresenceNEQ applies the NEQ predicate on the "presence" field.
+func PresenceNEQ(v Presence) predicate.Namespace {
+	return predicate.Namespace(sql.FieldNEQ(FieldPresence, v))
+}
+
+// PresenceIn applies the In predicate on the "presence" field.
+func PresenceIn(vs ...Presence) predicate.Namespace {
+	return predicate.Namespace(sql.FieldIn(FieldPresence, vs...))
+}
+
+// PresenceNotIn applies the NotIn predicate on the "presence" field.
+func PresenceNotIn(vs ...Presence) predicate.Namespace {
+	return predicate.Namespace(sql.FieldNotIn(FieldPresence, vs...))
+}
+
+// QuotasIsNil applies the IsNil predicate on the "quotas" field.
+func QuotasIsNil() predicate.Namespace {
+	return predicate.Namespace(sql.FieldIsNull(FieldQuotas))
+}
+
+// QuotasNotNil applies the NotNil predicate on the "quotas" field.
+func QuotasNotNil() predicate.Namespace {
+	return predicate.Namespace(sql.FieldNotNull(FieldQuotas))
+}
+
+// CheckedAtEQ applies the EQ predicate on the "checked_at" field.
+func CheckedAtEQ(v time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldEQ(FieldCheckedAt, v))
+}
+
+// CheckedAtNEQ applies the NEQ predicate on the "checked_at" field.
+func CheckedAtNEQ(v time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldNEQ(FieldCheckedAt, v))
+}
+
+// CheckedAtIn applies the In predicate on the "checked_at" field.
+func CheckedAtIn(vs ...time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldIn(FieldCheckedAt, vs...))
+}
+
+// CheckedAtNotIn applies the NotIn predicate on the "checked_at" field.
+func CheckedAtNotIn(vs ...time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldNotIn(FieldCheckedAt, vs...))
+}
+
+// CheckedAtGT applies the GT predicate on the "checked_at" field.
+func CheckedAtGT(v time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldGT(FieldCheckedAt, v))
+}
+
+// CheckedAtGTE applies the GTE predicate on the "checked_at" field.
+func CheckedAtGTE(v time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldGTE(FieldCheckedAt, v))
+}
+
+// CheckedAtLT applies the LT predicate on the "checked_at" field.
+func CheckedAtLT(v time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldLT(FieldCheckedAt, v))
+}
+
+// CheckedAtLTE applies the LTE predicate on the "checked_at" field.
+func CheckedAtLTE(v time.Time) predicate.Namespace {
+	return predicate.Namespace(sql.FieldLTE(FieldCheckedAt, v))
+}
+
+// CheckedAtIsNil applies the IsNil predicate on the "checked_at" field.
+func CheckedAtIsNil() predicate.Namespace {
+	return predicate.Namespace(sql.FieldIsNull(FieldCheckedAt))
+}
+
+// CheckedAtNotNil applies the NotNil predicate on the "checked_at" field.
+func CheckedAtNotNil() predicate.Namespace {
+	return predicate.Namespace(sql.FieldNotNull(FieldCheckedAt))
 }
 
 // HasCluster applies the HasEdge predicate on the "cluster" edge.

@@ -36,6 +36,12 @@ type Cluster func(*sql.Selector)
 // ClusterDraft is the predicate function for clusterdraft builders.
 type ClusterDraft func(*sql.Selector)
 
+// ClusterEvent is the predicate function for clusterevent builders.
+type ClusterEvent func(*sql.Selector)
+
+// ClusterReplacement is the predicate function for clusterreplacement builders.
+type ClusterReplacement func(*sql.Selector)
+
 // DomainEvent is the predicate function for domainevent builders.
 type DomainEvent func(*sql.Selector)
 
@@ -62,6 +68,9 @@ type Notification func(*sql.Selector)
 
 // PendingAdoption is the predicate function for pendingadoption builders.
 type PendingAdoption func(*sql.Selector)
+
+// QuarantineFinding is the predicate function for quarantinefinding builders.
+type QuarantineFinding func(*sql.Selector)
 
 // RoleBinding is the predicate function for rolebinding builders.
 type RoleBinding func(*sql.Selector)

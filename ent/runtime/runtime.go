@@ -15,6 +15,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/clusterdraft"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
+	"kubevirt-shepherd.io/shepherd/ent/clusterreplacement"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	"kubevirt-shepherd.io/shepherd/ent/group"
 	"kubevirt-shepherd.io/shepherd/ent/groupmember"
@@ -24,6 +26,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
 	"kubevirt-shepherd.io/shepherd/ent/notification"
 	"kubevirt-shepherd.io/shepherd/ent/pendingadoption"
+	"kubevirt-shepherd.io/shepherd/ent/quarantinefinding"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/schema"
 	"kubevirt-shepherd.io/shepherd/ent/service"
@@ -346,50 +349,68 @@ func init() {
 	clusterDescEnabled := clusterFields[3].Descriptor()
 	// cluster.DefaultEnabled holds the default value on creation for the enabled field.
 	cluster.DefaultEnabled = clusterDescEnabled.Default.(bool)
+	// clusterDescDrained is the schema descriptor for drained field.
+	clusterDescDrained := clusterFields[4].Descriptor()
+	// cluster.DefaultDrained holds the default value on creation for the drained field.
+	cluster.DefaultDrained = clusterDescDrained.Default.(bool)
+	// clusterDescWeight is the schema descriptor for weight field.
+	clusterDescWeight := clusterFields[5].Descriptor()
+	// cluster.DefaultWeight holds the default value on creation for the weight field.
+	cluster.DefaultWeight = clusterDescWeight.Default.(int)
+	// cluster.WeightValidator is a validator for the "weight" field. It is called by the builders before save.
+	cluster.WeightValidator = clusterDescWeight.Validators[0].(func(int) error)
 	// clusterDescCreatedBy is the schema descriptor for created_by field.
-	clusterDescCreatedBy := clusterFields[4].Descriptor()
+	clusterDescCreatedBy := clusterFields[7].Descriptor()
 	// cluster.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
 	cluster.CreatedByValidator = clusterDescCreatedBy.Validators[0].(func(string) error)
 	// clusterDescEncryptionKeyID is the schema descriptor for encryption_key_id field.
-	clusterDescEncryptionKeyID := clusterFields[6].Descriptor()
+	clusterDescEncryptionKeyID := clusterFields[9].Descriptor()
 	// cluster.EncryptionKeyIDValidator is a validator for the "encryption_key_id" field. It is called by the builders before save.
 	cluster.EncryptionKeyIDValidator = clusterDescEncryptionKeyID.Validators[0].(func(string) error)
 	// clusterDescCredentialGeneration is the schema descriptor for credential_generation field.
-	clusterDescCredentialGeneration := clusterFields[7].Descriptor()
+	clusterDescCredentialGeneration := clusterFields[10].Descriptor()
 	// cluster.DefaultCredentialGeneration holds the default value on creation for the credential_generation field.
 	cluster.DefaultCredentialGeneration = clusterDescCredentialGeneration.Default.(int)
+	// clusterDescCredentialWarned is the schema descriptor for credential_warned field.
+	clusterDescCredentialWarned := clusterFields[14].Descriptor()
+	// cluster.DefaultCredentialWarned holds the default value on creation for the credential_warned field.
+	cluster.DefaultCredentialWarned = clusterDescCredentialWarned.Default.(int)
 	// clusterDescAPIServerURL is the schema descriptor for api_server_url field.
-	clusterDescAPIServerURL := clusterFields[9].Descriptor()
+	clusterDescAPIServerURL := clusterFields[15].Descriptor()
 	// cluster.APIServerURLValidator is a validator for the "api_server_url" field. It is called by the builders before save.
 	cluster.APIServerURLValidator = clusterDescAPIServerURL.Validators[0].(func(string) error)
 	// clusterDescIdentityUID is the schema descriptor for identity_uid field.
-	clusterDescIdentityUID := clusterFields[10].Descriptor()
+	clusterDescIdentityUID := clusterFields[16].Descriptor()
 	// cluster.IdentityUIDValidator is a validator for the "identity_uid" field. It is called by the builders before save.
 	cluster.IdentityUIDValidator = clusterDescIdentityUID.Validators[0].(func(string) error)
 	// clusterDescNodes is the schema descriptor for nodes field.
-	clusterDescNodes := clusterFields[17].Descriptor()
+	clusterDescNodes := clusterFields[25].Descriptor()
 	// cluster.DefaultNodes holds the default value on creation for the nodes field.
 	cluster.DefaultNodes = clusterDescNodes.Default.(int)
 	// clusterDescReadyNodes is the schema descriptor for ready_nodes field.
-	clusterDescReadyNodes := clusterFields[18].Descriptor()
+	clusterDescReadyNodes := clusterFields[26].Descriptor()
 	// cluster.DefaultReadyNodes holds the default value on creation for the ready_nodes field.
 	cluster.DefaultReadyNodes = clusterDescReadyNodes.Default.(int)
 	// clusterDescAllocatableCPU is the schema descriptor for allocatable_cpu field.
-	clusterDescAllocatableCPU := clusterFields[19].Descriptor()
+	clusterDescAllocatableCPU := clusterFields[27].Descriptor()
 	// cluster.DefaultAllocatableCPU holds the default value on creation for the allocatable_cpu field.
 	cluster.DefaultAllocatableCPU = clusterDescAllocatableCPU.Default.(int)
 	// clusterDescAllocatableMemoryMib is the schema descriptor for allocatable_memory_mib field.
-	clusterDescAllocatableMemoryMib := clusterFields[20].Descriptor()
+	clusterDescAllocatableMemoryMib := clusterFields[28].Descriptor()
 	// cluster.DefaultAllocatableMemoryMib holds the default value on creation for the allocatable_memory_mib field.
 	cluster.DefaultAllocatableMemoryMib = clusterDescAllocatableMemoryMib.Default.(int)
 	// clusterDescFailures is the schema descriptor for failures field.
-	clusterDescFailures := clusterFields[23].Descriptor()
+	clusterDescFailures := clusterFields[31].Descriptor()
 	// cluster.DefaultFailures holds the default value on creation for the failures field.
 	cluster.DefaultFailures = clusterDescFailures.Default.(int)
 	// clusterDescVMCount is the schema descriptor for vm_count field.
-	clusterDescVMCount := clusterFields[26].Descriptor()
+	clusterDescVMCount := clusterFields[36].Descriptor()
 	// cluster.DefaultVMCount holds the default value on creation for the vm_count field.
 	cluster.DefaultVMCount = clusterDescVMCount.Default.(int)
+	// clusterDescListVersion is the schema descriptor for list_version field.
+	clusterDescListVersion := clusterFields[37].Descriptor()
+	// cluster.DefaultListVersion holds the default value on creation for the list_version field.
+	cluster.DefaultListVersion = clusterDescListVersion.Default.(int64)
 	// clusterDescID is the schema descriptor for id field.
 	clusterDescID := clusterMixinFields0[0].Descriptor()
 	// cluster.DefaultID holds the default value on creation for the id field.
@@ -413,6 +434,60 @@ func init() {
 	clusterdraftDescID := clusterdraftMixinFields0[0].Descriptor()
 	// clusterdraft.DefaultID holds the default value on creation for the id field.
 	clusterdraft.DefaultID = clusterdraftDescID.Default.(func() uuid.UUID)
+	clustereventMixin := schema.ClusterEvent{}.Mixin()
+	clustereventMixinFields0 := clustereventMixin[0].Fields()
+	_ = clustereventMixinFields0
+	clustereventMixinFields1 := clustereventMixin[1].Fields()
+	_ = clustereventMixinFields1
+	clustereventFields := schema.ClusterEvent{}.Fields()
+	_ = clustereventFields
+	// clustereventDescCreatedAt is the schema descriptor for created_at field.
+	clustereventDescCreatedAt := clustereventMixinFields1[0].Descriptor()
+	// clusterevent.DefaultCreatedAt holds the default value on creation for the created_at field.
+	clusterevent.DefaultCreatedAt = clustereventDescCreatedAt.Default.(func() time.Time)
+	// clustereventDescCount is the schema descriptor for count field.
+	clustereventDescCount := clustereventFields[5].Descriptor()
+	// clusterevent.DefaultCount holds the default value on creation for the count field.
+	clusterevent.DefaultCount = clustereventDescCount.Default.(int)
+	// clustereventDescLastAt is the schema descriptor for last_at field.
+	clustereventDescLastAt := clustereventFields[6].Descriptor()
+	// clusterevent.DefaultLastAt holds the default value on creation for the last_at field.
+	clusterevent.DefaultLastAt = clustereventDescLastAt.Default.(func() time.Time)
+	// clustereventDescID is the schema descriptor for id field.
+	clustereventDescID := clustereventMixinFields0[0].Descriptor()
+	// clusterevent.DefaultID holds the default value on creation for the id field.
+	clusterevent.DefaultID = clustereventDescID.Default.(func() uuid.UUID)
+	clusterreplacementMixin := schema.ClusterReplacement{}.Mixin()
+	clusterreplacementMixinFields0 := clusterreplacementMixin[0].Fields()
+	_ = clusterreplacementMixinFields0
+	clusterreplacementMixinFields1 := clusterreplacementMixin[1].Fields()
+	_ = clusterreplacementMixinFields1
+	clusterreplacementFields := schema.ClusterReplacement{}.Fields()
+	_ = clusterreplacementFields
+	// clusterreplacementDescCreatedAt is the schema descriptor for created_at field.
+	clusterreplacementDescCreatedAt := clusterreplacementMixinFields1[0].Descriptor()
+	// clusterreplacement.DefaultCreatedAt holds the default value on creation for the created_at field.
+	clusterreplacement.DefaultCreatedAt = clusterreplacementDescCreatedAt.Default.(func() time.Time)
+	// clusterreplacementDescRequestedBy is the schema descriptor for requested_by field.
+	clusterreplacementDescRequestedBy := clusterreplacementFields[2].Descriptor()
+	// clusterreplacement.RequestedByValidator is a validator for the "requested_by" field. It is called by the builders before save.
+	clusterreplacement.RequestedByValidator = clusterreplacementDescRequestedBy.Validators[0].(func(string) error)
+	// clusterreplacementDescKeyID is the schema descriptor for key_id field.
+	clusterreplacementDescKeyID := clusterreplacementFields[5].Descriptor()
+	// clusterreplacement.KeyIDValidator is a validator for the "key_id" field. It is called by the builders before save.
+	clusterreplacement.KeyIDValidator = clusterreplacementDescKeyID.Validators[0].(func(string) error)
+	// clusterreplacementDescServer is the schema descriptor for server field.
+	clusterreplacementDescServer := clusterreplacementFields[6].Descriptor()
+	// clusterreplacement.ServerValidator is a validator for the "server" field. It is called by the builders before save.
+	clusterreplacement.ServerValidator = clusterreplacementDescServer.Validators[0].(func(string) error)
+	// clusterreplacementDescIdentityUID is the schema descriptor for identity_uid field.
+	clusterreplacementDescIdentityUID := clusterreplacementFields[10].Descriptor()
+	// clusterreplacement.IdentityUIDValidator is a validator for the "identity_uid" field. It is called by the builders before save.
+	clusterreplacement.IdentityUIDValidator = clusterreplacementDescIdentityUID.Validators[0].(func(string) error)
+	// clusterreplacementDescID is the schema descriptor for id field.
+	clusterreplacementDescID := clusterreplacementMixinFields0[0].Descriptor()
+	// clusterreplacement.DefaultID holds the default value on creation for the id field.
+	clusterreplacement.DefaultID = clusterreplacementDescID.Default.(func() uuid.UUID)
 	domaineventMixin := schema.DomainEvent{}.Mixin()
 	domaineventHooks := schema.DomainEvent{}.Hooks()
 	domainevent.Hooks[0] = domaineventHooks[0]
@@ -760,6 +835,29 @@ func init() {
 	pendingadoptionDescID := pendingadoptionMixinFields0[0].Descriptor()
 	// pendingadoption.DefaultID holds the default value on creation for the id field.
 	pendingadoption.DefaultID = pendingadoptionDescID.Default.(func() uuid.UUID)
+	quarantinefindingMixin := schema.QuarantineFinding{}.Mixin()
+	quarantinefindingMixinFields0 := quarantinefindingMixin[0].Fields()
+	_ = quarantinefindingMixinFields0
+	quarantinefindingMixinFields1 := quarantinefindingMixin[1].Fields()
+	_ = quarantinefindingMixinFields1
+	quarantinefindingFields := schema.QuarantineFinding{}.Fields()
+	_ = quarantinefindingFields
+	// quarantinefindingDescCreatedAt is the schema descriptor for created_at field.
+	quarantinefindingDescCreatedAt := quarantinefindingMixinFields1[0].Descriptor()
+	// quarantinefinding.DefaultCreatedAt holds the default value on creation for the created_at field.
+	quarantinefinding.DefaultCreatedAt = quarantinefindingDescCreatedAt.Default.(func() time.Time)
+	// quarantinefindingDescNamespace is the schema descriptor for namespace field.
+	quarantinefindingDescNamespace := quarantinefindingFields[3].Descriptor()
+	// quarantinefinding.NamespaceValidator is a validator for the "namespace" field. It is called by the builders before save.
+	quarantinefinding.NamespaceValidator = quarantinefindingDescNamespace.Validators[0].(func(string) error)
+	// quarantinefindingDescName is the schema descriptor for name field.
+	quarantinefindingDescName := quarantinefindingFields[4].Descriptor()
+	// quarantinefinding.NameValidator is a validator for the "name" field. It is called by the builders before save.
+	quarantinefinding.NameValidator = quarantinefindingDescName.Validators[0].(func(string) error)
+	// quarantinefindingDescID is the schema descriptor for id field.
+	quarantinefindingDescID := quarantinefindingMixinFields0[0].Descriptor()
+	// quarantinefinding.DefaultID holds the default value on creation for the id field.
+	quarantinefinding.DefaultID = quarantinefindingDescID.Default.(func() uuid.UUID)
 	rolebindingMixin := schema.RoleBinding{}.Mixin()
 	rolebindingMixinFields0 := rolebindingMixin[0].Fields()
 	_ = rolebindingMixinFields0
@@ -993,7 +1091,7 @@ func init() {
 	// template.MinDiskGibValidator is a validator for the "min_disk_gib" field. It is called by the builders before save.
 	template.MinDiskGibValidator = templateDescMinDiskGib.Validators[0].(func(int) error)
 	// templateDescCreatedBy is the schema descriptor for created_by field.
-	templateDescCreatedBy := templateFields[11].Descriptor()
+	templateDescCreatedBy := templateFields[13].Descriptor()
 	// template.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
 	template.CreatedByValidator = templateDescCreatedBy.Validators[0].(func(string) error)
 	// templateDescID is the schema descriptor for id field.

@@ -25,6 +25,11 @@ func (Namespace) Fields() []ent.Field {
 		field.String("name").NotEmpty().MaxLen(domain.MaxLabel).Immutable(),
 		field.Enum("environment").Values(strs(domain.Environments())...).Immutable(),
 		field.String("created_by").NotEmpty().Immutable(),
+
+		// What the cluster says of it.
+		field.Enum("presence").Values(strs(domain.Presences())...).Default(string(domain.PresenceUnknown)),
+		field.JSON("quotas", []domain.Quota{}).Optional(),
+		field.Time("checked_at").Optional().Nillable(),
 	}
 }
 
@@ -62,6 +67,8 @@ func (Template) Fields() []ent.Field {
 		field.String("image").NotEmpty().Immutable().Comment("docker://… or https://…"),
 		field.Int("min_disk_gib").Positive().Default(10),
 		field.String("preference").Optional().Comment("cluster preference"),
+		field.Strings("required_features").Optional().Comment("that a cluster must have"),
+		field.Strings("required_hardware").Optional(),
 		// First-boot data may hold secrets: it is sealed, and given to a cluster
 		// as a Secret only.
 		field.Bytes("sealed_cloud_init").Optional().Sensitive(),

@@ -33,6 +33,10 @@ const (
 	FieldMinDiskGib = "min_disk_gib"
 	// FieldPreference holds the string denoting the preference field in the database.
 	FieldPreference = "preference"
+	// FieldRequiredFeatures holds the string denoting the required_features field in the database.
+	FieldRequiredFeatures = "required_features"
+	// FieldRequiredHardware holds the string denoting the required_hardware field in the database.
+	FieldRequiredHardware = "required_hardware"
 	// FieldSealedCloudInit holds the string denoting the sealed_cloud_init field in the database.
 	FieldSealedCloudInit = "sealed_cloud_init"
 	// FieldKeyID holds the string denoting the key_id field in the database.
@@ -59,6 +63,8 @@ var Columns = []string{
 	FieldImage,
 	FieldMinDiskGib,
 	FieldPreference,
+	FieldRequiredFeatures,
+	FieldRequiredHardware,
 	FieldSealedCloudInit,
 	FieldKeyID,
 	FieldStatus,

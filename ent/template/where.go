@@ -625,6 +625,26 @@ func PreferenceContainsFold(v string) predicate.Template {
 	return predicate.Template(sql.FieldContainsFold(FieldPreference, v))
 }
 
+// RequiredFeaturesIsNil applies the IsNil predicate on the "required_features" field.
+func RequiredFeaturesIsNil() predicate.Template {
+	return predicate.Template(sql.FieldIsNull(FieldRequiredFeatures))
+}
+
+// RequiredFeaturesNotNil applies the NotNil predicate on the "required_features" field.
+func RequiredFeaturesNotNil() predicate.Template {
+	return predicate.Template(sql.FieldNotNull(FieldRequiredFeatures))
+}
+
+// RequiredHardwareIsNil applies the IsNil predicate on the "required_hardware" field.
+func RequiredHardwareIsNil() predicate.Template {
+	return predicate.Template(sql.FieldIsNull(FieldRequiredHardware))
+}
+
+// RequiredHardwareNotNil applies the NotNil predicate on the "required_hardware" field.
+func RequiredHardwareNotNil() predicate.Template {
+	return predicate.Template(sql.FieldNotNull(FieldRequiredHardware))
+}
+
 // SealedCloudInitEQ applies the EQ predicate on the "sealed_cloud_init" field.
 func SealedCloudInitEQ(v []byte) predicate.Template {
 	return predicate.Template(sql.FieldEQ(FieldSealedCloudInit, v))

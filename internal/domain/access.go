@@ -57,6 +57,11 @@ const (
 	ClusterCreate Action = "cluster.create"
 	ClusterUpdate Action = "cluster.update"
 	ClusterCheck  Action = "cluster.check"
+	ClusterDelete Action = "cluster.delete"
+	// ClusterCredential is to replace the credential, or to confirm that it leads
+	// to another cluster.
+	ClusterCredential Action = "cluster.credential"
+	ClusterAccept     Action = "cluster.accept" // what became of a quarantined one
 
 	NamespaceList   Action = "namespace.list"
 	NamespaceRead   Action = "namespace.read"
@@ -184,6 +189,10 @@ var rules = map[Action]rule{
 	ClusterCreate: {scope: ScopeAdmin, roles: admins, reach: platform, shows: ClusterList},
 	ClusterUpdate: {scope: ScopeAdmin, roles: admins, reach: platform, shows: ClusterList},
 	ClusterCheck:  {scope: ScopeAdmin, roles: admins, reach: platform, shows: ClusterList},
+	ClusterDelete: {scope: ScopeAdmin, roles: admins, reach: platform, shows: ClusterList},
+
+	ClusterCredential: {scope: ScopeAdmin, person: true, roles: admins, reach: platform, shows: ClusterList},
+	ClusterAccept:     {scope: ScopeAdmin, roles: admins, reach: platform, shows: ClusterList},
 
 	NamespaceList:   {scope: ScopeRead, roles: stewards, reach: anywhere, shows: NamespaceList},
 	NamespaceRead:   {scope: ScopeRead, roles: stewards, shows: NamespaceRead},

@@ -30,12 +30,106 @@ type ClusterHealth struct {
 	Reason            Problem // the zero value when healthy
 	KubernetesVersion string
 	KubeVirtVersion   string
-	Features          []string // KubeVirt's feature gates that are on
+	Features          []string // KubeVirt's feature gates that are in effect
+	Capabilities      Capabilities
 	StorageClasses    []StorageClass
 	Nodes, ReadyNodes int
 	Allocatable       ResourceUsage // of the nodes that take VMs
 	IdentityUID       string        // UID of the namespace kube-system
 	CheckedAt         time.Time
+}
+
+// Capabilities are what a cluster can do, beyond that it runs.
+type Capabilities struct {
+	Gates         []string `json:"gates,omitempty"`          // feature gates that its KubeVirt object switches on
+	DisabledGates []string `json:"disabled_gates,omitempty"` // and off
+	APIs          []string `json:"apis,omitempty"`           // served, "group/version", of KubeVirt, CDI and snapshots
+	InstanceTypes int      `json:"instance_types"`           // cluster-wide
+	Preferences   int      `json:"preferences"`
+}
+
+// Scheduling weights of clusters: which share of new VMs each is proposed for.
+const (
+	DefaultWeight = 100
+	MaxWeight     = 1000 // 0: never proposed
+)
+
+// ClusterEventKind says what a line of a cluster's timeline is about.
+type ClusterEventKind string
+
+// The kinds.
+const (
+	AboutStatus     ClusterEventKind = "status"     // before and after are statuses
+	AboutVersion    ClusterEventKind = "version"    // of KubeVirt or Kubernetes: "KubeVirt v1.8.4"
+	AboutFeatures   ClusterEventKind = "features"   // after: what came; before: what went
+	AboutAPIs       ClusterEventKind = "apis"       // likewise
+	AboutStorage    ClusterEventKind = "storage"    // likewise, storage classes
+	AboutNodes      ClusterEventKind = "nodes"      // ready and all
+	AboutCredential ClusterEventKind = "credential" // replaced, warned of
+	AboutMode       ClusterEventKind = "mode"       // switched off, drained, weight, hardware
+	AboutQuarantine ClusterEventKind = "quarantine" // begun, accepted, ended
+	AboutError      ClusterEventKind = "error"      // of a check, a watch or an order
+)
+
+// ClusterEventKinds lists all of them.
+func ClusterEventKinds() []ClusterEventKind {
+	return []ClusterEventKind{AboutStatus, AboutVersion, AboutFeatures, AboutAPIs, AboutStorage, AboutNodes, AboutCredential, AboutMode, AboutQuarantine, AboutError}
+}
+
+// FindingGroup is a kind of difference between a quarantined cluster and what
+// Shepherd knows of it.
+type FindingGroup string
+
+// The groups.
+const (
+	FindingGone    FindingGroup = "gone"    // Shepherd has it, the cluster has not
+	FindingBack    FindingGroup = "back"    // the cluster has it, Shepherd has deleted it or never knew it
+	FindingChanged FindingGroup = "changed" // both have it, and it is another object or has another shape
+)
+
+// FindingGroups lists all of them.
+func FindingGroups() []FindingGroup {
+	return []FindingGroup{FindingGone, FindingBack, FindingChanged}
+}
+
+// Observed is one side of a difference. Zero values are unknown.
+type Observed struct {
+	UID             string  `json:"uid,omitempty"`
+	ResourceVersion string  `json:"resource_version,omitempty"`
+	State           VMState `json:"state,omitempty"`
+	CPU             int     `json:"cpu,omitempty"`        // vCPU
+	MemoryMiB       int     `json:"memory_mib,omitempty"` // MiB
+	DiskGiB         int     `json:"disk_gib,omitempty"`   // GiB
+}
+
+// Presence says whether a registered namespace exists on its cluster.
+type Presence string
+
+// The presences.
+const (
+	PresenceUnknown     Presence = "unknown" // not asked yet, or not allowed to ask
+	PresencePresent     Presence = "present"
+	PresenceMissing     Presence = "missing"
+	PresenceTerminating Presence = "terminating"
+)
+
+// Presences lists all of them.
+func Presences() []Presence {
+	return []Presence{PresenceUnknown, PresencePresent, PresenceMissing, PresenceTerminating}
+}
+
+// Quota is one line of a ResourceQuota, in Kubernetes' own notation.
+type Quota struct {
+	Name     string `json:"name"`     // of the ResourceQuota
+	Resource string `json:"resource"` // such as requests.memory
+	Hard     string `json:"hard"`
+	Used     string `json:"used"`
+}
+
+// NamespaceState is what a cluster says of a namespace.
+type NamespaceState struct {
+	Presence Presence
+	Quotas   []Quota
 }
 
 // StorageClass is a class of disks that a cluster offers.

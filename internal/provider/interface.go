@@ -20,6 +20,7 @@ package provider
 
 import (
 	"context"
+	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
@@ -137,8 +138,19 @@ type Prober interface {
 // Watcher follows the VMs that the platform manages.
 type Watcher interface {
 	// Watch lists, then follows, until ctx ends. It repairs lost connections
-	// itself and reports through the sink.
-	Watch(ctx context.Context, cluster string, sink Sink) error
+	// itself and reports through the sink. heard is called, often and from any
+	// goroutine, with the time of the last sign of life of the cluster's VMs: up
+	// to then everything that happened was observed.
+	Watch(ctx context.Context, cluster string, sink Sink, heard func(time.Time)) error
+}
+
+// Namespaces looks after the namespaces in which VMs live.
+type Namespaces interface {
+	// Namespace never takes "not there" for an error: that is a presence.
+	Namespace(ctx context.Context, cluster, name string) (domain.NamespaceState, error)
+	// CreateNamespace makes it with the labels; one that exists is left as it is.
+	// CLUSTER_FORBIDDEN when the credential may not.
+	CreateNamespace(ctx context.Context, cluster, name string, labels map[string]string) error
 }
 
 // Sink takes what a watcher sees. Calls come from one goroutine per cluster.
@@ -148,7 +160,13 @@ type Sink interface {
 	Observe(ctx context.Context, cluster string, seen []Observation) error
 	// Synced says that a complete list was read: objects that the list did not
 	// show do not exist.
-	Synced(ctx context.Context, cluster string, names map[Ref]bool) error
+	Synced(ctx context.Context, cluster string, list Complete) error
+}
+
+// Complete is a complete list of the VMs that the platform manages.
+type Complete struct {
+	VMs             map[Ref]bool
+	ResourceVersion string // of the list
 }
 
 // Observation is one change that a watcher saw.

@@ -135,6 +135,8 @@ const (
 	ErrCredentialsLocked   = "CREDENTIALS_LOCKED"
 	ErrCredentialsTampered = "CREDENTIALS_TAMPERED" // sealed for another row, or changed
 	ErrClusterDisabled     = "CLUSTER_DISABLED"
+	ErrClusterDrained      = "CLUSTER_DRAINED"     // takes no new VMs
+	ErrClusterQuarantined  = "CLUSTER_QUARANTINED" // it went back in time, or is another one
 	ErrNamespaceMissing    = "NAMESPACE_MISSING"
 	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"
 	ErrNamespaceInUse      = "NAMESPACE_IN_USE"
@@ -216,6 +218,7 @@ var kinds = map[string]Kind{
 	ErrClusterTLS: Unavailable, ErrClusterDNS: Unavailable, ErrClusterRefused: Unavailable, ErrClusterTimeout: Unavailable,
 	ErrNotKubernetes: Unavailable, ErrKubeVirtMissing: Unavailable, ErrKubeVirtNotReady: Unavailable, ErrAddressNotAllowed: Invalid,
 	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
+	ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
 	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
 	ErrStorageMissing: Unavailable, ErrStorageNoDefault: Unavailable, ErrNodesNotReady: Unavailable,

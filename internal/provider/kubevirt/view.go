@@ -85,6 +85,7 @@ type view struct {
 	owed  bool         // a Synced
 
 	vmsAt                   time.Time // of the first complete list; zero: not yet
+	listed                  string    // resourceVersion of the last complete list
 	vmisListed, nodesListed bool
 }
 
@@ -176,7 +177,7 @@ func (v *view) flush(ctx context.Context, sink provider.Sink) error {
 		for k, r := range v.vms {
 			names[provider.Ref{Cluster: v.cluster, Namespace: k.namespace, Name: k.name, UID: r.uid}] = true
 		}
-		if err := sink.Synced(ctx, v.cluster, names); err != nil {
+		if err := sink.Synced(ctx, v.cluster, provider.Complete{VMs: names, ResourceVersion: v.listed}); err != nil {
 			return err
 		}
 		v.owed = false
@@ -202,8 +203,8 @@ func (v *view) joined(k key) *domain.VM {
 
 // replaceVMs takes a complete list. Everything in it is observed again, so
 // that a sink which lost something heals.
-func (v *view) replaceVMs(all map[key]row) {
-	v.vms = all
+func (v *view) replaceVMs(all map[key]row, version string) {
+	v.vms, v.listed = all, version
 	if v.vmsAt.IsZero() {
 		v.vmsAt = time.Now()
 	}

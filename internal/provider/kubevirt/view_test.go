@@ -30,7 +30,7 @@ func TestView(t *testing.T) {
 	if len(v.dirty) > 0 || v.complete() {
 		t.Error("an instance without its VM is observed")
 	}
-	v.replaceVMs(map[key]row{k: vm("u1")})
+	v.replaceVMs(map[key]row{k: vm("u1")}, "1")
 	v.replaceVMIs(map[key]instance{k: {owner: "u1", ip: "10.0.0.1", node: "n1"}})
 	v.replaceNodes(map[key]time.Time{{"", "n1"}: {}})
 	if !v.complete() {

@@ -54,7 +54,7 @@ const observeBatch = 200
 // Watch runs until ctx ends and returns its cause. The sink gets every VM with
 // the managed-by label after each complete list, and then each change. What
 // the sink refuses is offered again.
-func (p *Provider) Watch(ctx context.Context, cluster string, sink provider.Sink) error {
+func (p *Provider) Watch(ctx context.Context, cluster string, sink provider.Sink, heard func(time.Time)) error {
 	log := p.log.With("cluster", cluster)
 	ctx = p.logged(ctx)
 	changes := make(chan change)
@@ -65,6 +65,7 @@ func (p *Provider) Watch(ctx context.Context, cluster string, sink provider.Sink
 		}
 	}
 	vms, vmis, nodes := p.vmFeed(), p.vmiFeed(), p.nodeFeed()
+	vms.heard = heard
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { vmis.run(ctx, p, cluster, log.With("kind", "vmi"), emit) })
@@ -97,7 +98,8 @@ type feed[O, K any] struct {
 	list    func(context.Context, *client, metav1.ListOptions) ([]O, metav1.ListMeta, error)
 	watch   func(context.Context, *client, metav1.ListOptions) (watch.Interface, error)
 	keep    func(context.Context, *client, *O) K
-	replace func(map[key]K) change // after a complete list
+	replace func(map[key]K, string) change // after a complete list, with its resourceVersion
+	heard   func(time.Time)                // nil: nobody asks
 	set     func(key, K) change
 	drop    func(key, K) change
 	options metav1.ListOptions
@@ -125,7 +127,7 @@ func (p *Provider) vmFeed() *feed[kv.VirtualMachine, row] {
 			}
 			return compact(vm)
 		},
-		replace: func(m map[key]row) change { return func(v *view) { v.replaceVMs(m) } },
+		replace: func(m map[key]row, version string) change { return func(v *view) { v.replaceVMs(m, version) } },
 		set:     func(k key, r row) change { return func(v *view) { v.setVM(k, r) } },
 		drop:    func(k key, r row) change { return func(v *view) { v.dropVM(k, r) } },
 	}
@@ -147,7 +149,7 @@ func (p *Provider) vmiFeed() *feed[kv.VirtualMachineInstance, instance] {
 		keep: func(_ context.Context, _ *client, o *kv.VirtualMachineInstance) instance {
 			return fromVMI(o).interned()
 		},
-		replace: func(m map[key]instance) change { return func(v *view) { v.replaceVMIs(m) } },
+		replace: func(m map[key]instance, _ string) change { return func(v *view) { v.replaceVMIs(m) } },
 		set:     func(k key, i instance) change { return func(v *view) { v.setVMI(k, i) } },
 		drop:    func(k key, _ instance) change { return func(v *view) { v.dropVMI(k) } },
 	}
@@ -166,7 +168,7 @@ func (p *Provider) nodeFeed() *feed[corev1.Node, time.Time] {
 			return c.kube.CoreV1().Nodes().Watch(ctx, opt)
 		},
 		keep:    func(_ context.Context, _ *client, o *corev1.Node) time.Time { return silence(o) },
-		replace: func(m map[key]time.Time) change { return func(v *view) { v.replaceNodes(m) } },
+		replace: func(m map[key]time.Time, _ string) change { return func(v *view) { v.replaceNodes(m) } },
 		set:     func(k key, since time.Time) change { return func(v *view) { v.setNode(k.name, since) } },
 		drop:    func(k key, _ time.Time) change { return func(v *view) { v.setNode(k.name, time.Now().UTC()) } },
 	}
@@ -235,7 +237,8 @@ func (f *feed[O, K]) follow(ctx context.Context, p *Provider, c *client, place s
 			return "", c.fail(err)
 		}
 		place, *listed = rv, time.Now()
-		emit(ctx, f.replace(all))
+		emit(ctx, f.replace(all, rv))
+		f.sign()
 	}
 	opt := f.options
 	opt.ResourceVersion, opt.AllowWatchBookmarks = place, true
@@ -270,7 +273,15 @@ func (f *feed[O, K]) follow(ctx context.Context, p *Provider, c *client, place s
 				return place, c.fail(err)
 			}
 			place = f.event(ctx, c, ev, place, emit)
+			f.sign()
 		}
+	}
+}
+
+// sign tells that the cluster was heard.
+func (f *feed[O, K]) sign() {
+	if f.heard != nil {
+		f.heard(time.Now())
 	}
 }
 

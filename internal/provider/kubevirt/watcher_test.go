@@ -28,7 +28,7 @@ func watching(t *testing.T, p *Provider) (*providertest.Recorder, func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = p.Watch(ctx, "c1", rec)
+		_ = p.Watch(ctx, "c1", rec, func(time.Time) {})
 	}()
 	stop := func() {
 		cancel()

@@ -37,7 +37,7 @@ func Run(t *testing.T, p provider.KubeVirtProvider, cluster, namespace string) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- watcher.Watch(ctx, cluster, s.record) }()
+	go func() { done <- watcher.Watch(ctx, cluster, s.record, func(time.Time) {}) }()
 	t.Cleanup(func() {
 		cancel()
 		select {

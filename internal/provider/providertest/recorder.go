@@ -63,8 +63,8 @@ func (r *Recorder) Observe(_ context.Context, _ string, seen []provider.Observat
 }
 
 // Synced remembers a complete list.
-func (r *Recorder) Synced(_ context.Context, _ string, names map[provider.Ref]bool) error {
-	return r.call(func() { r.synced = append(r.synced, names) })
+func (r *Recorder) Synced(_ context.Context, _ string, list provider.Complete) error {
+	return r.call(func() { r.synced = append(r.synced, list.VMs) })
 }
 
 // VM is what was last seen of a VM, or nil.

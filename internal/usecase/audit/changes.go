@@ -19,7 +19,7 @@ var fields = map[string][]string{
 	"service":      {"name", "documentation"},
 	"vm":           {"state"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
-	"cluster":      {"enabled", "status", "reason", "server", "credential_generation", "credential_expires_at"},
+	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "credential_generation", "credential_expires_at"},
 	"namespace":    {"cluster", "environment"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
@@ -43,7 +43,8 @@ var actions = map[string]struct{ update bool }{
 	"vm.order":  {},                                                                   // what it does follows, as one of these:
 	"vm.create": {}, "vm.delete": {}, "vm.start": {}, "vm.stop": {}, "vm.restart": {}, // the watcher may have been first to see the state
 
-	"cluster.preflight": {}, "cluster.create": {}, "cluster.status": {true}, "cluster.enable": {true}, "cluster.disable": {true}, "cluster.replace_credential": {true},
+	"cluster.preflight": {}, "cluster.create": {}, "cluster.status": {true}, "cluster.enable": {true}, "cluster.disable": {true}, "cluster.drain": {true}, "cluster.undrain": {true}, "cluster.replace_credential": {true},
+	"cluster.update": {true}, "cluster.delete": {},
 	"namespace.register": {}, "namespace.unregister": {true},
 	"template.create": {}, "size.create": {},
 

@@ -130,6 +130,7 @@ func (s *Service) Add(ctx context.Context, actor domain.Actor, draftID string, i
 		create := tx.Cluster.Create().SetID(key).SetName(in.Name).SetPlace(in.Place).
 			SetEnvironment(cluster.Environment(in.Environment)).SetCreatedBy(actor.Username).
 			SetEncryptedKubeconfig(sealed).SetEncryptionKeyID(keyID).SetNillableCredentialExpiresAt(m.context.ExpiresAt).
+			SetCredentialKind(m.context.Kind).SetCredentialSubject(m.context.Subject).
 			SetAPIServerURL(m.Credential.Server).SetIdentityUID(m.preflight.Health.IdentityUID)
 		learn(create.Mutation(), healthOf(m.preflight))
 		row, err := create.Save(ctx)
@@ -214,7 +215,7 @@ func (s *Service) ReplaceCredential(ctx context.Context, actor domain.Actor, id,
 			return err
 		}
 		update := row.Update().SetEncryptedKubeconfig(sealed).SetEncryptionKeyID(keyID).AddCredentialGeneration(1).
-			SetAPIServerURL(m.Credential.Server)
+			SetAPIServerURL(m.Credential.Server).SetCredentialKind(m.context.Kind).SetCredentialSubject(m.context.Subject).SetCredentialWarned(0)
 		if m.context.ExpiresAt == nil {
 			update.ClearCredentialExpiresAt()
 		} else {

@@ -133,6 +133,10 @@ func candidate(row *ent.Cluster, ns string, env domain.Environment, registered b
 		c.Refusal = apperr.New(apperr.ErrNamespaceMissing).With("namespace", ns)
 	case !row.Enabled:
 		c.Refusal = apperr.New(apperr.ErrClusterDisabled)
+	case row.Drained:
+		c.Refusal = apperr.New(apperr.ErrClusterDrained)
+	case row.QuarantinedAt != nil:
+		c.Refusal = apperr.New(apperr.ErrClusterQuarantined)
 	default:
 		c.Refusal = ailment(row)
 	}

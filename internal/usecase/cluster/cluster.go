@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -40,7 +42,10 @@ type Service struct {
 type Cluster struct {
 	ID, Name, Place string
 	Environment     domain.Environment
-	Enabled         bool   // takes new VMs
+	Enabled         bool // false: Shepherd leaves it alone
+	Drained         bool // takes no new VMs
+	Weight          int  // share of new VMs beside others, 0 to domain.MaxWeight
+	Hardware        []string
 	Server          string // https URL
 	CreatedBy       string
 	CreatedAt       time.Time
@@ -58,7 +63,15 @@ type Cluster struct {
 	CheckedAt         *time.Time // nil: not yet
 	AnsweredAt        *time.Time // last check with an answer
 
-	CredentialExpiresAt *time.Time // nil: unknown or never
+	Capabilities domain.Capabilities
+	DescribedAt  *time.Time // when the capabilities were read
+	HeardAt      *time.Time // up to then everything that happened to its VMs is shown
+
+	QuarantinedAt    *time.Time // nil: it is not
+	QuarantineReason domain.Problem
+
+	CredentialKind, CredentialSubject string
+	CredentialExpiresAt               *time.Time // nil: unknown or never
 }
 
 // Page selects a part of a list: the Limit entries after a cursor of the page
@@ -115,9 +128,30 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (Clust
 	return view(row), nil
 }
 
-// SetEnabled says whether a cluster takes new VMs. Those that it has stay as
-// they are, and it is watched all the same.
+// SetEnabled says whether Shepherd works with a cluster at all. One that is
+// switched off is not checked, not watched, and nothing is done there; what was
+// approved for it waits.
 func (s *Service) SetEnabled(ctx context.Context, actor domain.Actor, id string, enabled bool) error {
+	action := "cluster.disable"
+	if enabled {
+		action = "cluster.enable"
+	}
+	return s.change(ctx, actor, id, action, func(u *ent.ClusterUpdateOne) { u.SetEnabled(enabled) })
+}
+
+// SetDrained says whether a cluster takes no new VMs. Those that it has stay as
+// they are.
+func (s *Service) SetDrained(ctx context.Context, actor domain.Actor, id string, drained bool) error {
+	action := "cluster.undrain"
+	if drained {
+		action = "cluster.drain"
+	}
+	return s.change(ctx, actor, id, action, func(u *ent.ClusterUpdateOne) { u.SetDrained(drained) })
+}
+
+// change sets something that is up to admins. What is so already is no change,
+// and leaves no record.
+func (s *Service) change(ctx context.Context, actor domain.Actor, id, action string, set func(*ent.ClusterUpdateOne)) error {
 	if err := access.Check(actor, domain.ClusterUpdate, domain.Object{}); err != nil {
 		return err
 	}
@@ -127,18 +161,24 @@ func (s *Service) SetEnabled(ctx context.Context, actor domain.Actor, id string,
 	}
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		row, err := lock(ctx, tx, key)
-		if err != nil || row.Enabled == enabled {
+		if err != nil {
 			return err
 		}
-		if err := row.Update().SetEnabled(enabled).Exec(ctx); err != nil {
+		update := row.Update()
+		set(update)
+		after, err := update.Save(ctx)
+		if err != nil {
 			return err
 		}
-		action := "cluster.disable"
-		if enabled {
-			action = "cluster.enable"
+		was, is := told(row), told(after)
+		if reflect.DeepEqual(was, is) {
+			return nil
+		}
+		if err := tx.ClusterEvent.Create().SetClusterID(key).SetKind(clusterevent.KindMode).SetAfter(action).Exec(ctx); err != nil {
+			return err
 		}
 		e := entry(action, row)
-		e.Before, e.After = map[string]any{"enabled": row.Enabled}, map[string]any{"enabled": enabled}
+		e.Before, e.After = was, is
 		if err := audit.Write(ctx, tx, actor, e); err != nil {
 			return err
 		}
@@ -146,16 +186,25 @@ func (s *Service) SetEnabled(ctx context.Context, actor domain.Actor, id string,
 	})
 }
 
+// told is what the audit log keeps of what admins set.
+func told(row *ent.Cluster) map[string]any {
+	return map[string]any{
+		"enabled": row.Enabled, "drained": row.Drained, "weight": row.Weight, "place": row.Place, "hardware": row.Hardware,
+	}
+}
+
 func view(row *ent.Cluster) Cluster {
 	return Cluster{
 		ID: row.ID.String(), Name: row.Name, Place: row.Place, Environment: domain.Environment(row.Environment),
-		Enabled: row.Enabled, Server: row.APIServerURL, CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt,
+		Enabled: row.Enabled, Drained: row.Drained, Weight: row.Weight, Hardware: row.Hardware, Server: row.APIServerURL, CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt,
 		Status: domain.ClusterStatus(row.Status), Reason: row.StatusReason,
 		KubernetesVersion: row.KubernetesVersion, KubeVirtVersion: row.KubevirtVersion,
 		Features: row.EnabledFeatures, StorageClasses: row.StorageClasses,
 		Nodes: row.Nodes, ReadyNodes: row.ReadyNodes, VMs: row.VMCount,
 		Failures: row.Failures, CheckedAt: row.CheckedAt, AnsweredAt: row.AnsweredAt,
-		CredentialExpiresAt: row.CredentialExpiresAt,
+		Capabilities: row.Capabilities, DescribedAt: row.DescribedAt, HeardAt: row.HeardAt,
+		QuarantinedAt: row.QuarantinedAt, QuarantineReason: row.QuarantineReason,
+		CredentialKind: row.CredentialKind, CredentialSubject: row.CredentialSubject, CredentialExpiresAt: row.CredentialExpiresAt,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -43,7 +44,7 @@ func (s *script) CheckHealth(ctx context.Context, cluster string) domain.Cluster
 	return s.health(ctx, cluster)
 }
 
-func (s *script) Watch(ctx context.Context, cluster string, _ provider.Sink) error {
+func (s *script) Watch(ctx context.Context, cluster string, _ provider.Sink, _ func(time.Time)) error {
 	return s.watch(ctx, cluster)
 }
 

@@ -116,7 +116,7 @@ func (s *Service) watch(ctx context.Context, id uuid.UUID) {
 	pause := watchBackoff
 	for ctx.Err() == nil {
 		started := time.Now()
-		err := s.Watcher.Watch(ctx, id.String(), s.Sink)
+		err := s.Watcher.Watch(ctx, id.String(), s.Sink, func(time.Time) {})
 		if ctx.Err() != nil {
 			return
 		}

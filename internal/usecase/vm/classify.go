@@ -38,6 +38,20 @@ func classify(err error, cluster domain.ClusterStatus) class {
 	return classRetry
 }
 
+// closed says that nothing may be done to a cluster now, whatever its health.
+func closed(c *ent.Cluster) error {
+	code := ""
+	switch {
+	case !c.Enabled:
+		code = apperr.ErrClusterDisabled
+	case c.QuarantinedAt != nil:
+		code = apperr.ErrClusterQuarantined
+	default:
+		return nil
+	}
+	return waiting{problem: domain.Problem{Code: code, Params: map[string]any{"cluster": c.Name}}}
+}
+
 // away says that the last health check got no answer a moment ago, so that the
 // orders of a dead cluster do not hold the workers of all the others.
 func away(c *ent.Cluster, now time.Time) bool {

@@ -23,8 +23,8 @@ func (s *Service) create(ctx context.Context, o *order) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	if !o.cluster.Enabled {
-		return result{}, waiting{problem: domain.Problem{Code: apperr.ErrClusterDisabled, Params: map[string]any{"cluster": o.cluster.Name}}}
+	if o.cluster.Drained {
+		return result{}, waiting{problem: domain.Problem{Code: apperr.ErrClusterDrained, Params: map[string]any{"cluster": o.cluster.Name}}}
 	}
 	want, secret, err := s.render(ctx, o, spec)
 	if err != nil {

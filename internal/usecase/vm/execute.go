@@ -178,6 +178,9 @@ func (s *Service) perform(ctx context.Context, o *order) (r result, err error) {
 	if o.attempt > maxAttempts { // the last ones died without a word
 		return r, apperr.New(apperr.ErrOperationStuck)
 	}
+	if err := closed(o.cluster); err != nil {
+		return r, err
+	}
 	if away(o.cluster, o.now) {
 		return r, waiting{problem: clusterProblem(o.cluster)}
 	}

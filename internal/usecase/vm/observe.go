@@ -140,14 +140,14 @@ func keep(ctx context.Context, row *ent.VM, u *ent.VMUpdateOne) error {
 
 // Synced takes in that a complete list was read (provider.Sink): a VM that two
 // lists at least missingAfter apart do not show is missing.
-func (s *Service) Synced(ctx context.Context, cluster string, names map[provider.Ref]bool) error {
+func (s *Service) Synced(ctx context.Context, cluster string, list provider.Complete) error {
 	clusterID, err := uuid.Parse(cluster)
 	if err != nil {
 		return err
 	}
 	// By UID: another object under the same name is not the VM.
-	shown := make(map[string]bool, len(names))
-	for r := range names {
+	shown := make(map[string]bool, len(list.VMs))
+	for r := range list.VMs {
 		shown[r.UID] = true
 	}
 	now := time.Now()

@@ -176,7 +176,7 @@ func TestSynced(t *testing.T) {
 	list := map[provider.Ref]bool{ref(there.Name, there.UID): true, ref(replaced.Name, "another"): true}
 	missing := func(want ...string) {
 		t.Helper()
-		if err := st.Synced(ctx, cluster, list); err != nil {
+		if err := st.Synced(ctx, cluster, provider.Complete{VMs: list}); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
