@@ -63,17 +63,17 @@ func newBreaker(open time.Duration) *breaker {
 	return &breaker{open: open, changed: make(chan struct{})}
 }
 
-// outcome is what a call says of its cluster.
-type outcome int
+// ending is what a call says of its cluster.
+type ending int
 
 const (
-	answered outcome = iota // by a live API server, whatever it said
+	answered ending = iota // by a live API server, whatever it said
 	failed                  // no answer, 5xx, or it does not know us
 	unknown                 // we gave up ourselves
 )
 
 // allow says whether a call may be made now. Who may calls done with the outcome.
-func (b *breaker) allow() (done func(outcome), err error) {
+func (b *breaker) allow() (done func(ending), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	probe := !b.until.IsZero()
@@ -81,7 +81,7 @@ func (b *breaker) allow() (done func(outcome), err error) {
 		return nil, &errOpen{b.paused, later(b.until, time.Now()), b.answered}
 	}
 	b.probing = probe
-	return func(o outcome) { b.done(o, probe) }, nil
+	return func(o ending) { b.done(o, probe) }, nil
 }
 
 // later is until, or a moment after now while a probe is under way.
@@ -92,7 +92,7 @@ func later(until, now time.Time) time.Time {
 	return until
 }
 
-func (b *breaker) done(o outcome, probe bool) {
+func (b *breaker) done(o ending, probe bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if probe {
@@ -249,8 +249,8 @@ func (t broken) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		done(failed)
 	case resp.StatusCode == http.StatusTooManyRequests:
+		b.pause(retryAfter(resp.Header)) // before done lets somebody else through
 		done(unknown)
-		b.pause(retryAfter(resp.Header))
 	default:
 		done(verdict(resp.StatusCode))
 	}
@@ -258,7 +258,7 @@ func (t broken) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // verdict of a status: one that the API server itself has decided is an answer.
-func verdict(code int) outcome {
+func verdict(code int) ending {
 	if code >= 500 || code == http.StatusUnauthorized {
 		return failed
 	}

@@ -67,6 +67,9 @@ type client struct {
 	print     [sha256.Size]byte // of the configuration
 	secrets   []string          // never to appear in an error
 
+	door    chan struct{} // of who asks whether it answers at all, see knock
+	knocked time.Time     // last answer to that
+
 	// live ends when the client is replaced: watches have to move on.
 	live context.Context
 	end  context.CancelFunc
@@ -119,7 +122,7 @@ func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, erro
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	c := &client{transport: t, breaker: b, print: fingerprint(cfg)}
+	c := &client{transport: t, breaker: b, print: fingerprint(cfg), door: make(chan struct{}, 1)}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
 			c.secrets = append(c.secrets, encodings(s)...)

@@ -193,7 +193,7 @@ func TestFeedDead(t *testing.T) {
 	for _, mode := range []int32{netDown, netHole} {
 		t.Run([]string{"", "Refused", "BlackHole"}[mode], func(t *testing.T) {
 			a, p := watched(t)
-			p.timing.knock = 200 * time.Millisecond
+			p.timing.knock = 500 * time.Millisecond
 			p.clients.open = time.Second
 			a.network(mode)
 			base := runtime.NumGoroutine()

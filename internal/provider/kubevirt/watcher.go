@@ -269,6 +269,9 @@ func (f *feed[O, P, K]) follow(ctx context.Context, p *Provider, c *client, plac
 	if err := c.breaker.wait(ctx); err != nil {
 		return place, err
 	}
+	if err := c.knock(ctx, p.timing.knock); err != nil {
+		return place, err
+	}
 	if place != "" && time.Since(*listed) > p.timing.relist*9/10+rand.N(p.timing.relist/5) {
 		place = ""
 	}
@@ -370,7 +373,7 @@ func (f *feed[O, P, K]) listAll(ctx context.Context, p *Provider, c *client, aga
 			return nil, "", ctx.Err()
 		}
 	}
-	// A cluster that does not answer must not hold one of the slots.
+	// A cluster that does not answer any more must not hold one of the slots.
 	if err := c.knock(ctx, p.timing.knock); err != nil {
 		return nil, "", err
 	}
@@ -430,15 +433,27 @@ func (f *feed[O, P, K]) page(ctx context.Context, c *client, next string, each f
 	return readList[O, P](body, each)
 }
 
-// knock asks for an answer of any kind.
+// knock asks for an answer of any kind, one feed after the other: so a cluster
+// that swallows connections costs one dial at a time and no slot, and the feeds
+// of one that is back share a connection. An answer counts for a second.
 func (c *client) knock(ctx context.Context, limit time.Duration) error {
+	select {
+	case c.door <- struct{}{}:
+		defer func() { <-c.door }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if time.Since(c.knocked) < time.Second {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := c.kube.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
-	if refused(err) {
-		return nil
+	if err != nil && !refused(err) {
+		return err
 	}
-	return err
+	c.knocked = time.Now()
+	return nil
 }
 
 // forgotten says that the cluster cannot go on from our place: it is too old,
