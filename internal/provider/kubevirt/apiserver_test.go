@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -187,17 +190,33 @@ func (a *apiServer) list(w http.ResponseWriter, r *http.Request) {
 	defer a.listing.Add(-1)
 	for most := a.mostLists.Load(); now > most && !a.mostLists.CompareAndSwap(most, now); most = a.mostLists.Load() {
 	}
-	a.lists.Add(1)
+	from, _ := strconv.Atoi(r.URL.Query().Get("continue"))
+	if from == 0 {
+		a.lists.Add(1)
+	}
 	time.Sleep(time.Duration(a.listTakes.Load()))
 	a.mu.Lock()
-	items := make([]string, 0, len(a.objects[r.URL.Path]))
-	for _, o := range a.objects[r.URL.Path] {
-		items = append(items, o)
+	objects := a.objects[r.URL.Path]
+	names := slices.Sorted(maps.Keys(objects))
+	next := ""
+	if limit, _ := strconv.Atoi(r.URL.Query().Get("limit")); limit > 0 && from+limit < len(names) {
+		names, next = names[:from+limit], strconv.Itoa(from+limit)
+	}
+	items := make([]string, 0, len(names)-from)
+	for _, n := range names[from:] {
+		items = append(items, objects[n])
 	}
 	version := a.version
 	a.mu.Unlock()
+	group, kind := kindOf(r.URL.Path)
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"apiVersion":"v1","items":[%s],"kind":"SomeList","metadata":{"resourceVersion":"%d"}}`, strings.Join(items, ","), version)
+	fmt.Fprintf(w, `{"apiVersion":"%s","items":[%s],"kind":"%sList","metadata":{"resourceVersion":"%d","continue":"%s"}}`, group, strings.Join(items, ","), kind, version, next)
+}
+
+// kindOf says of what there are lists at a path.
+func kindOf(at string) (group, kind string) {
+	group = strings.TrimPrefix(strings.TrimPrefix(path.Dir(at), "/apis/"), "/api/")
+	return group, map[string]string{pathVMs: "VirtualMachine", pathVMIs: "VirtualMachineInstance", pathNodes: "Node"}[at]
 }
 
 func (a *apiServer) stream(w http.ResponseWriter, r *http.Request) {
@@ -244,7 +263,8 @@ func (a *apiServer) stream(w http.ResponseWriter, r *http.Request) {
 		case <-changed:
 		case <-beat:
 			if !a.mute.Load() {
-				send("BOOKMARK", map[string]any{"kind": "X", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": strconv.Itoa(from)}})
+				group, kind := kindOf(r.URL.Path)
+				send("BOOKMARK", map[string]any{"kind": kind, "apiVersion": group, "metadata": map[string]any{"resourceVersion": strconv.Itoa(from)}})
 			}
 		case <-r.Context().Done():
 			return

@@ -68,8 +68,8 @@ type ending int
 
 const (
 	answered ending = iota // by a live API server, whatever it said
-	failed                  // no answer, 5xx, or it does not know us
-	unknown                 // we gave up ourselves
+	failed                 // no answer, 5xx, or it does not know us
+	unknown                // we gave up ourselves
 )
 
 // allow says whether a call may be made now. Who may calls done with the outcome.

@@ -95,7 +95,7 @@ func clean(p domain.Problem) domain.Problem {
 		if s, ok := v.(string); ok {
 			v = domain.CleanText(s, maxParam)
 		}
-		params[k] = v
+		params[domain.CleanText(k, maxCode)] = v
 	}
 	if len(params) == 0 {
 		params = nil
