@@ -7,13 +7,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	entcluster "kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 )
 
 // replica runs the watchers of one portal process.
@@ -267,5 +270,47 @@ func TestWatchHeard(t *testing.T) {
 	}
 	if row := st.DB.Ent.Cluster.GetX(t.Context(), uuid.MustParse(ids[2])); !row.HeardAt.Equal(future) {
 		t.Errorf("it went back to %v", row.HeardAt)
+	}
+}
+
+// What is wrong with a watch comes on the cluster's timeline: once while it
+// lasts, and again when it is something else.
+func TestWatchTrouble(t *testing.T) {
+	t.Parallel()
+	st := newStage(t)
+	id := st.stored("east", domain.Test).ID.String()
+	var code atomic.Value
+	code.Store("")
+	s := *st.Service
+	s.Watcher = &script{
+		watch: func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() },
+		trouble: func(cluster string) domain.Connection {
+			if cluster != id {
+				t.Errorf("asked about %s", cluster)
+			}
+			return domain.Connection{Problem: domain.Problem{Code: code.Load().(string)}, ProblemAt: time.Now()}
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	codes := func() (out []string) {
+		for _, e := range st.DB.Ent.ClusterEvent.Query().Order(clusterevent.ByID()).AllX(t.Context()) {
+			out = append(out, e.Problem.Code)
+		}
+		return out
+	}
+	time.Sleep(2500 * time.Millisecond)
+	if got := codes(); len(got) > 0 {
+		t.Errorf("%q although all is well", got)
+	}
+	for _, want := range [][]string{{apperr.ErrClusterForbidden}, {apperr.ErrClusterForbidden, apperr.ErrClusterTimeout}} {
+		code.Store(want[len(want)-1])
+		soon(t, "it is recorded", 8*time.Second, func() bool { return slices.Equal(codes(), want) })
+		time.Sleep(2500 * time.Millisecond)
+		if got := codes(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
