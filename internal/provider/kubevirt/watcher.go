@@ -243,6 +243,7 @@ func (f *feed[O, P, K]) run(ctx context.Context, p *Provider, cluster string, lo
 			forgot = time.Now()
 			continue
 		case err != nil && c != nil:
+			c.door.doubt.Store(true)
 			if !apierrors.IsTooManyRequests(err) {
 				c.breaker.trouble(f.kind, reason(c.fail(err)))
 			}
@@ -453,9 +454,10 @@ func (e noAnswer) Unwrap() error { return e.error }
 // door is where the feeds of a cluster stand in line, see knock.
 type door struct {
 	turn     chan struct{}
-	answered time.Time // last answer
-	failures int       // since then
-	next     time.Time // not before; after a failure
+	answered time.Time   // last answer
+	failures int         // since then
+	next     time.Time   // not before; after a failure
+	doubt    atomic.Bool // somebody has lost a connection since
 }
 
 // knock asks for an answer of any kind, one feed after the other and ever more
@@ -470,7 +472,7 @@ func (c *client) knock(ctx context.Context, t timing) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if time.Since(d.answered) < time.Second {
+	if time.Since(d.answered) < time.Second && !d.doubt.Load() {
 		return nil
 	}
 	if err := pause(ctx, time.Until(d.next)); err != nil {
@@ -478,6 +480,7 @@ func (c *client) knock(ctx context.Context, t timing) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, t.knock)
 	defer cancel()
+	d.doubt.Store(false)
 	err := c.kube.Discovery().RESTClient().Get().AbsPath("/version").Do(limited).Error()
 	open := (*errOpen)(nil)
 	switch {
