@@ -52,14 +52,28 @@ type Capabilities struct {
 	APIs          []string `json:"apis,omitempty"`           // served, "group/version", of KubeVirt, CDI and snapshots
 	Kubelets      []string `json:"kubelets,omitempty"`       // versions of the nodes' kubelets
 	// Cluster-wide; 0 as well when they may not be listed.
-	InstanceTypes   int `json:"instance_types"`
-	Preferences     int `json:"preferences"`
-	SnapshotClasses int `json:"snapshot_classes"`
+	InstanceTypes   int  `json:"instance_types"`
+	Preferences     int  `json:"preferences"`
+	SnapshotClasses *int `json:"snapshot_classes,omitempty"` // nil: not known
 }
 
 // Serves says that a version of an API group is served.
 func (c Capabilities) Serves(group string) bool {
 	return slices.ContainsFunc(c.APIs, func(api string) bool { return strings.HasPrefix(api, group+"/") })
+}
+
+// SnapshotsLack names what is missing for snapshots of VMs: the API of Kubernetes'
+// volume snapshots, KubeVirt's own, or its feature gate. "" when all are there.
+func (c Capabilities) SnapshotsLack(features []string) string {
+	for _, group := range []string{"snapshot.storage.k8s.io", "snapshot.kubevirt.io"} {
+		if !c.Serves(group) {
+			return group
+		}
+	}
+	if gate := "Snapshot"; !slices.Contains(features, gate) {
+		return gate
+	}
+	return ""
 }
 
 // Scheduling weights of clusters: which share of new VMs each is proposed for.
@@ -172,7 +186,7 @@ const (
 	CheckCredentials   = "credentials"   // the cluster knows who we are
 	CheckKubernetes    = "kubernetes"    // params version, nodes, ready
 	CheckKubeVirt      = "kubevirt"      // params version
-	CheckPermissions   = "permissions"   // nothing lacks that the portal needs
+	CheckPermissions   = "permissions"   // nothing lacks that the portal needs; params count, and lost: what does not work, "quotas instancetypes"
 	CheckPrivilege     = "privilege"     // nothing is allowed that it should not have
 	CheckCDI           = "cdi"           // params version
 	CheckSnapshots     = "snapshots"     // params classes
@@ -202,7 +216,6 @@ type Preflight struct {
 	Health   ClusterHealth  `json:"health"`
 	Missing  []ResourceRule `json:"missing,omitempty"`  // permissions that Shepherd needs and the credential lacks
 	Optional []ResourceRule `json:"optional,omitempty"` // permissions that lack and cost one convenience each
-	Lost     []string       `json:"lost,omitempty"`     // what does not work without those: "quotas", "create_namespaces"
 	Excess   []string       `json:"excess,omitempty"`   // what the credential should not be allowed: "*", "secrets", "impersonate"
 }
 

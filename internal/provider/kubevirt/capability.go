@@ -3,6 +3,7 @@ package kubevirt
 import (
 	"context"
 	"errors"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -70,7 +71,6 @@ func distinct(list []string) []string {
 type discovered struct {
 	apis      []string          // "group/version", sorted
 	preferred map[string]string // group to version
-	resources map[string]bool   // "group/resource"; only of the groups in resourcesOf
 }
 
 // aggregated asks for all groups with their resources in one answer (Kubernetes
@@ -93,23 +93,24 @@ type apiList struct {
 
 type apiVersion struct {
 	Version   string
-	Resources []struct{ Resource string }
+	Resources []apiResource
 }
+
+type apiResource struct{ Resource string }
 
 const maxAPIs = 64 // that are kept
 
 const (
-	groupKubeVirtSnapshot = "snapshot.kubevirt.io"
-	groupStorageSnapshot  = "snapshot.storage.k8s.io"
-	groupInstanceType     = "instancetype.kubevirt.io"
-	groupCDI              = "cdi.kubevirt.io"
-	dataVolumes           = groupCDI + "/datavolumes"
+	groupSnapshot     = "snapshot.storage.k8s.io"
+	groupInstanceType = "instancetype.kubevirt.io"
+	groupCDI          = "cdi.kubevirt.io"
+	dataVolumes       = "datavolumes" // without them CDI is not there
 )
 
 // concerns says which API groups are of interest: all of KubeVirt and CDI, and
 // the snapshots of volumes.
 func concerns(group string) bool {
-	return group == "kubevirt.io" || strings.HasSuffix(group, ".kubevirt.io") || group == groupStorageSnapshot
+	return group == "kubevirt.io" || strings.HasSuffix(group, ".kubevirt.io") || group == groupSnapshot
 }
 
 // discover reads which APIs are served: in one request, or where that is not
@@ -120,7 +121,7 @@ func (c *client) discover(ctx context.Context) (discovered, error) {
 	if errors.Is(err, errResponseTooLarge) {
 		err = c.get(ctx, "/apis", "", metav1.ListOptions{}, &list)
 	}
-	d := discovered{preferred: map[string]string{}, resources: map[string]bool{}}
+	d := discovered{preferred: map[string]string{}}
 	if err != nil {
 		return d, c.fail(err)
 	}
@@ -128,32 +129,29 @@ func (c *client) discover(ctx context.Context) (discovered, error) {
 		if !concerns(group) {
 			return
 		}
-		for _, v := range versions {
-			if len(d.apis) == maxAPIs {
-				return
-			}
+		for _, v := range versions[:min(len(versions), maxAPIs-len(d.apis))] {
 			d.apis = append(d.apis, name(group+"/"+v.Version))
 			if d.preferred[group] == "" {
 				d.preferred[group] = name(v.Version) // the first one
-			}
-			for _, r := range v.Resources {
-				if key := group + "/" + r.Resource; key == dataVolumes {
-					d.resources[key] = true
-				}
 			}
 		}
 	}
 	switch list.Kind {
 	case "APIGroupDiscoveryList":
 		for _, g := range list.Items {
+			if g.Metadata.Name == groupCDI {
+				g.Versions = slices.DeleteFunc(g.Versions, func(v apiVersion) bool { return !slices.Contains(v.Resources, apiResource{dataVolumes}) })
+			}
 			add(g.Metadata.Name, g.Versions)
 		}
 	case "APIGroupList":
 		for _, g := range list.Groups {
+			if g.Name == groupCDI && len(g.Versions) > 0 {
+				if g.Versions, err = c.withDataVolumes(ctx, g.Versions); err != nil {
+					return d, c.fail(err)
+				}
+			}
 			add(g.Name, g.Versions)
-		}
-		if err := c.resources(ctx, d, groupCDI); err != nil {
-			return d, err
 		}
 	default:
 		return d, apperr.New(apperr.ErrNotKubernetes)
@@ -163,25 +161,19 @@ func (c *client) discover(ctx context.Context) (discovered, error) {
 	return d, nil
 }
 
-// resources asks for the resources of one group, where discovery did not say.
-func (c *client) resources(ctx context.Context, d discovered, group string) error {
-	version := d.preferred[group]
-	if version == "" {
-		return nil
-	}
-	var list struct {
-		kinded
-		Resources []struct{ Name string }
-	}
-	if err := c.get(ctx, "/apis/"+group+"/"+version, "", metav1.ListOptions{}, &list); err != nil {
-		return c.fail(err)
+// withDataVolumes asks for the resources of CDI's first version, where discovery
+// did not say.
+func (c *client) withDataVolumes(ctx context.Context, versions []apiVersion) ([]apiVersion, error) {
+	var list struct{ Resources []struct{ Name string } }
+	if err := c.get(ctx, "/apis/"+groupCDI+"/"+url.PathEscape(versions[0].Version), "", metav1.ListOptions{}, &list); err != nil {
+		return nil, err
 	}
 	for _, r := range list.Resources {
-		if key := group + "/" + r.Name; key == dataVolumes {
-			d.resources[key] = true
+		if r.Name == dataVolumes {
+			return versions, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // onlyMetadata spares us the objects where they are only counted.
@@ -201,7 +193,7 @@ func (c *client) count(ctx context.Context, d discovered, group, resource string
 			Metadata struct{ Continue string }
 			Items    []struct{}
 		}
-		if err := c.get(ctx, "/apis/"+group+"/"+version+"/"+resource, onlyMetadata, opt, &page); err != nil {
+		if err := c.get(ctx, "/apis/"+group+"/"+url.PathEscape(version)+"/"+resource, onlyMetadata, opt, &page); err != nil {
 			return "", err
 		}
 		if !strings.HasSuffix(page.Kind, "List") {
@@ -245,7 +237,7 @@ func (c *client) describe(ctx context.Context) described {
 			d.preferences, d.preferencesErr = c.count(ctx, d.discovered, groupInstanceType, "virtualmachineclusterpreferences")
 		})
 		counts.Go(func() {
-			d.snapshots, d.snapshotsErr = c.count(ctx, d.discovered, groupStorageSnapshot, "volumesnapshotclasses")
+			d.snapshots, d.snapshotsErr = c.count(ctx, d.discovered, groupSnapshot, "volumesnapshotclasses")
 		})
 		counts.Wait()
 	})

@@ -112,7 +112,10 @@ func (c *client) look(ctx context.Context, describe bool) sight {
 		h.DescribedAt = h.CheckedAt
 		h.KubernetesVersion, h.StorageClasses = d.version, d.classes
 		h.Capabilities.APIs = d.apis
-		h.Capabilities.InstanceTypes, h.Capabilities.Preferences, h.Capabilities.SnapshotClasses = d.types, d.preferences, d.snapshots
+		h.Capabilities.InstanceTypes, h.Capabilities.Preferences = d.types, d.preferences
+		if d.snapshotsErr == nil {
+			h.Capabilities.SnapshotClasses = &d.snapshots
+		}
 		if err := d.gap(); err != nil {
 			h.Gap = reason(err)
 		}

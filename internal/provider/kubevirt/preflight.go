@@ -56,7 +56,7 @@ func (p *Provider) Preflight(ctx context.Context, cred domain.Credential) domain
 		return out.Preflight
 	}
 	defer c.close()
-	version, ok := c.arrive(ctx, &out, p.clients.guard, cfg.Host)
+	version, lost, ok := c.arrive(ctx, &out, p.clients.guard, cfg.Host)
 	if !ok {
 		return out.Preflight
 	}
@@ -89,7 +89,7 @@ func (p *Provider) Preflight(ctx context.Context, cred domain.Credential) domain
 	case len(out.Missing) > 0:
 		out.set(domain.CheckPermissions, domain.CheckFailed, apperr.New(apperr.ErrPermissionsMissing), map[string]any{"count": len(out.Missing)})
 	case len(out.Optional) > 0:
-		out.set(domain.CheckPermissions, domain.CheckWarn, apperr.New(apperr.ErrPermissionsOptional), map[string]any{"count": len(out.Optional)})
+		out.set(domain.CheckPermissions, domain.CheckWarn, apperr.New(apperr.ErrPermissionsOptional), map[string]any{"count": len(out.Optional), "lost": strings.Join(lost, " ")})
 	default:
 		out.ok(domain.CheckPermissions)
 	}
@@ -100,7 +100,7 @@ func (p *Provider) Preflight(ctx context.Context, cred domain.Credential) domain
 	}
 
 	out.cdi(d)
-	out.snapshots(d, s.health.Features)
+	out.snapshots(d)
 	out.storage(d)
 	out.instanceTypes(d)
 	return out.Preflight
@@ -108,87 +108,76 @@ func (p *Provider) Preflight(ctx context.Context, cred domain.Credential) domain
 
 // arrive goes the way to a cluster that knows us, and says how far it came: the
 // name, the connection, TLS, the credential with its permissions, and that it is
-// Kubernetes of some version.
-func (c *client) arrive(ctx context.Context, out *report, g guard, server string) (version string, ok bool) {
+// Kubernetes of some version. lost is what the missing optional permissions cost.
+func (c *client) arrive(ctx context.Context, out *report, g guard, server string) (version string, lost []string, ok bool) {
 	host, port, err := address(server)
 	if err != nil {
 		out.failed(domain.CheckReachable, err)
-		return "", false
+		return "", nil, false
 	}
 	if err := c.resolve(ctx, host); err != nil {
 		out.failed(domain.CheckDNS, err)
-		return "", false
+		return "", nil, false
 	}
 	out.ok(domain.CheckDNS)
 	if err := c.reach(ctx, g, net.JoinHostPort(host, port)); err != nil {
 		out.failed(domain.CheckReachable, err)
-		return "", false
+		return "", nil, false
 	}
 	out.ok(domain.CheckReachable)
 
 	version, err = c.serverVersion(ctx)
 	if apperr.CodeOf(err) == apperr.ErrClusterTLS {
 		out.failed(domain.CheckTLS, err)
-		return "", false
+		return "", nil, false
 	}
 	out.ok(domain.CheckTLS)
 	switch {
 	case apperr.CodeOf(err) == apperr.ErrClusterUnauthorized:
 		out.failed(domain.CheckCredentials, err)
-		return "", false
+		return "", nil, false
 	case err != nil && !answers(err):
 		out.failed(domain.CheckKubernetes, err)
-		return "", false
+		return "", nil, false
 	}
 
 	// Everybody may ask about the own rights, and nobody without a name.
 	r, accessErr := c.rights(ctx)
 	if accessErr != nil {
 		out.failed(domain.CheckCredentials, c.fail(accessErr))
-		return "", false
+		return "", nil, false
 	}
 	out.ok(domain.CheckCredentials)
 	if err != nil {
 		out.failed(domain.CheckKubernetes, err)
-		return "", false
+		return "", nil, false
 	}
-	out.Missing, out.Optional, out.Lost, out.Excess = r.missing, r.optional, r.lost, r.excess
-	return version, true
+	out.Missing, out.Optional, out.Excess = r.missing, r.optional, r.excess
+	return version, r.lost, true
 }
 
 func (r *report) cdi(d described) {
-	served := slices.IndexFunc(d.apis, func(api string) bool { return strings.HasPrefix(api, groupCDI+"/") })
-	switch {
+	switch version := d.preferred[groupCDI]; {
 	case d.apisErr != nil:
 		r.set(domain.CheckCDI, domain.CheckWarn, d.apisErr, nil)
-	case served < 0 || !d.resources[dataVolumes]:
+	case version == "":
 		r.set(domain.CheckCDI, domain.CheckWarn, apperr.New(apperr.ErrCDIMissing), nil)
 	default:
-		r.set(domain.CheckCDI, domain.CheckOK, nil, map[string]any{"version": d.preferred[groupCDI]})
+		r.set(domain.CheckCDI, domain.CheckOK, nil, map[string]any{"version": version})
 	}
 }
 
-// snapshots needs the API of Kubernetes' volume snapshots, KubeVirt's own, its
-// feature gate, and a class that says how.
-func (r *report) snapshots(d described, features []string) {
-	lacks := ""
-	switch {
-	case d.preferred[groupStorageSnapshot] == "":
-		lacks = groupStorageSnapshot
-	case d.preferred[groupKubeVirtSnapshot] == "":
-		lacks = groupKubeVirtSnapshot
-	case !slices.Contains(features, "Snapshot"):
-		lacks = "Snapshot"
-	}
+func (r *report) snapshots(d described) {
+	lacks := r.Health.Capabilities.SnapshotsLack(r.Health.Features)
 	switch {
 	case d.apisErr != nil:
 		r.set(domain.CheckSnapshots, domain.CheckWarn, d.apisErr, nil)
 	case lacks != "":
 		r.set(domain.CheckSnapshots, domain.CheckWarn, apperr.New(apperr.ErrSnapshotsMissing), map[string]any{"name": lacks})
-	case d.snapshotsErr == nil && d.snapshots == 0:
-		r.set(domain.CheckSnapshots, domain.CheckWarn, apperr.New(apperr.ErrSnapshotClassMissing), nil)
 	case d.snapshotsErr != nil: // may not be listed: that is for the permissions
 		r.ok(domain.CheckSnapshots)
+	case d.snapshots == 0:
+		r.set(domain.CheckSnapshots, domain.CheckWarn, apperr.New(apperr.ErrSnapshotClassMissing), nil)
 	default:
 		r.set(domain.CheckSnapshots, domain.CheckOK, nil, map[string]any{"classes": d.snapshots})
 	}
