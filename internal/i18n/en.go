@@ -167,7 +167,7 @@ var english = catalogue{
 		apperr.ErrCDIMissing:           {"[{cluster} has no CDI.|The cluster has no CDI.]", "It fills the disks of new VMs. Until it is there, no VM can be made.", "Install the Containerized Data Importer, and check again."},
 		apperr.ErrSnapshotsMissing:     {"Snapshots of VMs will not work.", "[{name} is missing.|An API or a feature gate is missing.]", "Add it in the cluster if you want snapshots, and check again."},
 		apperr.ErrSnapshotClassMissing: {"No VolumeSnapshotClass is there.", "Without one disks cannot be snapshotted, so snapshots of VMs will not work.", "Add one for the storage that VMs use, and check again."},
-		apperr.ErrInstanceTypesMissing: {"[Instance types: {types}, preferences: {preferences}.|Instance types or preferences are missing.]", "Templates that name one cannot be used there.", "Have KubeVirt deploy the common instance types if you want them."},
+		apperr.ErrInstanceTypesMissing: {"[{cluster} has no instance types, or no preferences.|There are no instance types, or no preferences.]", "Templates that name one cannot be used there.", "Have KubeVirt deploy the common instance types if you want them."},
 
 		apperr.ErrKubeconfigEmpty:         {"The kubeconfig is empty.", "", "Choose the file again, or paste its content."},
 		apperr.ErrKubeconfigTooLarge:      {"[The kubeconfig is larger than {limit:bytes}.|The kubeconfig is too large.]", "One cluster needs a few KiB.", "Run kubectl config view --raw --minify for the one context, and upload what it prints."},

@@ -154,7 +154,7 @@ const (
 	ErrCDIMissing           = "CDI_MISSING"
 	ErrSnapshotsMissing     = "SNAPSHOTS_MISSING" // param name: of the API group or feature gate that lacks
 	ErrSnapshotClassMissing = "SNAPSHOT_CLASS_MISSING"
-	ErrInstanceTypesMissing = "INSTANCETYPES_MISSING" // params types, preferences
+	ErrInstanceTypesMissing = "INSTANCETYPES_MISSING"
 
 	// Uploaded kubeconfigs. Params: "path" is the key path, never a value.
 	ErrKubeconfigEmpty         = "KUBECONFIG_EMPTY"
