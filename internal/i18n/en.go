@@ -163,6 +163,12 @@ var english = catalogue{
 		apperr.ErrStorageNoDefault:   {"[{cluster} has no default storage class.|The cluster has no default storage class.]", "A request without a storage class would have no place for its disks.", "Mark one storage class as the default, or name one in each template."},
 		apperr.ErrNodesNotReady:      {"[{ready} of {nodes} nodes are ready.|Nodes are not ready.]", "VMs start on ready nodes only.", "Look at the nodes in the cluster."},
 
+		apperr.ErrPermissionsOptional:  {"[Permissions that one can do without are missing: {count}.|Permissions that one can do without are missing.]", "Each costs a convenience, and no more.", "Apply the role again if you want them."},
+		apperr.ErrCDIMissing:           {"[{cluster} has no CDI.|The cluster has no CDI.]", "It fills the disks of new VMs. Until it is there, no VM can be made.", "Install the Containerized Data Importer, and check again."},
+		apperr.ErrSnapshotsMissing:     {"Snapshots of VMs will not work.", "[{name} is missing.|An API or a feature gate is missing.]", "Add it in the cluster if you want snapshots, and check again."},
+		apperr.ErrSnapshotClassMissing: {"No VolumeSnapshotClass is there.", "Without one disks cannot be snapshotted, so snapshots of VMs will not work.", "Add one for the storage that VMs use, and check again."},
+		apperr.ErrInstanceTypesMissing: {"[{cluster} has no instance types, or no preferences.|There are no instance types, or no preferences.]", "Templates that name one cannot be used there.", "Have KubeVirt deploy the common instance types if you want them."},
+
 		apperr.ErrKubeconfigEmpty:         {"The kubeconfig is empty.", "", "Choose the file again, or paste its content."},
 		apperr.ErrKubeconfigTooLarge:      {"[The kubeconfig is larger than {limit:bytes}.|The kubeconfig is too large.]", "One cluster needs a few KiB.", "Run kubectl config view --raw --minify for the one context, and upload what it prints."},
 		apperr.ErrKubeconfigSyntax:        {"[The kubeconfig cannot be read: see {path} in line {line}.|The kubeconfig cannot be read: see line {line}.|The kubeconfig cannot be read.]", "[At {path} stands another kind of value than a kubeconfig has there.|It is not valid YAML or JSON.]", "Correct it, or export it again. Put numbers that are texts in quotes."},
@@ -247,5 +253,11 @@ var english = catalogue{
 		"check.kubevirt":    "KubeVirt",
 		"check.storage":     "Storage",
 		"check.permissions": "Permissions",
+
+		"check.dns":           "Name of the server",
+		"check.privilege":     "Privilege",
+		"check.cdi":           "Disk import (CDI)",
+		"check.snapshots":     "Snapshots",
+		"check.instancetypes": "Instance types",
 	},
 }
