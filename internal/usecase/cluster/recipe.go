@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"kubevirt-shepherd.io/shepherd/internal/kubeconfig"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 )
 
@@ -124,6 +125,17 @@ func (c Context) Recipe(role string) string {
 func (c Context) Export() string {
 	return c.kubectl() + " config view --raw --flatten --minify > shepherd.kubeconfig"
 }
+
+// adminAccess is how kubectl becomes an admin of the clusters of clouds.
+var adminAccess = map[kubeconfig.Login]string{
+	kubeconfig.LoginEKS: "aws eks update-kubeconfig --name NAME --region REGION",
+	kubeconfig.LoginGKE: "gcloud container clusters get-credentials NAME --location LOCATION",
+	kubeconfig.LoginAKS: "az aks get-credentials --resource-group GROUP --name NAME --admin",
+}
+
+// AdminAccess is the command of the context's cloud that lets kubectl in as an
+// admin, which the recipe needs; "" when there is no such cloud.
+func (c Context) AdminAccess() string { return adminAccess[c.Login] }
 
 // NeedsAddress says that the file has no address at which a service account
 // could sign in: none that can be used, or that of a relay.
