@@ -200,7 +200,7 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 	v.Values = views.ClusterValues{Name: form.Name, Place: form.Place, Suggested: form.Suggested}
 	v.Envs = environmentOptions(r.Context(), form.Environment)
 	v.Context, v.Took, v.Waiting, v.Next = chosen.Name, check.took, check.waiting, check.next
-	v.CanAdd = chosen.Ready()
+	v.CanAdd, v.Mild = chosen.Ready(), chosen.Mild()
 	if chosen.Known != nil {
 		v.Known, v.KnownName = chosen.Known.ID, chosen.Known.Name
 	}

@@ -69,7 +69,7 @@ func clusterDraft() views.ClusterDraftView {
 		Envs:   []ui.Option{{Value: "test", Label: "test"}, {Value: "prod", Label: "prod", Selected: true}},
 		Preflight: views.Preflight{
 			Context: "shepherd@fra-prod-3", Checks: checks(), Took: 2400 * time.Millisecond, Missing: missingRole, Excess: []string{"everything in every namespace (*)"},
-			Warnings:  []string{"The token has no end: whoever gets hold of it can use it until it is deleted in the cluster. Replace it from time to time."},
+			Warnings: []string{"The token has no end: whoever gets hold of it can use it until it is deleted in the cluster. Replace it from time to time."}, Mild: true,
 			Unchecked: 1,
 		},
 		Commands: commands,

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +62,13 @@ type Known struct{ ID, Name string }
 // Ready says that a cluster can be added through the context.
 func (c Context) Ready() bool {
 	return c.Refusal == nil && c.Known == nil && c.Preflight != nil && verdict(*c.Preflight) == nil
+}
+
+// Mild says that the warnings about a context are of the kind that most have.
+func (c Context) Mild() bool {
+	return !slices.ContainsFunc(c.Warnings, func(p domain.Problem) bool {
+		return p.Code != kubeconfig.WarnNoExpiry && p.Code != kubeconfig.WarnUnknownExpiry && p.Code != kubeconfig.WarnSystemRoots
+	})
 }
 
 // Refused is the error of a file that is sound and has no context that can be
@@ -186,7 +194,7 @@ func (s *Service) Preflight(ctx context.Context, actor domain.Actor, draftID, co
 		return []schema.DraftContext{chosen}, err
 	})
 	if err == nil && len(found) == 0 {
-		err = apperr.New(apperr.ErrTooMany).With("seconds", int(time.Until(next).Seconds())+1)
+		err = apperr.New(apperr.ErrTooMany).With("wait", max(time.Until(next), 0).Truncate(time.Second)+time.Second)
 	}
 	return found[contextName], err
 }
@@ -272,7 +280,8 @@ func (s *Service) look(ctx context.Context, actor domain.Actor, draftID string, 
 	})
 }
 
-// probe asks the clusters of some contexts, all at once.
+// probe asks the clusters of some contexts, all at once. A panic comes out here,
+// where the caller is, and not in a goroutine that would end the process.
 func (s *Service) probe(ctx context.Context, row *ent.ClusterDraft, contexts []schema.DraftContext) (map[string]domain.Preflight, error) {
 	var credentials map[string]written
 	if err := unseal(s.Keys, draftPlace(row.ID), row.KeyID, row.Sealed, &credentials); err != nil {
@@ -282,10 +291,19 @@ func (s *Service) probe(ctx context.Context, row *ent.ClusterDraft, contexts []s
 	defer cancel()
 	results := make([]domain.Preflight, len(contexts))
 	var wg sync.WaitGroup
+	panics := make([]any, len(contexts))
 	for i, c := range contexts {
-		wg.Go(func() { results[i] = s.Prober.Preflight(probe, credentials[c.Name].credential()) })
+		wg.Go(func() {
+			defer func() { panics[i] = recover() }()
+			results[i] = s.Prober.Preflight(probe, credentials[c.Name].credential())
+		})
 	}
 	wg.Wait()
+	for _, p := range panics {
+		if p != nil {
+			panic(p)
+		}
+	}
 	if err := ctx.Err(); err != nil { // the caller has left: what was found says nothing about the cluster
 		return nil, apperr.New(apperr.ErrUnavailable).Because(err)
 	}
