@@ -117,7 +117,9 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		return nil, err
 	}
 	for _, p := range c.AllowCIDRs {
-		logger.Warn("clusters in special addresses are allowed", "cidr", p)
+		if p.Addr().IsLoopback() {
+			logger.Warn("clusters on this machine are allowed", "cidr", p)
+		}
 	}
 
 	queue, err := jobs.NewInserter(a.DB)
