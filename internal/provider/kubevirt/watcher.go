@@ -133,8 +133,6 @@ type change func(*view)
 
 type key struct{ namespace, name string }
 
-func keyOf(o metav1.Object) key { return key{name(o.GetNamespace()), name(o.GetName())} }
-
 // feed reads objects of type O and keeps K of each.
 type feed[O any, P lite[O], K any] struct {
 	kind    string // for the log
@@ -202,7 +200,7 @@ var (
 type position struct {
 	version string    // resourceVersion to go on from; "": list
 	listed  time.Time // last complete list
-	reached time.Time // since when the cluster answers, this time
+	reached time.Time // since when the cluster answers, this time; zero: it does not
 }
 
 // run follows until ctx ends.
@@ -215,7 +213,7 @@ func (f *feed[O, P, K]) run(ctx context.Context, p *Provider, cluster string, lo
 	)
 	for ctx.Err() == nil {
 		replaced := context.Background()
-		at.reached = time.Now()
+		at.reached = time.Time{}
 		c, err := p.clients.get(ctx, cluster)
 		if err == nil {
 			replaced = c.live
@@ -228,7 +226,7 @@ func (f *feed[O, P, K]) run(ctx context.Context, p *Provider, cluster string, lo
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(at.reached) > p.timing.maxBackoff {
+		if !at.reached.IsZero() && time.Since(at.reached) > p.timing.maxBackoff {
 			failures, told = 0, false
 		}
 		lost, open := err, (*errOpen)(nil)
@@ -390,32 +388,42 @@ func (f *feed[O, P, K]) listAll(ctx context.Context, p *Provider, c *client, aga
 	if err := c.knock(ctx, p.timing); err != nil {
 		return nil, "", err
 	}
+	all := map[key]K{}
+	more := map[key]func(context.Context) K{}
+	version, err := f.pages(ctx, p, c, func(o P) {
+		k := o.head().key()
+		kept, ask := f.keep(c, o)
+		all[k] = kept
+		if ask != nil {
+			more[k] = ask
+		}
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	f.ask(ctx, all, more)
+	return all, version, nil
+}
+
+// pages reads a list to its end, in one of the slots.
+func (f *feed[O, P, K]) pages(ctx context.Context, p *Provider, c *client, each func(P)) (version string, err error) {
 	select {
 	case p.lists <- struct{}{}:
 		defer func() { <-p.lists }()
 	case <-ctx.Done():
-		return nil, "", ctx.Err()
+		return "", ctx.Err()
 	}
-	all := map[key]K{}
-	more := map[key]func(context.Context) K{}
-	for next, pages := "", 0; pages < maxListPages; pages++ {
-		page, err := f.page(ctx, c, next, func(o P) {
-			k := o.head().key()
-			kept, ask := f.keep(c, o)
-			all[k] = kept
-			if ask != nil {
-				more[k] = ask
-			}
-		})
+	next := ""
+	for range maxListPages {
+		page, err := f.page(ctx, c, next, each)
 		if err != nil {
-			return nil, "", err
+			return "", err
 		}
 		if next = page.Continue; next == "" {
-			f.ask(ctx, all, more)
-			return all, name(page.ResourceVersion), nil
+			return name(page.ResourceVersion), nil
 		}
 	}
-	return nil, "", errResponseTooLarge
+	return "", errResponseTooLarge
 }
 
 // ask asks for more about some objects, for as long as one request may last:
