@@ -188,22 +188,31 @@ func ObserveVMs(ctx context.Context, tx *ent.Tx, cluster uuid.UUID, seen []SeenV
 }
 
 // Heard notes when clusters were last heard, given as ages because the clocks of
-// replicas differ. A time never goes back. Rows that others hold just now, such as
-// a check that writes its findings, are left for the next time.
-func Heard(ctx context.Context, tx *ent.Tx, ages map[uuid.UUID]time.Duration) error {
+// replicas differ, and says of which it did. A time never goes back. Rows that
+// others hold just now, such as a check that writes its findings, are left out.
+func Heard(ctx context.Context, tx *ent.Tx, ages map[uuid.UUID]time.Duration) ([]uuid.UUID, error) {
 	ids, seconds := make([]string, 0, len(ages)), make([]float64, 0, len(ages))
 	for id, age := range ages {
 		ids, seconds = append(ids, id.String()), append(seconds, age.Seconds())
 	}
-	_, err := tx.SQLTx().ExecContext(ctx, `WITH heard AS (
+	rows, err := tx.SQLTx().QueryContext(ctx, `WITH heard AS (
 			SELECT c.id, clock_timestamp() - make_interval(secs => h.age) AS at FROM clusters c
 			JOIN unnest($1::text[]::uuid[], $2::float8[]) AS h(id, age) ON h.id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED
 		)
-		UPDATE clusters c SET heard_at = GREATEST(c.heard_at, h.at) FROM heard h WHERE c.id = h.id`, ids, seconds)
+		UPDATE clusters c SET heard_at = GREATEST(c.heard_at, h.at) FROM heard h WHERE c.id = h.id RETURNING c.id`, ids, seconds)
 	if err != nil {
-		return fmt.Errorf("heard clusters: %w", err)
+		return nil, fmt.Errorf("heard clusters: %w", err)
 	}
-	return nil
+	defer func() { _ = rows.Close() }()
+	var written []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		written = append(written, id)
+	}
+	return written, rows.Err()
 }
 
 // auditLock is the key of the advisory lock of who seals.
