@@ -2,7 +2,10 @@ package handlers_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +46,29 @@ func TestChecksOfAStoredCluster(t *testing.T) {
 	c.Update().SetStatus("UNHEALTHY").SetStatusReason(domain.Problem{Code: apperr.ErrClusterIdentity}).ExecX(t.Context())
 	if strings.Contains(page().main(), says(apperr.ErrCDIMissing)) {
 		t.Error("a strange cluster is described")
+	}
+}
+
+// Programs are told of the same checks.
+func TestDocumentedChecks(t *testing.T) {
+	text, err := os.ReadFile("../docs/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Components struct {
+			Schemas struct {
+				PreflightCheck struct {
+					Properties struct{ ID struct{ Enum []string } }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if got := doc.Components.Schemas.PreflightCheck.Properties.ID.Enum; !slices.Equal(got, domain.Checks()) {
+		t.Errorf("documented are %q", got)
 	}
 }
 
