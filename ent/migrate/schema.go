@@ -382,7 +382,7 @@ var (
 		{Name: "contexts", Type: field.TypeJSON},
 		{Name: "current", Type: field.TypeString, Nullable: true},
 		{Name: "preflight_context", Type: field.TypeString, Nullable: true},
-		{Name: "preflight", Type: field.TypeJSON, Nullable: true},
+		{Name: "preflights", Type: field.TypeJSON, Nullable: true},
 		{Name: "expires_at", Type: field.TypeTime},
 	}
 	// ClusterDraftsTable holds the schema information for the "cluster_drafts" table.

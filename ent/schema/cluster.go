@@ -104,8 +104,8 @@ func (ClusterDraft) Fields() []ent.Field {
 		field.String("key_id").NotEmpty().Immutable(),
 		field.JSON("contexts", []DraftContext{}).Immutable().Comment("for the page; no secret"),
 		field.String("current").Optional().Immutable(),
-		field.String("preflight_context").Optional().Comment("that preflight looked through"),
-		field.JSON("preflight", domain.Preflight{}).Optional(),
+		field.String("preflight_context").Optional().Comment("that was looked through last"),
+		field.JSON("preflights", map[string]domain.Preflight{}).Optional().Comment("by name of the context"),
 		field.Time("expires_at").Immutable(),
 	}
 }

@@ -168,6 +168,7 @@ const (
 	ErrKubeconfigDuplicateName = "KUBECONFIG_DUPLICATE_NAME"
 	ErrKubeconfigUnknownField  = "KUBECONFIG_UNKNOWN_FIELD"
 	ErrKubeconfigKind          = "KUBECONFIG_WRONG_KIND"
+	ErrKubeconfigSecret        = "KUBECONFIG_SECRET_UNCLEAR"
 	ErrKubeconfigNoContext     = "KUBECONFIG_NO_CONTEXT"
 	ErrKubeconfigReference     = "KUBECONFIG_BROKEN_REFERENCE"
 	ErrKubeconfigExec          = "KUBECONFIG_EXEC_FORBIDDEN"
@@ -237,7 +238,7 @@ var kinds = map[string]Kind{
 	ErrKubeconfigProxy: Invalid, ErrKubeconfigInsecureTLS: Invalid, ErrKubeconfigImpersonation: Invalid, ErrKubeconfigBasicAuth: Invalid,
 	ErrKubeconfigHTTPS: Invalid, ErrKubeconfigServer: Invalid, ErrKubeconfigCA: Invalid, ErrKubeconfigCAExpired: Invalid,
 	ErrKubeconfigClientCert: Invalid, ErrKubeconfigCertExpired: Invalid, ErrKubeconfigToken: Invalid, ErrKubeconfigTokenExpired: Invalid,
-	ErrKubeconfigNoCredential: Invalid, ErrKubeconfigBothKinds: Invalid, ErrKubeconfigCALeaf: Invalid, ErrKubeconfigCACount: Invalid,
+	ErrKubeconfigSecret: Invalid, ErrKubeconfigNoCredential: Invalid, ErrKubeconfigBothKinds: Invalid, ErrKubeconfigCALeaf: Invalid, ErrKubeconfigCACount: Invalid,
 }
 
 // Codes lists every code, for the tests that want a sentence for each.

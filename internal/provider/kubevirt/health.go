@@ -26,7 +26,7 @@ import (
 // HEALTHY: it says who it is, KubeVirt is ready and so is a node. Reason has an
 // error code. What describe reads beside that decides nothing.
 func (p *Provider) CheckHealth(ctx context.Context, cluster string, describe bool) domain.ClusterHealth {
-	c, ctx, cancel, err := p.open(ctx, cluster, healthTimeout)
+	c, ctx, cancel, err := p.open(past(ctx), cluster, healthTimeout)
 	if err != nil {
 		return domain.ClusterHealth{Status: domain.ClusterUnreachable, Reason: reason(err), CheckedAt: time.Now().UTC()}
 	}
