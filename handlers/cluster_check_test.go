@@ -86,7 +86,7 @@ func TestOptionalPermissions(t *testing.T) {
 	draft := admin.follow(admin.upload(goodKubeconfig()))
 	path, at := draft.attr("main form", "action"), draft.attr("form[method=post] [name=context]", "value")
 	checked := admin.post(path+"/check", "context", at, "name", "east", "environment", "test").is(http.StatusOK)
-	checked.wants("Permissions that one can do without are missing: 2.", "What will not work: showing the quota of a namespace, making namespaces from the portal.", "make itself a token of any service account")
+	checked.wants("Permissions that one can do without are missing: 2.", "What will not work: showing the quota of a namespace, making namespaces from the portal.", "make itself a token of any service account", "kind: ClusterRole")
 	if checked.attr("#add", "aria-disabled") == "true" {
 		t.Error("a warning stands in the way")
 	}
