@@ -103,7 +103,7 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 		VMs:    &vm.Service{DB: db, Provider: p.play, Logger: logger},
 		Tokens: &token.Service{DB: db, Keys: keys, Notify: notify.Inbox{}, Logger: logger},
 		Hub:    p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",
-		ClusterRole: func([]domain.ResourceRule) string { return "kind: ClusterRole\n" },
+		ClusterRole: func([]domain.ResourceRule, string) string { return "kind: ClusterRole\n" },
 	}
 	for _, c := range change {
 		c(&cfg)

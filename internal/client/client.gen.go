@@ -425,19 +425,30 @@ func (e PowerOperation) Valid() bool {
 
 // Defines values for PreflightCheckId.
 const (
-	PreflightCheckIdCredentials PreflightCheckId = "credentials"
-	PreflightCheckIdKubernetes  PreflightCheckId = "kubernetes"
-	PreflightCheckIdKubevirt    PreflightCheckId = "kubevirt"
-	PreflightCheckIdPermissions PreflightCheckId = "permissions"
-	PreflightCheckIdReachable   PreflightCheckId = "reachable"
-	PreflightCheckIdStorage     PreflightCheckId = "storage"
-	PreflightCheckIdTls         PreflightCheckId = "tls"
+	PreflightCheckIdCdi           PreflightCheckId = "cdi"
+	PreflightCheckIdCredentials   PreflightCheckId = "credentials"
+	PreflightCheckIdDns           PreflightCheckId = "dns"
+	PreflightCheckIdInstancetypes PreflightCheckId = "instancetypes"
+	PreflightCheckIdKubernetes    PreflightCheckId = "kubernetes"
+	PreflightCheckIdKubevirt      PreflightCheckId = "kubevirt"
+	PreflightCheckIdPermissions   PreflightCheckId = "permissions"
+	PreflightCheckIdPrivilege     PreflightCheckId = "privilege"
+	PreflightCheckIdReachable     PreflightCheckId = "reachable"
+	PreflightCheckIdSnapshots     PreflightCheckId = "snapshots"
+	PreflightCheckIdStorage       PreflightCheckId = "storage"
+	PreflightCheckIdTls           PreflightCheckId = "tls"
 )
 
 // Valid indicates whether the value is a known member of the PreflightCheckId enum.
 func (e PreflightCheckId) Valid() bool {
 	switch e {
+	case PreflightCheckIdCdi:
+		return true
 	case PreflightCheckIdCredentials:
+		return true
+	case PreflightCheckIdDns:
+		return true
+	case PreflightCheckIdInstancetypes:
 		return true
 	case PreflightCheckIdKubernetes:
 		return true
@@ -445,7 +456,11 @@ func (e PreflightCheckId) Valid() bool {
 		return true
 	case PreflightCheckIdPermissions:
 		return true
+	case PreflightCheckIdPrivilege:
+		return true
 	case PreflightCheckIdReachable:
+		return true
+	case PreflightCheckIdSnapshots:
 		return true
 	case PreflightCheckIdStorage:
 		return true
@@ -2556,6 +2571,9 @@ type Preflight struct {
 	//
 	// Examples: ["create virtualmachines.kubevirt.io"]
 	Missing []string `json:"missing"`
+
+	// Optional Likewise, those that one can do without.
+	Optional []string `json:"optional"`
 
 	// Passed The cluster can be added.
 	Passed bool `json:"passed"`
