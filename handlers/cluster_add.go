@@ -47,7 +47,9 @@ func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err erro
 		v.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: message(r, e.Code, e.Params).Text()}}
 		if refused := (*cluster.Refused)(nil); errors.As(err, &refused) {
 			v.Refused = s.refusedContexts(r, refused.Contexts)
-			v.Errors[0].Message = i18n.T(r.Context(), "No context of this file can be used. For each of them this page says why, and what to do.")
+			if len(v.Refused) > 1 { // not only the one of the error
+				v.Errors[0].Message = i18n.T(r.Context(), "No context of this file can be used. For each of them this page says why, and what to do.")
+			}
 		}
 		status = statusOf(e)
 	}
