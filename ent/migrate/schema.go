@@ -360,6 +360,16 @@ var (
 		Name:       "clusters",
 		Columns:    ClustersColumns,
 		PrimaryKey: []*schema.Column{ClustersColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "cluster_next_check_at",
+				Unique:  false,
+				Columns: []*schema.Column{ClustersColumns[35]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "enabled",
+				},
+			},
+		},
 	}
 	// ClusterDraftsColumns holds the columns for the "cluster_drafts" table.
 	ClusterDraftsColumns = []*schema.Column{

@@ -71,6 +71,11 @@ func (Cluster) Fields() []ent.Field {
 	}
 }
 
+// Indexes of Cluster.
+func (Cluster) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("next_check_at").Annotations(entsql.IndexWhere("enabled"))} // those that are due
+}
+
 // Edges of Cluster.
 func (Cluster) Edges() []ent.Edge {
 	return []ent.Edge{

@@ -133,7 +133,7 @@ var english = catalogue{
 		apperr.ErrOperationStuck: {"[{ticket} does not get on.|The work does not get on.]", "[It waits since {since}.|The cluster has not finished in time.]", "Look at the VM in the cluster, then retry or close the request."},
 
 		apperr.ErrClusterDegraded:     {"[{cluster} works with limits.|The cluster works with limits.]", "[{text}]", "Look at its checks on the clusters page."},
-		apperr.ErrClusterUnreachable:  {"[{cluster} does not answer.|The cluster does not answer.]", "[Last answer: {since}.|The network or its API server is down.]", "Shepherd keeps trying. Requests wait until it is back."},
+		apperr.ErrClusterUnreachable:  {"[{cluster} does not answer.|The cluster does not answer.]", "[Last answer: {since}.|The network or its API server is down.]", "[Shepherd tries again at {retry_at}.|Shepherd keeps trying.] Requests wait until it is back."},
 		apperr.ErrClusterUnauthorized: {"[{cluster} does not accept Shepherd's credential.|The cluster does not accept the credential.]", "It has ended or was revoked.", "Replace the credential. " + useServiceAccount},
 		apperr.ErrClusterForbidden:    {"[Shepherd lacks a permission in {cluster}.|The credential lacks a permission in the cluster.]", "[It may not {operation}.|It says: {text}]", "Add the missing permissions that the checks list, and check again."},
 		apperr.ErrClusterTLS:          {"[The certificate of {cluster} is not trusted.|The certificate of the cluster is not trusted.]", "It is not signed by the CA in the kubeconfig, or made for another name.", "Upload a kubeconfig with the cluster's present CA."},
@@ -162,6 +162,12 @@ var english = catalogue{
 		apperr.ErrStorageMissing:     {"[{cluster} has no storage class.|The cluster has no storage class.]", "The disks of VMs need one.", "Add a storage class in the cluster, and check again."},
 		apperr.ErrStorageNoDefault:   {"[{cluster} has no default storage class.|The cluster has no default storage class.]", "A request without a storage class would have no place for its disks.", "Mark one storage class as the default, or name one in each template."},
 		apperr.ErrNodesNotReady:      {"[{ready} of {nodes} nodes are ready.|Nodes are not ready.]", "VMs start on ready nodes only.", "Look at the nodes in the cluster."},
+
+		apperr.ErrPermissionsOptional:  {"[Permissions that one can do without are missing: {count}.|Permissions that one can do without are missing.]", "Each costs a convenience, and no more.", "Apply the role again if you want them."},
+		apperr.ErrCDIMissing:           {"[{cluster} has no CDI.|The cluster has no CDI.]", "It fills the disks of new VMs. Until it is there, no VM can be made.", "Install the Containerized Data Importer, and check again."},
+		apperr.ErrSnapshotsMissing:     {"Snapshots of VMs will not work.", "[{name} is missing.|An API or a feature gate is missing.]", "Add it in the cluster if you want snapshots, and check again."},
+		apperr.ErrSnapshotClassMissing: {"No VolumeSnapshotClass is there.", "Without one disks cannot be snapshotted, so snapshots of VMs will not work.", "Add one for the storage that VMs use, and check again."},
+		apperr.ErrInstanceTypesMissing: {"[{cluster} has no instance types, or no preferences.|There are no instance types, or no preferences.]", "Templates that name one cannot be used there.", "Have KubeVirt deploy the common instance types if you want them."},
 
 		apperr.ErrKubeconfigEmpty:         {"The kubeconfig is empty.", "", "Choose the file again, or paste its content."},
 		apperr.ErrKubeconfigTooLarge:      {"[The kubeconfig is larger than {limit:bytes}.|The kubeconfig is too large.]", "One cluster needs a few KiB.", "Run kubectl config view --raw --minify for the one context, and upload what it prints."},
@@ -253,5 +259,11 @@ var english = catalogue{
 		"check.kubevirt":    "KubeVirt",
 		"check.storage":     "Storage",
 		"check.permissions": "Permissions",
+
+		"check.dns":           "Name of the server",
+		"check.privilege":     "Privilege",
+		"check.cdi":           "Disk import (CDI)",
+		"check.snapshots":     "Snapshots",
+		"check.instancetypes": "Instance types",
 	},
 }
