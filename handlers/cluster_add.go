@@ -383,8 +383,11 @@ func (s *Server) preflightView(r *http.Request, p domain.Preflight, subject stri
 	for _, e := range p.Excess {
 		v.Excess = append(v.Excess, excessText(r.Context(), e))
 	}
-	if len(p.Missing) > 0 {
-		v.Missing = s.ClusterRole(p.Missing) + binding(subject)
+	switch lacks := slices.Concat(p.Missing, p.Optional); {
+	case len(p.Missing) > 0: // who adds those adds the others too
+		v.Missing = s.ClusterRole(lacks) + binding(subject)
+	case len(lacks) > 0:
+		v.Optional = s.ClusterRole(lacks) + binding(subject)
 	}
 	return v
 }
