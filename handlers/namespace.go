@@ -128,7 +128,8 @@ func (s *Server) checkNamespace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	switch err := s.Clusters.CheckNamespace(r.Context(), actor(r), n.ID); e, told := apperr.From(err); {
+	err = s.Clusters.CheckNamespace(r.Context(), actor(r), n.ID)
+	switch e, told := apperr.From(err); {
 	case err == nil:
 		s.flash(r, ui.OK, i18n.T(r.Context(), "{name} was looked at", "name", n.Name), "")
 	case told && (e.Kind() == apperr.Unavailable || e.Kind() == apperr.Conflict):

@@ -20,7 +20,9 @@ var quotaLabels = map[domain.QuotaKind]string{
 	domain.QuotaPods: i18n.N("Pods"), domain.QuotaDisks: i18n.N("Volume claims"),
 }
 
-func quotaLabel(ctx context.Context, kind domain.QuotaKind) string { return i18n.T(ctx, quotaLabels[kind]) }
+func quotaLabel(ctx context.Context, kind domain.QuotaKind) string {
+	return i18n.T(ctx, quotaLabels[kind])
+}
 
 // quotaAmount is an amount of a kind with its unit.
 func quotaAmount(kind domain.QuotaKind, n int) string {

@@ -34,11 +34,11 @@ type Ticket struct {
 	ClusterID string // of the decision
 	Cluster   string
 
-	Clusters []cluster.Candidate // of a creation that waits
+	Clusters []cluster.Candidate     // of a creation that waits
 	Rooms    map[string]cluster.Room // what is left in the namespace, by cluster
-	Target   *Target             // of an operation on an existing VM
-	Policy   string              // name of the policy that wants the approval
-	Deciders []account.Person    // without the requester
+	Target   *Target                 // of an operation on an existing VM
+	Policy   string                  // name of the policy that wants the approval
+	Deciders []account.Person        // without the requester
 	Facts    Facts
 
 	MayDecide   bool
