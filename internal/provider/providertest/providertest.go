@@ -55,6 +55,7 @@ func Run(t *testing.T, p provider.KubeVirtProvider, cluster, namespace string) {
 	}
 	t.Run("Health", s.health)
 	t.Run("InstanceTypes", s.instanceTypes)
+	t.Run("Namespaces", s.namespaces)
 	t.Run("Refused", s.refused)
 	t.Run("Lifecycle", s.lifecycle)
 	t.Run("Problems", s.problems)
@@ -116,6 +117,22 @@ func (s *suite) health(t *testing.T) {
 	}
 	if h.KubernetesVersion == "" || h.KubeVirtVersion == "" || h.IdentityUID == "" || h.Nodes == 0 || h.ReadyNodes == 0 || h.Allocatable.CPU == 0 || h.Allocatable.MemoryMiB == 0 || len(h.StorageClasses) == 0 || h.CheckedAt.IsZero() {
 		t.Errorf("health is not complete: %+v", h)
+	}
+}
+
+func (s *suite) namespaces(t *testing.T) {
+	p, ok := s.KubeVirtProvider.(provider.Namespaces)
+	if !ok {
+		t.Fatalf("%T is no provider.Namespaces", s.KubeVirtProvider)
+	}
+	if n, err := p.Namespace(t.Context(), s.cluster, s.namespace); err != nil || n.Presence != domain.PresencePresent || n.MayCreate {
+		t.Errorf("the suite's own: %+v, %v", n, err)
+	}
+	if n, err := p.Namespace(t.Context(), s.cluster, "no-such-"+s.id); err != nil || n.Presence != domain.PresenceMissing || n.Quotas != nil {
+		t.Errorf("one that is not there: %+v, %v", n, err)
+	}
+	if _, err := p.Namespace(t.Context(), "no-such-cluster", s.namespace); err == nil {
+		t.Error("an unknown cluster answers")
 	}
 }
 
