@@ -13,6 +13,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 )

@@ -306,16 +306,6 @@ func clusterDraft() views.ClusterDraftView {
 	}
 }
 
-func namespaces() views.NamespacesView {
-	return views.NamespacesView{
-		CanRegister: true, HasClusters: true, Pager: ui.PagerView{Summary: "1–2 of 2"},
-		Rows: []views.NamespaceRow{
-			{ID: "n1", Name: "shop-prod", ClusterID: "c1", Cluster: "fra-prod-1", Environment: domain.Prod, Systems: []views.NavSystem{{Name: "shop", Href: "/systems/y1"}, {Name: "payments", Href: "/systems/y2"}}},
-			{ID: "n2", Name: "lab", ClusterID: "c5", Cluster: "fra-test-1", Environment: domain.Test},
-		},
-	}
-}
-
 func catalog() views.CatalogView {
 	both := []domain.Environment{domain.Test, domain.Prod}
 	return views.CatalogView{
@@ -406,11 +396,6 @@ func work() map[string]templ.Component {
 		"cluster-draft":        views.ClusterDraft(admin, clusterDraft()),
 		"cluster-draft-pass":   views.ClusterDraft(admin, passing),
 		"cluster-draft-errors": views.ClusterDraft(admin, badDraft),
-		"namespaces":           views.Namespaces(admin, namespaces()),
-		"namespaces-empty":     views.Namespaces(admin, views.NamespacesView{CanRegister: true}),
-		"namespace-form":       views.NamespaceForm(admin, views.NamespaceFormView{Name: "Shop", Errors: []ui.FieldError{{Field: "name", Label: "Name in Kubernetes", Message: "small letters, digits and dashes"}}}),
-		"namespace-delete":     views.NamespaceDelete(admin, views.NamespaceDeleteView{Row: namespaces().Rows[1]}),
-		"namespace-in-use":     views.NamespaceDelete(admin, views.NamespaceDeleteView{Row: namespaces().Rows[0]}),
 		"catalog":              views.Catalog(admin, catalog()),
 		"template-form":        views.TemplateForm(admin, views.TemplateFormView{MinDisk: "10"}),
 		"template-form-version": views.TemplateForm(admin, views.TemplateFormView{
