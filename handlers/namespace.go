@@ -106,14 +106,10 @@ func (s *Server) showNamespace(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	for _, m := range vms.Items {
-		row := views.VMRow{
+		v.VMs = append(v.VMs, views.NamespaceVM{
 			ID: m.ID, Name: m.Name, Status: vmStatus(ctx, m.State, m.Problem, m.ClusterStatus, m.ObservedAt), Problem: problemText(r, m.Problem),
-			Cluster: m.ClusterName, Node: m.Node, IP: m.IP, Size: m.Size, MemoryMiB: m.MemoryMiB, Owner: m.CreatedBy,
-		}
-		if m.Health == domain.HealthOK {
-			row.Started = m.StartedAt
-		}
-		v.VMs = append(v.VMs, row)
+			Size: m.Size, Owner: m.CreatedBy,
+		})
 	}
 	sh, err := s.shell(r, n.Name, "namespaces")
 	if err != nil {
@@ -244,7 +240,7 @@ func createCommands(name string, e domain.Environment) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kubectl create namespace %[1]s\nkubectl label namespace %[1]s", name)
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		fmt.Fprintf(&b, " %s=%s", key, labels[key])
+		fmt.Fprintf(&b, " \\\n  %s=%s", key, labels[key])
 	}
 	return b.String()
 }

@@ -33,7 +33,7 @@ func TestRegisterMissingNamespace(t *testing.T) {
 		return nil
 	}
 	form := s.admin.post(paths.Namespaces, s.registers("team-a")...).is(http.StatusUnprocessableEntity)
-	form.wants("c-test has no namespace team-a yet", "kubectl create namespace team-a", "kubectl label namespace team-a kubevirt-shepherd.io/environment=test", "kind: ClusterRole")
+	form.wants("c-test has no namespace team-a yet", "kubectl create namespace team-a", "kubevirt-shepherd.io/environment=test", "kind: ClusterRole")
 	if form.has("button[name=create]") || form.attr("#name", "value") != "team-a" || !form.has("#cluster option[selected][value="+s.test.cluster+"]") || !form.has("#name-error") {
 		t.Errorf("without the right: %s", form.html("form[data-check]"))
 	}

@@ -87,7 +87,7 @@ func quotaBars(list []QuotaBar) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = quotaBar(b).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = quotaBar(b, true).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -104,7 +104,8 @@ func quotaBars(list []QuotaBar) templ.Component {
 	})
 }
 
-func quotaBar(b QuotaBar) templ.Component {
+// quotaBar says in words that it is full, unless something beside it does.
+func quotaBar(b QuotaBar, says bool) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -128,7 +129,7 @@ func quotaBar(b QuotaBar) templ.Component {
 		var templ_7745c5c3_Var3 string
 		templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(b.Label)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/quota.templ`, Line: 67, Col: 32}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/quota.templ`, Line: 68, Col: 32}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
 		if templ_7745c5c3_Err != nil {
@@ -138,13 +139,12 @@ func quotaBar(b QuotaBar) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		switch b.role() {
-		case ui.Warn:
+		if says && b.role() == ui.Warn {
 			templ_7745c5c3_Err = ui.Status(ui.StatusView{Label: tr(ctx, "Nearly full"), Role: ui.Warn, Glyph: "warn"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-		case ui.Bad:
+		} else if says && b.role() == ui.Bad {
 			templ_7745c5c3_Err = ui.Status(ui.StatusView{Label: tr(ctx, "More than there is"), Role: ui.Bad, Glyph: "failed"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -216,7 +216,7 @@ func room(v *RoomView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = quotaBar(*v.Bar).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = quotaBar(*v.Bar, len(v.Short) == 0).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -33,7 +33,9 @@ func namespaces() views.NamespacesView {
 }
 
 const createCommands = `kubectl create namespace shop-test
-kubectl label namespace shop-test kubevirt-shepherd.io/environment=test kubevirt-shepherd.io/managed-by=kubevirt-shepherd`
+kubectl label namespace shop-test \
+  kubevirt-shepherd.io/environment=test \
+  kubevirt-shepherd.io/managed-by=kubevirt-shepherd`
 
 const createRule = `apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -53,9 +55,9 @@ func namespace() views.NamespaceView {
 			{Name: "team", Resource: "requests.storage", Used: "1995Gi", Hard: "2Ti"}, {Name: "urgent", Resource: "pods", Used: "0", Hard: "5", Scoped: true},
 		},
 		Others: []views.NamespaceRow{{ID: "n5", Cluster: "ams-prod-1", Presence: domain.PresenceUnknown}},
-		VMs: []views.VMRow{
-			{ID: "v1", Name: "shop-redis-01", Status: ui.StatusView{Label: "Running", Role: ui.OK, Glyph: "running"}, Cluster: "fra-prod-1", Node: "fra-p03", IP: "10.60.4.11", Size: "memory-large", MemoryMiB: 49152, Started: at(40 * time.Hour), Owner: "developer"},
-			{ID: "v4", Name: "shop-redis-04", Status: ui.StatusView{Label: "Stopped", Role: ui.Idle, Glyph: "stopped"}, Cluster: "fra-prod-1", Size: "memory-large", MemoryMiB: 49152, Owner: "developer"},
+		VMs: []views.NamespaceVM{
+			{ID: "v1", Name: "shop-redis-01", Status: ui.StatusView{Label: "Running", Role: ui.OK, Glyph: "running"}, Size: "memory-large", Owner: "developer"},
+			{ID: "v4", Name: "shop-redis-04", Status: ui.StatusView{Label: "Stopped", Role: ui.Idle, Glyph: "stopped"}, Size: "memory-large", Owner: "developer"},
 		},
 	}
 }

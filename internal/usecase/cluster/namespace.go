@@ -339,16 +339,11 @@ func namespaceEntry(action string, was, is *ent.Namespace, on *ent.Cluster) audi
 type PlacedVM struct {
 	ID, Name      string
 	State         domain.VMState
-	Health        domain.Health
 	Problem       domain.Problem
-	Node, IP      string
 	Size          string
-	MemoryMiB     int
 	CreatedBy     string
-	StartedAt     *time.Time
 	ObservedAt    *time.Time
-	ClusterName   string
-	ClusterStatus domain.ClusterStatus
+	ClusterStatus domain.ClusterStatus // how much the state is worth
 }
 
 // NamespaceVMs gives the VMs in a registered namespace of its cluster, by name,
@@ -379,9 +374,8 @@ func (s *Service) NamespaceVMs(ctx context.Context, actor domain.Actor, id strin
 	}
 	for _, m := range rows {
 		list.Items = append(list.Items, PlacedVM{
-			ID: m.ID.String(), Name: m.Name, State: domain.VMState(m.State), Health: domain.Health(m.Health), Problem: m.Problem,
-			Node: m.NodeName, IP: m.IPAddress, Size: m.Size, MemoryMiB: m.MemoryMib, CreatedBy: m.CreatedBy,
-			StartedAt: m.StartedAt, ObservedAt: m.ObservedAt, ClusterName: row.Edges.Cluster.Name, ClusterStatus: domain.ClusterStatus(row.Edges.Cluster.Status),
+			ID: m.ID.String(), Name: m.Name, State: domain.VMState(m.State), Problem: m.Problem, Size: m.Size, CreatedBy: m.CreatedBy,
+			ObservedAt: m.ObservedAt, ClusterStatus: domain.ClusterStatus(row.Edges.Cluster.Status),
 		})
 	}
 	return list, total, nil
