@@ -38,6 +38,7 @@ func all() map[string]templ.Component {
 	maps.Copy(m, work())
 	maps.Copy(m, spaces())
 	maps.Copy(m, record())
+	maps.Copy(m, addingCluster())
 	maps.Copy(m, programs())
 	maps.Copy(m, charts())
 	maps.Copy(m, accounts())
