@@ -37,8 +37,8 @@ type sighting struct {
 	at    time.Time
 }
 
-// look asks a cluster for a namespace. That it may not be seen is an answer.
-func (s *Service) look(ctx context.Context, on *ent.Cluster, name string) (sighting, error) {
+// askNamespace asks a cluster for a namespace. That it may not be seen is an answer.
+func (s *Service) askNamespace(ctx context.Context, on *ent.Cluster, name string) (sighting, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	at := time.Now().UTC().Truncate(time.Microsecond)
@@ -65,7 +65,7 @@ func (s *Service) sight(ctx context.Context, actor domain.Actor, on *ent.Cluster
 	if !on.Enabled {
 		return away(apperr.New(apperr.ErrClusterDisabled))
 	}
-	seen, err := s.look(ctx, on, r.Name)
+	seen, err := s.askNamespace(ctx, on, r.Name)
 	if err != nil {
 		return away(err)
 	}
@@ -117,7 +117,7 @@ func (s *Service) makeNamespace(ctx context.Context, actor domain.Actor, on *ent
 		}
 		return sighting{}, told.At("cluster").With("cluster", on.Name).With("namespace", r.Name).With("operation", "create namespaces")
 	}
-	seen, err := s.look(ctx, on, r.Name)
+	seen, err := s.askNamespace(ctx, on, r.Name)
 	if err != nil { // it has just said yes, and the quotas are read later
 		return sighting{domain.NamespaceState{Presence: domain.PresencePresent}, at}, nil
 	}
@@ -142,7 +142,7 @@ func (s *Service) CheckNamespace(ctx context.Context, actor domain.Actor, id str
 	if !on.Enabled {
 		return apperr.New(apperr.ErrClusterDisabled).With("cluster", on.Name)
 	}
-	seen, err := s.look(ctx, on, row.Name)
+	seen, err := s.askNamespace(ctx, on, row.Name)
 	if e, ok := apperr.From(err); ok {
 		return e.With("cluster", on.Name)
 	}
@@ -197,7 +197,7 @@ func (s *Service) checkNamespacesOf(ctx context.Context, on *ent.Cluster) error 
 	}
 	asked, seen := map[uuid.UUID]*ent.Namespace{}, map[uuid.UUID]sighting{}
 	for _, row := range rows {
-		got, err := s.look(ctx, on, row.Name)
+		got, err := s.askNamespace(ctx, on, row.Name)
 		if err != nil {
 			s.Logger.DebugContext(ctx, "a namespace could not be looked at", "cluster", on.Name, "namespace", row.Name, "error", err)
 			break
