@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"kubevirt-shepherd.io/shepherd/handlers/api"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/views/paths"
@@ -166,4 +167,39 @@ func TestNamespacePage(t *testing.T) {
 	s.auditor.post(paths.CheckNamespace(id)).is(http.StatusForbidden)
 	s.dev.get(paths.Namespace(id)).is(http.StatusNotFound)
 	s.admin.get(paths.Namespace("0190f0c1-7b7e-7000-8000-000000000001")).is(http.StatusNotFound)
+}
+
+// What a page offers in words, a program says in two fields.
+func TestRegisterNamespaceAPI(t *testing.T) {
+	s := newShop(t)
+	c := newContract(t, s.portal)
+	there, fault := false, error(nil)
+	s.play.spaces = func(string) (domain.NamespaceState, error) {
+		if there {
+			return domain.NamespaceState{Presence: domain.PresencePresent}, nil
+		}
+		return domain.NamespaceState{Presence: domain.PresenceMissing, MayCreate: true}, fault
+	}
+	s.play.make = func(string) error { there = true; return nil }
+	body := func(more ...any) fields {
+		f := fields{"cluster_id": s.test.cluster, "name": "team-a", "environment": "test"}
+		for i := 0; i < len(more); i += 2 {
+			f[more[i].(string)] = more[i+1]
+		}
+		return f
+	}
+	problem(c.call(s.admin, "POST", "/namespaces", body()), 422, apperr.ErrNamespaceMissing)
+	fault = apperr.New(apperr.ErrClusterTimeout)
+	away := s.admin.do(http.MethodPost, "/api/v1/namespaces", "application/json", strings.NewReader(`{"cluster_id":"`+s.test.cluster+`","name":"team-a","environment":"test"}`))
+	if e := problem(away, 503, apperr.ErrClusterTimeout); len(e.Errors) != 1 || e.Errors[0].Field != "cluster_id" {
+		t.Errorf("away: %+v", e)
+	}
+	fault = nil
+	if n := read[api.Namespace](c.call(s.admin, "POST", "/namespaces", body("create", true)).is(http.StatusCreated)); n.Presence != "present" || n.QuotasKnown || !there {
+		t.Errorf("made: %+v", n)
+	}
+	there, fault = false, apperr.New(apperr.ErrClusterTimeout)
+	if n := read[api.Namespace](c.call(s.admin, "POST", "/namespaces", body("name", "team-b", "unseen", true)).is(http.StatusCreated)); n.Presence != "unknown" || n.CheckedAt != nil {
+		t.Errorf("unseen: %+v", n)
+	}
 }
