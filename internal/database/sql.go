@@ -76,6 +76,19 @@ func (db *DB) Now(ctx context.Context, tx *ent.Tx) (time.Time, error) {
 	return t.UTC(), err
 }
 
+// NameLock is a kind of names of which one is registered at a time.
+type NameLock int32
+
+// LockNamespace is held by who registers a namespace.
+const LockNamespace NameLock = 1
+
+// LockName keeps others from taking the same lock for the same name until tx
+// ends. Two names that share a hash wait for each other, which harms nothing.
+func LockName(ctx context.Context, tx *ent.Tx, kind NameLock, name string) error {
+	_, err := tx.SQLTx().ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, hashtext($2))`, int32(kind), name)
+	return err
+}
+
 // AuditLink is one link of the chain over the audit log, see package audit.
 // Row is the sealed entry in its canonical form, nil when the entry is gone.
 type AuditLink struct {
