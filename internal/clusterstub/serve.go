@@ -353,18 +353,10 @@ func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, t target) {
 	if seconds <= 0 {
 		seconds = 1800
 	}
-	end := time.Now().Add(time.Duration(seconds) * time.Second)
-	timeout := time.NewTimer(time.Until(end))
+	timeout := time.NewTimer(time.Duration(seconds) * time.Second)
 	defer timeout.Stop()
 	bookmarks := q.Get("allowWatchBookmarks") == "true" || q.Get("allowWatchBookmarks") == "1"
-	// As in API servers: now and then, and shortly before the end.
-	due := func() time.Duration {
-		if left := time.Until(end) - 2*time.Second; left > 0 {
-			return min(c.options.Bookmark, left)
-		}
-		return c.options.Bookmark
-	}
-	bookmark := time.NewTimer(due())
+	bookmark := time.NewTicker(c.options.Bookmark)
 	defer bookmark.Stop()
 
 	w.Header().Set("Content-Type", "application/json")
@@ -415,7 +407,6 @@ func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, t target) {
 		select {
 		case <-changed:
 		case <-bookmark.C:
-			bookmark.Reset(due())
 			if bookmarks && !silent && !send("BOOKMARK", encode(map[string]any{
 				"kind": t.resource.kind, "apiVersion": t.resource.apiVersion(), "metadata": map[string]any{"resourceVersion": strconv.FormatUint(at, 10)},
 			})) {

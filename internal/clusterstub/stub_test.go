@@ -19,7 +19,7 @@ func start(t *testing.T, o clusterstub.Options) (*clusterstub.Cluster, api) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return c, api{c.URL(), client(t, c.CA(), nil, clusterstub.Token), o.Namespaces[0]}
+	return c, api{c.URL(), client(t, c.CA(), nil, clusterstub.Token), o.Namespaces[0], o.Bookmark}
 }
 
 // client trusts one authority. A token or a certificate is who it is.
@@ -51,7 +51,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestStubBehaves(t *testing.T) {
-	_, a := start(t, clusterstub.Options{Name: "east", Namespaces: []string{"suite"}})
+	_, a := start(t, clusterstub.Options{Name: "east", Namespaces: []string{"suite"}, Bookmark: time.Second})
 	behaves(t, a)
 }
 
@@ -109,6 +109,7 @@ func TestStubFaults(t *testing.T) {
 			t.Errorf("%s: %s, want %s", f, got, want)
 		}
 		set(clusterstub.Alive)
+		a.client = client(t, c.CA(), nil, clusterstub.Token)
 		a.get(t, "/version")
 	}
 

@@ -25,7 +25,7 @@ func TestTestbedBehaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tb.Stop()
+	t.Cleanup(tb.Stop) // after the parallel parts
 	cred, err := tb.Credential()
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func TestTestbedBehaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := api{cred.Server, client(t, cred.CA, &pair, ""), "suite"}
+	a := api{cred.Server, client(t, cred.CA, &pair, ""), "suite", 70 * time.Second}
 	a.do(t, http.MethodPost, "/api/v1/namespaces", "application/json", `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"suite"}}`, http.StatusCreated)
 	behaves(t, a)
 }
