@@ -14,6 +14,9 @@ import (
 	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 const (
@@ -170,19 +173,19 @@ func resources(w http.ResponseWriter, group, version string) {
 // review answers who asks about the own rights: all that the portal needs, and
 // no more.
 func review(w http.ResponseWriter, r *http.Request, what string) {
-	var in struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string
-		Spec       map[string]any
-	}
-	if r.Method != http.MethodPost || json.NewDecoder(io.LimitReader(r.Body, maxBody)).Decode(&in) != nil {
-		refuse(w, http.StatusBadRequest, "BadRequest", "the body of the request was in an unknown format", nil)
+	in, ok := read(w, r)
+	if !ok {
 		return
 	}
-	out := map[string]any{"kind": in.Kind, "apiVersion": "authorization.k8s.io/v1", "metadata": map[string]any{}, "spec": in.Spec}
+	if r.Method != http.MethodPost {
+		noPage(w)
+		return
+	}
+	spec, _ := in["spec"].(map[string]any)
+	out := map[string]any{"kind": in["kind"], "apiVersion": "authorization.k8s.io/v1", "metadata": map[string]any{}, "spec": spec}
 	switch what {
 	case "selfsubjectaccessreviews":
-		a, _ := in.Spec["resourceAttributes"].(map[string]any)
+		a, _ := spec["resourceAttributes"].(map[string]any)
 		more := text(a, "resource") == "*" || text(a, "verb") == "impersonate" ||
 			text(a, "resource") == "secrets" && slices.Contains([]string{"list", "get", "watch"}, text(a, "verb"))
 		out["status"] = map[string]any{"allowed": !more}
@@ -230,7 +233,7 @@ func (c *Cluster) object(w http.ResponseWriter, r *http.Request, group, version 
 	case r.Method == http.MethodGet && (r.URL.Query().Get("watch") == "true" || r.URL.Query().Get("watch") == "1"):
 		c.watch(w, r, t)
 	case r.Method == http.MethodGet:
-		c.read(w, r, t)
+		c.answerList(w, r, t)
 	case r.Method == http.MethodPost && t.name == "":
 		c.create(w, r, t)
 	case r.Method == http.MethodPatch && t.name != "":
@@ -262,9 +265,9 @@ type place struct {
 	ID string `json:"id"`
 }
 
-// read answers a list. Its pages are cut from one snapshot, so that they are of
+// answerList answers a list. Its pages are cut from one snapshot, so that they are of
 // one version whatever happens in between.
-func (c *Cluster) read(w http.ResponseWriter, r *http.Request, t target) {
+func (c *Cluster) answerList(w http.ResponseWriter, r *http.Request, t target) {
 	c.counts.lists.Add(1)
 	c.meter.begin()
 	defer c.meter.end()
@@ -430,17 +433,35 @@ func body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	return b, err == nil
 }
 
+// read takes an object in JSON, or, of Kubernetes' own kinds, in protobuf,
+// which is what its clients send.
+func read(w http.ResponseWriter, r *http.Request) (map[string]any, bool) {
+	b, ok := body(w, r)
+	if !ok {
+		return nil, false
+	}
+	var o map[string]any
+	err := json.Unmarshal(b, &o)
+	if bytes.HasPrefix(b, []byte("k8s\x00")) {
+		var typed runtime.Object
+		var kind *schema.GroupVersionKind
+		if typed, kind, err = scheme.Codecs.UniversalDeserializer().Decode(b, nil, nil); err == nil {
+			err = json.Unmarshal(encode(typed), &o)
+			o["kind"], o["apiVersion"] = kind.Kind, kind.GroupVersion().String()
+		}
+	}
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "BadRequest", "the object provided is unrecognized", nil)
+	}
+	return o, err == nil
+}
+
 func dryRun(q url.Values) bool { return q.Get("dryRun") == "All" }
 
 func (c *Cluster) create(w http.ResponseWriter, r *http.Request, t target) {
 	c.counts.posts.Add(1)
-	b, ok := body(w, r)
+	o, ok := read(w, r)
 	if !ok {
-		return
-	}
-	var o map[string]any
-	if json.Unmarshal(b, &o) != nil {
-		refuse(w, http.StatusBadRequest, "BadRequest", "the object provided is unrecognized", nil)
 		return
 	}
 	c.mu.Lock()

@@ -169,16 +169,16 @@ func (c *Cluster) CA() []byte {
 	return c.ca
 }
 
-// Kubeconfig is what an administrator uploads. The token is Token when it is "".
-func (c *Cluster) Kubeconfig(token string) []byte {
-	if token == "" {
-		token = Token
-	}
+// Kubeconfig is what an administrator uploads, with the token Token.
+func (c *Cluster) Kubeconfig() []byte { return Kubeconfig(c.options.Name, c.URL(), c.CA(), Token) }
+
+// Kubeconfig is a file with one context, which is called like its cluster.
+func Kubeconfig(name, server string, ca []byte, token string) []byte {
 	return fmt.Appendf(nil, "apiVersion: v1\nkind: Config\ncurrent-context: %[1]s\n"+
 		"clusters: [{name: %[1]s, cluster: {server: %[2]q, certificate-authority-data: %[3]s}}]\n"+
 		"users: [{name: shepherd, user: {token: %[4]s}}]\n"+
 		"contexts: [{name: %[1]s, context: {cluster: %[1]s, user: shepherd}}]\n",
-		c.options.Name, c.URL(), base64.StdEncoding.EncodeToString(c.CA()), token)
+		name, server, base64.StdEncoding.EncodeToString(ca), token)
 }
 
 // Rotate makes another token the only one that is taken; "" takes any that
