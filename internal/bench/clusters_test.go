@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 func TestClusters(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	if err := Clusters(ctx, []string{"-clusters", "6", "-vms", "5", "-watched", "100", "-rounds", "1", "-round", "2s", "-rotations", "5"}); err != nil {
+	r := clustersRun{clusters: 6, vms: 5, watched: 100, rounds: 1, rate: 20, round: 2 * time.Second, rotations: 5, hurry: true}
+	if err := r.run(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
