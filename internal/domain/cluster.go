@@ -39,6 +39,28 @@ type ClusterHealth struct {
 	CheckedAt         time.Time
 }
 
+// StaleAfter is the age of a cluster's data from which pages show it. The age is
+// counted from the last event, bookmark or complete list that its watch brought:
+// up to then everything that happened is shown. API servers send a bookmark each
+// minute when nothing happens, so an idle cluster stays young. That a connection
+// is open (a TCP or HTTP/2 ping) proves nothing about data and does not count.
+const StaleAfter = 2 * time.Minute
+
+// Connection is how the connection to a cluster is, as one process of the portal
+// sees it.
+type Connection struct {
+	// Open is the state of the breaker: calls fail at once, and nothing is dialled.
+	// Throttled says that it is because the cluster asked for a pause.
+	Open, Throttled bool
+	Since, Until    time.Time // of Open; after Until one call is let through
+	Failures        int       // in a row
+	AnsweredAt      time.Time // last answer of any kind; zero: none yet
+	// Problem is the last failure of a watch or the breaker, and ProblemAt when it
+	// happened; the zero values when all is well again.
+	Problem   Problem
+	ProblemAt time.Time
+}
+
 // Capabilities are what a cluster can do, beyond that it runs.
 type Capabilities struct {
 	Gates         []string `json:"gates,omitempty"`          // feature gates that its KubeVirt object switches on

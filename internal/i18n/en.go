@@ -133,7 +133,7 @@ var english = catalogue{
 		apperr.ErrOperationStuck: {"[{ticket} does not get on.|The work does not get on.]", "[It waits since {since}.|The cluster has not finished in time.]", "Look at the VM in the cluster, then retry or close the request."},
 
 		apperr.ErrClusterDegraded:     {"[{cluster} works with limits.|The cluster works with limits.]", "[{text}]", "Look at its checks on the clusters page."},
-		apperr.ErrClusterUnreachable:  {"[{cluster} does not answer.|The cluster does not answer.]", "[Last answer: {since}.|The network or its API server is down.]", "Shepherd keeps trying. Requests wait until it is back."},
+		apperr.ErrClusterUnreachable:  {"[{cluster} does not answer.|The cluster does not answer.]", "[Last answer: {since}.|The network or its API server is down.]", "[Shepherd tries again at {retry_at}.|Shepherd keeps trying.] Requests wait until it is back."},
 		apperr.ErrClusterUnauthorized: {"[{cluster} does not accept Shepherd's credential.|The cluster does not accept the credential.]", "It has ended or was revoked.", "Replace the credential. " + useServiceAccount},
 		apperr.ErrClusterForbidden:    {"[Shepherd lacks a permission in {cluster}.|The credential lacks a permission in the cluster.]", "[It may not {operation}.|It says: {text}]", "Add the missing permissions that the checks list, and check again."},
 		apperr.ErrClusterTLS:          {"[The certificate of {cluster} is not trusted.|The certificate of the cluster is not trusted.]", "It is not signed by the CA in the kubeconfig, or made for another name.", "Upload a kubeconfig with the cluster's present CA."},

@@ -142,6 +142,9 @@ type Watcher interface {
 	// goroutine, with the time of the last sign of life of the cluster's VMs: up
 	// to then everything that happened was observed.
 	Watch(ctx context.Context, cluster string, sink Sink, heard func(time.Time)) error
+	// Connection says how the connection to a cluster is, from memory: it asks
+	// nobody.
+	Connection(cluster string) domain.Connection
 }
 
 // Namespaces looks after the namespaces in which VMs live.

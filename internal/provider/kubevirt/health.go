@@ -22,7 +22,7 @@ import (
 // but refuses us, misses rights, or KubeVirt or its nodes are not ready.
 // HEALTHY: anything else. Reason has an error code.
 func (p *Provider) CheckHealth(ctx context.Context, cluster string) domain.ClusterHealth {
-	c, ctx, cancel, err := p.open(ctx, cluster, healthTimeout)
+	c, ctx, cancel, err := p.open(past(ctx), cluster, healthTimeout)
 	if err != nil {
 		return domain.ClusterHealth{Status: domain.ClusterUnreachable, Reason: reason(err), CheckedAt: time.Now().UTC()}
 	}

@@ -34,6 +34,8 @@ type script struct {
 	preflight func(context.Context, domain.Credential) domain.Preflight
 	health    func(ctx context.Context, cluster string) domain.ClusterHealth
 	watch     func(ctx context.Context, cluster string) error
+	heard     func(cluster string, tell func(time.Time)) // nil: never
+	trouble   func(cluster string) domain.Connection     // nil: all is well
 }
 
 func (s *script) Preflight(ctx context.Context, c domain.Credential) domain.Preflight {
@@ -44,8 +46,18 @@ func (s *script) CheckHealth(ctx context.Context, cluster string) domain.Cluster
 	return s.health(ctx, cluster)
 }
 
-func (s *script) Watch(ctx context.Context, cluster string, _ provider.Sink, _ func(time.Time)) error {
+func (s *script) Watch(ctx context.Context, cluster string, _ provider.Sink, heard func(time.Time)) error {
+	if s.heard != nil {
+		s.heard(cluster, heard)
+	}
 	return s.watch(ctx, cluster)
+}
+
+func (s *script) Connection(cluster string) domain.Connection {
+	if s.trouble == nil {
+		return domain.Connection{}
+	}
+	return s.trouble(cluster)
 }
 
 // passed is the pre-flight of a good cluster of that identity.
