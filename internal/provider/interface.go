@@ -73,8 +73,10 @@ type InfrastructureProvider interface {
 
 	// ValidateSpec asks the cluster whether it would take the VM (dry run).
 	ValidateSpec(ctx context.Context, cluster string, spec domain.VMSpec) (*domain.ValidationResult, error)
-	// CheckHealth never fails: that a cluster does not answer is a result.
-	CheckHealth(ctx context.Context, cluster string) domain.ClusterHealth
+	// CheckHealth never fails: that a cluster does not answer is a result. It is
+	// three small reads; describe asks for what changes seldom as well, see
+	// domain.ClusterHealth.DescribedAt.
+	CheckHealth(ctx context.Context, cluster string, describe bool) domain.ClusterHealth
 }
 
 // CloudInit is the user data of one VM.

@@ -139,6 +139,9 @@ func Cluster(id string) string { return Clusters + "/" + url.PathEscape(id) }
 // CheckCluster runs the health check of a cluster now.
 func CheckCluster(id string) string { return Cluster(id) + "/check" }
 
+// ClusterCredential is the credential of a cluster.
+func ClusterCredential(id string) string { return Cluster(id) + "/credential" }
+
 // ClusterDraft is the second step of adding a cluster: contexts, checks, name.
 func ClusterDraft(draft string) string { return NewCluster + "/" + url.PathEscape(draft) }
 

@@ -285,12 +285,6 @@ func (n *liteNode) silence() time.Time {
 	return time.Time{}
 }
 
-func ready(n *corev1.Node) bool {
-	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
-		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-	})
-}
-
 func fromMigration(m *kv.VirtualMachineInstanceMigration) *domain.Migration {
 	out := &domain.Migration{
 		Name: name(m.Name), Namespace: name(m.Namespace), VM: name(m.Spec.VMIName),
