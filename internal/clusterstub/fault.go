@@ -184,8 +184,8 @@ func (c *Cluster) Counts() Counts {
 	}
 }
 
-// Meter counts lists that are read at the same time, over all clusters that
-// share it.
+// Meter counts lists of VMs and of their instances that are read at the same
+// time, over all clusters that share it.
 type Meter struct {
 	mu        sync.Mutex
 	now, peak int

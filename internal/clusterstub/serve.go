@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
@@ -269,8 +270,12 @@ type place struct {
 // one version whatever happens in between.
 func (c *Cluster) answerList(w http.ResponseWriter, r *http.Request, t target) {
 	c.counts.lists.Add(1)
-	c.meter.begin()
-	defer c.meter.end()
+	end := func() {}
+	if t.resource == vms || t.resource == vmis {
+		c.meter.begin()
+		end = sync.OnceFunc(c.meter.end)
+		defer end()
+	}
 	q := r.URL.Query()
 	fits, err := selector(q.Get("labelSelector"))
 	if err != nil {
@@ -334,6 +339,7 @@ func (c *Cluster) answerList(w http.ResponseWriter, r *http.Request, t target) {
 		}
 	}
 	b.WriteString("]}\n")
+	end() // who has the last bytes may begin the next list
 	_, _ = b.WriteTo(w)
 }
 
