@@ -99,7 +99,7 @@ var homes = []struct{ prefix, may string }{
 	{"github.com/a-h/templ", "views views/ui handlers internal/gallery internal/arch"},
 	{"github.com/coreos/go-oidc", "internal/auth/oidc"},
 	{"golang.org/x/oauth2", "internal/auth/oidc"},
-	{"net/http", "handlers handlers/api internal/client internal/auth/oidc internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
+	{"net/http", "handlers handlers/api internal/client internal/auth/oidc internal/gallery internal/app internal/provider/kubevirt internal/clusterstub internal/demo internal/bench cmd/"},
 	{"github.com/danielgtaylor/huma", "handlers/api"},
 	{"github.com/go-json-experiment", "handlers/api"},
 	{"github.com/oapi-codegen/runtime", "internal/client"},

@@ -82,6 +82,10 @@ type Cluster struct {
 	pages   map[string]snapshot
 }
 
+// perRequest is how many VMs were asked for together: they have one ticket and
+// one hash of their specification.
+const perRequest = 5
+
 // Token is what the clusters take for a credential. Rotate adds others.
 const Token = "stub-token-0000"
 
@@ -142,8 +146,11 @@ func (c *Cluster) listen() error {
 		return err
 	}
 	c.mu.Lock()
-	c.ln, c.port = ln, ln.Addr().(*net.TCPAddr).Port
+	c.ln = ln
 	c.mu.Unlock()
+	if c.port == 0 { // the first time, before anybody knows the cluster
+		c.port = ln.Addr().(*net.TCPAddr).Port
+	}
 	go func() {
 		if err := c.server.ServeTLS(&listener{ln, c}, "", ""); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			panic(err) // a stub that does not listen measures nothing
@@ -238,12 +245,13 @@ func (c *Cluster) fill() {
 	}
 	for i := range o.VMs {
 		name, uid := o.VMName(i), o.VMUID(i)
+		request := fmt.Sprintf("TKT-%d", 100+i/perRequest) // of some VMs, which are alike
 		like := []string{
 			recordedVM, name, recordedVMNamespace, o.Namespaces[0], recordedVMUID, uid, recordedVMIUID, UID(uid, "instance"),
 			`"kubevirt-shepherd.io/system":"shop"`, `"kubevirt-shepherd.io/system":"` + o.System + `"`,
 			`"kubevirt-shepherd.io/service":"web"`, `"kubevirt-shepherd.io/service":"` + o.Service + `"`,
 			`"kubevirt-shepherd.io/instance":"01"`, fmt.Sprintf(`"kubevirt-shepherd.io/instance":"%02d"`, i+1),
-			recordedOperation, UID(uid, "operation"), recordedSpecHash, fmt.Sprintf("%x", sha256.Sum256([]byte(uid))),
+			recordedOperation, UID(uid, "operation"), recordedSpecHash, fmt.Sprintf("%x", sha256.Sum256([]byte(request))), recordedTicket, request,
 			recordedPod, UID(uid, "pod"), recordedSerial, UID(uid, "serial"), recordedFirmware, UID(uid, "firmware"),
 			recordedMAC, fmt.Sprintf("02:00:2b:%02x:%02x:%02x", i>>16&0xff, i>>8&0xff, i&0xff),
 			recordedIP, fmt.Sprintf("10.244.%d.%d", i>>8&0xff, i&0xff), "node01", nodeName(i % o.Nodes),
@@ -268,6 +276,7 @@ const (
 	recordedKubeVirtUID  = "a064c466-446d-4388-bea4-64fb3a403534"
 	recordedClassUID     = "162111dc-f905-405a-84e5-176087dc584d"
 	recordedOperation    = "0192f0c1-7b7e-7000-8000-000000000001"
+	recordedTicket       = "TKT-42"
 	recordedSpecHash     = "5b1f0c7e9d1a4c3b8e2f6a7d0c9b8a7f6e5d4c3b2a1f0e9d8c7b6a5f4e3d2c1b"
 	recordedPod          = "4ccbd2ef-a76b-4238-bda6-529879939bee"
 	recordedSerial       = "406c6c9f-eecb-47a6-9448-8ffea74a372f"
