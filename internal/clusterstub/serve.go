@@ -224,9 +224,16 @@ func (c *Cluster) object(w http.ResponseWriter, r *http.Request, group, version 
 		return
 	}
 	t.resource = served[i]
+	// Who changes something holds the lock, and must not wait for the network.
+	held := func(change func(http.ResponseWriter, *http.Request, target)) {
+		later := reply{header: w.Header()}
+		change(&later, r, t)
+		w.WriteHeader(later.code)
+		_, _ = later.body.WriteTo(w)
+	}
 	switch {
 	case sub && r.Method == http.MethodPut:
-		c.power(w, t)
+		held(c.power)
 	case sub || t.part != "":
 		noPage(w)
 	case r.Method == http.MethodGet && t.name != "":
@@ -236,15 +243,31 @@ func (c *Cluster) object(w http.ResponseWriter, r *http.Request, group, version 
 	case r.Method == http.MethodGet:
 		c.answerList(w, r, t)
 	case r.Method == http.MethodPost && t.name == "":
-		c.create(w, r, t)
+		held(c.create)
 	case r.Method == http.MethodPatch && t.name != "":
-		c.patch(w, r, t)
+		held(c.patch)
 	case r.Method == http.MethodDelete && t.name != "":
-		c.delete(w, r, t)
+		held(c.delete)
 	default:
 		refuse(w, http.StatusMethodNotAllowed, "MethodNotAllowed", "the server does not allow this method on the requested resource", nil)
 	}
 }
+
+// reply is an answer that is sent later.
+type reply struct {
+	header http.Header
+	code   int
+	body   bytes.Buffer
+}
+
+// Header is that of the answer.
+func (r *reply) Header() http.Header { return r.header }
+
+// WriteHeader keeps the status.
+func (r *reply) WriteHeader(code int) { r.code = code }
+
+// Write keeps a part of the body.
+func (r *reply) Write(p []byte) (int, error) { return r.body.Write(p) }
 
 func (c *Cluster) find(t target) *object {
 	c.mu.Lock()
@@ -377,18 +400,19 @@ func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, t target) {
 	}
 
 	at, err := strconv.ParseUint(q.Get("resourceVersion"), 10, 64)
+	var there []*object
 	c.mu.Lock()
 	floor := c.floor
 	if err != nil || at == 0 { // from now on, with what there is
 		at = c.version
-		for _, o := range c.list(t.resource, t.namespace, fits) {
-			if !send("ADDED", o.raw) {
-				c.mu.Unlock()
-				return
-			}
-		}
+		there = c.list(t.resource, t.namespace, fits)
 	}
 	c.mu.Unlock()
+	for _, o := range there {
+		if !send("ADDED", o.raw) {
+			return
+		}
+	}
 	if at < floor {
 		send("ERROR", encode(status(http.StatusGone, "Expired", fmt.Sprintf("too old resource version: %d (%d)", at, floor), nil)))
 		return
@@ -592,7 +616,7 @@ func (c *Cluster) delete(w http.ResponseWriter, r *http.Request, t target) {
 }
 
 // power serves start, stop, restart, pause and unpause.
-func (c *Cluster) power(w http.ResponseWriter, t target) {
+func (c *Cluster) power(w http.ResponseWriter, _ *http.Request, t target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.objects[vms][t.namespace+"/"+t.name]
