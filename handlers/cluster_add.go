@@ -46,6 +46,9 @@ func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err erro
 		v.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: message(r, e.Code, e.Params).Text()}}
 		if refused := (*cluster.Refused)(nil); errors.As(err, &refused) {
 			v.Refused = s.refusedContexts(r, refused.Contexts)
+			if len(v.Refused) > 1 { // not only the one of the error
+				v.Errors[0].Message = i18n.T(r.Context(), "No context of this file can be used. For each of them this page says why, and what to do.")
+			}
 		}
 		status = statusOf(e)
 	}
@@ -379,8 +382,11 @@ func (s *Server) preflightView(r *http.Request, p domain.Preflight, subject stri
 	for _, e := range p.Excess {
 		v.Excess = append(v.Excess, excessText(r.Context(), e))
 	}
-	if lack := slices.Concat(p.Missing, p.Optional); len(lack) > 0 {
-		v.Missing = s.ClusterRole(lack, subject)
+	switch lacks := slices.Concat(p.Missing, p.Optional); {
+	case len(p.Missing) > 0: // who adds those adds the others too
+		v.Missing = s.ClusterRole(lacks, subject)
+	case len(lacks) > 0:
+		v.Optional = s.ClusterRole(lacks, subject)
 	}
 	return v
 }

@@ -627,7 +627,7 @@ func clustersEmpty(v ClustersView) templ.Component {
 			templ_7745c5c3_Err = ui.Empty(ui.EmptyView{
 				Icon:       "server",
 				Title:      tr(ctx, "Add the first cluster"),
-				Text:       tr(ctx, "You need a kubeconfig with a service account token. It takes about five minutes."),
+				Text:       tr(ctx, "You need a kubeconfig with a service account token. It takes about two minutes."),
 				Action:     tr(ctx, "Add cluster"),
 				ActionHref: paths.NewCluster,
 			}).Render(ctx, templ_7745c5c3_Buffer)
