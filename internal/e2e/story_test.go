@@ -206,8 +206,9 @@ func (p *page) register(cluster, name string, env domain.Environment) {
 	p.choose("#cluster", cluster)
 	p.fill([2]string{"#name", name})
 	p.do("environment", chromedp.SetValue("#environment", string(env)))
-	p.press("form[action='/namespaces'] button.btn-primary", "table")
+	p.press("form[action='/namespaces'] button.btn-primary", "#namespace")
 	p.sees("#main", name, 5*time.Second)
+	p.sees("#main", "Present", 5*time.Second)
 }
 
 // makeService makes a system with a service and answers with the service's page.
