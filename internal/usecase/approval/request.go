@@ -153,7 +153,6 @@ type Preview struct {
 	Denied        bool
 	Deciders      []account.Person // without the actor
 	Clusters      []cluster.Candidate
-	Rooms         map[string]cluster.Room // what is left in the namespace, by cluster
 }
 
 // Preview looks at a request without keeping anything. What is missing or wrong
@@ -193,10 +192,7 @@ func (s *Service) Preview(ctx context.Context, actor domain.Actor, in Input) (Pr
 	if p.Deciders, err = s.Approvers(ctx, s.DB.Ent, who.Environment, actor.Behind()...); err != nil {
 		return p, database.Classify(err)
 	}
-	if p.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, who.Namespace, who.Environment); err != nil {
-		return p, err
-	}
-	p.Rooms, err = cluster.Rooms(ctx, s.DB.Ent, who.Namespace)
+	p.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, who.Namespace, who.Environment)
 	return p, err
 }
 

@@ -25,6 +25,7 @@ type Candidate struct {
 	KubeVirtVersion   string
 	StorageClasses    []domain.StorageClass
 	VMs               int
+	Room              *Room // what the quotas leave in the namespace; nil: nothing is limited there, or it is not known
 	// Refusal is nil when it can be chosen: ENVIRONMENT_MISMATCH,
 	// NAMESPACE_MISSING (not registered there; with the parameter presence: gone
 	// from there), CLUSTER_DISABLED, or why it is not healthy. The parameter
@@ -39,9 +40,15 @@ func Candidates(ctx context.Context, c *ent.Client, ns string, env domain.Enviro
 	if err != nil {
 		return nil, err
 	}
+	left, err := rooms(ctx, c, ns)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Candidate, 0, len(rows))
 	for _, row := range rows {
-		out = append(out, candidate(row, ns, env, has[place{ns, row.ID}]))
+		one := candidate(row, ns, env, has[place{ns, row.ID}])
+		one.Room = left[row.ID]
+		out = append(out, one)
 	}
 	slices.SortStableFunc(out, func(a, b Candidate) int {
 		switch {
