@@ -146,7 +146,7 @@ func (s *Service) Add(ctx context.Context, actor domain.Actor, draftID string, i
 		}
 		return notify(ctx, tx, key)
 	})
-	if database.Violates(err, "clusters_name_key") || database.Violates(err, "clusters_identity_uid_key") {
+	if database.Violates(err, "cluster_name") || database.Violates(err, "cluster_identity_uid") {
 		// Somebody was faster by less than a transaction: say so in the same words.
 		if e := taken(ctx, s.DB.Ent, in.Name, m.preflight.Health.IdentityUID); e != nil {
 			err = e
