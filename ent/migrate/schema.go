@@ -1225,6 +1225,14 @@ var (
 				},
 			},
 			{
+				Name:    "vm_cluster_id_name_id",
+				Unique:  false,
+				Columns: []*schema.Column{VmsColumns[27], VmsColumns[4], VmsColumns[0]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "deleted_at IS NULL",
+				},
+			},
+			{
 				Name:    "vm_system_id_health",
 				Unique:  false,
 				Columns: []*schema.Column{VmsColumns[3], VmsColumns[17]},

@@ -11,8 +11,12 @@ CREATE UNIQUE INDEX "cluster_identity_uid" ON "clusters" ("identity_uid") WHERE 
 CREATE UNIQUE INDEX "cluster_name" ON "clusters" ("name") WHERE (removed_at IS NULL);
 -- create index "domainevent_cluster_id_id" to table: "domain_events"
 CREATE INDEX "domainevent_cluster_id_id" ON "domain_events" ("cluster_id", "id") WHERE (((status)::text = 'PENDING'::text) OR ((status)::text = 'PROCESSING'::text));
+-- create index "vm_cluster_id_name_id" to table: "vms"
+CREATE INDEX "vm_cluster_id_name_id" ON "vms" ("cluster_id", "name", "id") WHERE (deleted_at IS NULL);
 
 -- +goose Down
+-- reverse: create index "vm_cluster_id_name_id" to table: "vms"
+DROP INDEX "vm_cluster_id_name_id";
 -- reverse: create index "domainevent_cluster_id_id" to table: "domain_events"
 DROP INDEX "domainevent_cluster_id_id";
 -- reverse: create index "cluster_name" to table: "clusters"
