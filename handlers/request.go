@@ -75,10 +75,12 @@ func (s *Server) previewRequest(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) submitRequest(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[requestForm](r)
 	if err == nil {
-		var number int
-		number, err = s.Approval.SubmitCreate(r.Context(), actor(r), form.input())
-		if err == nil {
-			return s.redirect(w, r, paths.Request(number))
+		var done approval.Submitted
+		if done, err = s.Approval.Submit(r.Context(), actor(r), form.input()); err == nil {
+			if done.Unchecked {
+				s.flash(r, ui.Wait, i18n.T(r.Context(), "No cluster could be asked whether it would take the VMs"), i18n.T(r.Context(), "It is asked again when somebody approves."))
+			}
+			return s.redirect(w, r, paths.Request(done.Number))
 		}
 	}
 	return s.requestForm(w, r, form, err)

@@ -131,7 +131,7 @@ func (s *Service) Ticket(ctx context.Context, actor domain.Actor, number int) (T
 		return out, database.Classify(err)
 	}
 	if out.Operation == domain.OpCreate {
-		if out.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, c.now.Namespace, c.now.Environment); err != nil {
+		if out.Clusters, err = candidates(ctx, s.DB.Ent, c.now.Identity, c.now.Spec); err != nil {
 			return out, err
 		}
 	}

@@ -253,7 +253,7 @@ func (s *Service) useUp(ctx context.Context, tx *ent.Tx, m *material) error {
 
 // taken refuses a name or a cluster that is there already.
 func taken(ctx context.Context, c *ent.Client, name, uid string) error {
-	rows, err := c.Cluster.Query().Where(cluster.Or(cluster.Name(name), cluster.IdentityUID(uid))).All(ctx)
+	rows, err := c.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.Or(cluster.Name(name), cluster.IdentityUID(uid))).All(ctx)
 	if err != nil {
 		return database.Classify(err)
 	}

@@ -140,7 +140,7 @@ func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, clu
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		// All clusters are locked, in one order: two admins who register one
 		// name on two clusters must see each other's environment.
-		clusters, err := tx.Cluster.Query().Order(cluster.ByID()).ForUpdate().All(ctx)
+		clusters, err := tx.Cluster.Query().Where(cluster.RemovedAtIsNil()).Order(cluster.ByID()).ForUpdate().All(ctx)
 		if err != nil {
 			return err
 		}
