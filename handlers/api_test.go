@@ -784,7 +784,9 @@ var notInAPI = map[string]string{
 	"GET /systems/{system}/edit": "a form", "GET /services/{service}/edit": "a form",
 	"GET /systems/{system}/delete": "asks first", "GET /services/{service}/delete": "asks first", "GET /vms/{vm}/power": "asks first", "GET /vms/{vm}/delete": "asks first",
 	"GET /namespaces/{namespace}/delete": "asks first",
-	"POST /approvals/{ticket}/check":     "draws the form again; the answer of a decision says the same",
+	"GET /clusters/{cluster}/vms":        "listVMs has the parameter cluster_id",
+	"GET /clusters/{cluster}/settings":   "a form", "GET /clusters/{cluster}/mode": "asks first", "GET /clusters/{cluster}/remove": "asks first",
+	"POST /approvals/{ticket}/check": "draws the form again; the answer of a decision says the same",
 }
 
 // Whatever a page does, a program can do.

@@ -176,8 +176,8 @@ type RequestPreview struct {
 
 // Placement is a cluster that VMs could be placed on, or why not.
 type Placement struct {
-	ID      string  `json:"id" format:"uuid"`
-	Name    string  `json:"name" example:"fra-test-1"`
+	ID      string  `json:"id,omitempty" format:"uuid" doc:"Not there when I may not know of the cluster."`
+	Name    string  `json:"name,omitempty" example:"fra-test-1"`
 	Fits    bool    `json:"fits"`
 	Refusal *Reason `json:"refusal,omitempty"`
 }

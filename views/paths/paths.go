@@ -142,8 +142,11 @@ func CheckCluster(id string) string { return Cluster(id) + "/check" }
 // ClusterSettings is the form of what admins set of a cluster.
 func ClusterSettings(id string) string { return Cluster(id) + "/settings" }
 
-// ClusterMode asks before a cluster is drained or switched off, and does it.
-func ClusterMode(id, do string) string { return Cluster(id) + "/" + do }
+// ClusterMode drains a cluster, switches it off, or takes that back.
+func ClusterMode(id string) string { return Cluster(id) + "/mode" }
+
+// ClusterModeAsk asks before a mode is set: drain, undrain, disable or enable.
+func ClusterModeAsk(id, do string) string { return ClusterMode(id) + "?do=" + url.QueryEscape(do) }
 
 // RemoveCluster is the page that asks before a cluster is removed.
 func RemoveCluster(id string) string { return Cluster(id) + "/remove" }
@@ -159,6 +162,9 @@ func ClusterHistory(id string) string { return Cluster(id) + "/history" }
 
 // ClusterErrors is what went wrong at a cluster.
 func ClusterErrors(id string) string { return ClusterHistory(id) + "?show=errors" }
+
+// ClusterQuarantine is what differs in a quarantined cluster.
+func ClusterQuarantine(id string) string { return Cluster(id) + "/quarantine" }
 
 // ClusterCredential is the credential of a cluster.
 func ClusterCredential(id string) string { return Cluster(id) + "/credential" }

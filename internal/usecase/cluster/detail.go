@@ -370,7 +370,7 @@ func (s *Service) LastKnown(ctx context.Context) (map[string]Stale, error) {
 	at := time.Now()
 	rows, err := s.DB.Ent.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.Or(
 		cluster.Enabled(false), cluster.StatusEQ(cluster.StatusUNREACHABLE), cluster.HeardAtLT(at.Add(-domain.StaleAfter)),
-	)).Select(cluster.FieldName, cluster.FieldEnabled, cluster.FieldStatus, cluster.FieldHeardAt, cluster.FieldAnsweredAt).All(ctx)
+	)).Select(cluster.FieldName, cluster.FieldEnvironment, cluster.FieldVMCount, cluster.FieldEnabled, cluster.FieldStatus, cluster.FieldHeardAt, cluster.FieldAnsweredAt).All(ctx)
 	if err != nil {
 		return nil, database.Classify(err)
 	}
@@ -378,7 +378,7 @@ func (s *Service) LastKnown(ctx context.Context) (map[string]Stale, error) {
 	for _, row := range rows {
 		k := domain.Freshness(row.Enabled, domain.ClusterStatus(row.Status), row.HeardAt, row.AnsweredAt, at)
 		if k.Stale {
-			all[row.ID.String()] = Stale{Cluster: row.Name, Since: k.Since, Off: !row.Enabled}
+			all[row.ID.String()] = Stale{Cluster: row.Name, Since: k.Since, Off: !row.Enabled, environment: domain.Environment(row.Environment), vms: row.VMCount}
 		}
 	}
 	return all, nil
@@ -389,6 +389,47 @@ type Stale struct {
 	Cluster string
 	Since   time.Time // zero: not known
 	Off     bool      // an admin has switched it off
+
+	environment domain.Environment
+	vms         int
+}
+
+// Affected are those of the stale clusters that have VMs which the actor sees; of
+// a system, when one is named, that he may read. Nobody's VMs are counted who sees
+// all of an environment: clusters know how many they have.
+func (s *Service) Affected(ctx context.Context, actor domain.Actor, all map[string]Stale, systemID string) ([]string, error) {
+	var ids []string
+	var ask []uuid.UUID
+	for id, c := range all {
+		switch {
+		case c.vms == 0:
+		case systemID == "" && domain.Can(actor, domain.VMRead, domain.Object{Environment: c.environment}):
+			ids = append(ids, id)
+		default:
+			ask = append(ask, uuid.MustParse(id))
+		}
+	}
+	if len(ask) == 0 {
+		return ids, nil
+	}
+	q := s.DB.Ent.VM.Query().Where(vm.DeletedAtIsNil(), vm.ClusterIDIn(ask...))
+	if systemID == "" {
+		var mine []uuid.UUID
+		for _, id := range domain.Within(actor, domain.VMRead).Systems {
+			if key, err := uuid.Parse(id); err == nil {
+				mine = append(mine, key)
+			}
+		}
+		q.Where(vm.SystemIDIn(mine...))
+	} else {
+		key, err := parseID(systemID)
+		if err != nil {
+			return nil, err
+		}
+		q.Where(vm.SystemID(key))
+	}
+	found, err := q.GroupBy(vm.FieldClusterID).Strings(ctx)
+	return append(ids, found...), database.Classify(err)
 }
 
 // operation is what an order does; "" when its payload cannot be read.
