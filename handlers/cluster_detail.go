@@ -65,11 +65,11 @@ func (s *Server) clusterView(r *http.Request, c cluster.Cluster) (views.ClusterV
 	for _, m := range vms.Items {
 		v.VMs = append(v.VMs, vmRow(r, m, stale))
 	}
-	failed, err := s.Clusters.History(ctx, a, c.ID, []domain.ClusterEventKind{domain.AboutError}, cluster.Page{Limit: shownOf})
+	failed, err := s.Clusters.Events(ctx, a, c.ID, []domain.ClusterEventKind{domain.AboutError}, cluster.Page{Limit: shownOf})
 	if err != nil {
 		return v, err
 	}
-	changed, err := s.Clusters.History(ctx, a, c.ID, changeKinds(), cluster.Page{Limit: shownOf})
+	changed, err := s.Clusters.Events(ctx, a, c.ID, changeKinds(), cluster.Page{Limit: shownOf})
 	if err != nil {
 		return v, err
 	}
@@ -397,7 +397,7 @@ func (s *Server) showClusterHistory(w http.ResponseWriter, r *http.Request) erro
 		}
 		v.Kinds = append(v.Kinds, ui.Segment{Label: i18n.T(ctx, k.label), Href: withQuery(without(r.URL, "after"), "show", k.value), Count: -1, Current: current})
 	}
-	list, err := s.Clusters.History(ctx, actor(r), v.ID, chosen, cluster.Page{After: r.URL.Query().Get("after"), Limit: 50})
+	list, err := s.Clusters.Events(ctx, actor(r), v.ID, chosen, cluster.Page{After: r.URL.Query().Get("after"), Limit: 50})
 	if err != nil {
 		return err
 	}

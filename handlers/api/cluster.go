@@ -331,7 +331,7 @@ func (a *API) clusters() []Operation {
 			if in.Kind != "" {
 				kinds = append(kinds, domain.ClusterEventKind(in.Kind))
 			}
-			list, err := a.Clusters.History(ctx, actor, in.Cluster, kinds, in.clusters())
+			list, err := a.Clusters.Events(ctx, actor, in.Cluster, kinds, in.clusters())
 			return items(list.Items, list.Next, func(e cluster.Event) ClusterEvent {
 				return ClusterEvent{e.ID, string(e.Kind), e.Before, e.After, problem(ctx, e.Problem), e.Count, e.At, e.LastAt}
 			}), err

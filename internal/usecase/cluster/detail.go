@@ -211,56 +211,6 @@ func spans(row *ent.Cluster, events []*ent.ClusterEvent, since, now time.Time) [
 	return list
 }
 
-// Event is a line of a cluster's history.
-type Event struct {
-	ID            string
-	Kind          domain.ClusterEventKind
-	Before, After string // see domain.ClusterEventKind; of a mode name=value
-	Problem       domain.Problem
-	Count         int // of the same in a row
-	At, LastAt    time.Time
-}
-
-// History gives what happened at a cluster, of some kinds or of all, the newest
-// first.
-func (s *Service) History(ctx context.Context, actor domain.Actor, id string, kinds []domain.ClusterEventKind, page Page) (Listing[Event], error) {
-	var out Listing[Event]
-	row, err := s.readable(ctx, actor, id)
-	if err != nil {
-		return out, err
-	}
-	q := s.DB.Ent.ClusterEvent.Query().Where(clusterevent.ClusterID(row.ID))
-	if len(kinds) > 0 {
-		in := make([]clusterevent.Kind, len(kinds))
-		for i, k := range kinds {
-			in[i] = clusterevent.Kind(k)
-		}
-		q.Where(clusterevent.KindIn(in...))
-	}
-	if page.After != "" {
-		after, err := uuid.Parse(page.After)
-		if err != nil {
-			return out, listing.BadCursor()
-		}
-		q.Where(clusterevent.IDLT(after))
-	}
-	rows, err := q.Order(clusterevent.ByID(sql.OrderDesc())).Limit(page.limit() + 1).All(ctx)
-	if err != nil {
-		return out, database.Classify(err)
-	}
-	if len(rows) > page.limit() {
-		rows = rows[:page.limit()]
-		out.Next = rows[len(rows)-1].ID.String()
-	}
-	for _, e := range rows {
-		out.Items = append(out.Items, Event{
-			ID: e.ID.String(), Kind: domain.ClusterEventKind(e.Kind), Before: e.Before, After: e.After, Problem: e.Problem,
-			Count: e.Count, At: e.CreatedAt, LastAt: e.LastAt,
-		})
-	}
-	return out, nil
-}
-
 // Order is work for a cluster that is not finished.
 type Order struct {
 	ID             string

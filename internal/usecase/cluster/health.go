@@ -58,9 +58,9 @@ func (s *Service) Check(ctx context.Context, id string) error {
 }
 
 func (s *Service) check(ctx context.Context, id uuid.UUID) error {
-	row, err := s.DB.Ent.Cluster.Get(ctx, id)
+	row, err := find(ctx, s.DB.Ent, id.String())
 	if err != nil {
-		return orNotFound(err)
+		return err
 	}
 	probe, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
