@@ -185,11 +185,11 @@ func missing(r *http.Request, form requestForm, wrong apperr.List) string {
 func clusterFits(r *http.Request, list []cluster.Candidate) []views.ClusterFit {
 	var fits []views.ClusterFit
 	for _, c := range list {
-		f := views.ClusterFit{Name: c.Name, Fits: c.Refusal == nil, Reason: candidateText(r, c), Count: 1}
+		f := views.ClusterFit{Name: c.Name, Fits: c.Refusal == nil, Reason: candidateText(r, c)}
 		// Those without a name are told together.
 		same := slices.IndexFunc(fits, func(other views.ClusterFit) bool { return c.Name == "" && other.Name == "" && other.Reason == f.Reason })
 		if same >= 0 {
-			fits[same].Count++
+			fits[same].More++
 			continue
 		}
 		fits = append(fits, f)

@@ -69,7 +69,7 @@ type RequestPreview struct {
 type ClusterFit struct {
 	Name, Reason string // no name: the reader may not know it
 	Fits         bool
-	Count        int // of such clusters
+	More         int // others without a name that are the same
 }
 
 // Fitting counts the clusters that can take the request.
@@ -77,7 +77,7 @@ func (p RequestPreview) Fitting() int {
 	n := 0
 	for _, c := range p.Clusters {
 		if c.Fits {
-			n += c.Count
+			n += 1 + c.More
 		}
 	}
 	return n
@@ -87,7 +87,7 @@ func (p RequestPreview) Fitting() int {
 func (p RequestPreview) Total() int {
 	n := 0
 	for _, c := range p.Clusters {
-		n += c.Count
+		n += 1 + c.More
 	}
 	return n
 }
@@ -97,7 +97,7 @@ func (c ClusterFit) label(ctx context.Context) string {
 	if c.Name != "" {
 		return c.Name
 	}
-	return trn(ctx, c.Count, "{n} cluster", "{n} clusters")
+	return trn(ctx, 1+c.More, "{n} cluster", "{n} clusters")
 }
 
 // RequestsView is the list of requests, those of the reader or all that he
