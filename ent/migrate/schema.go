@@ -363,6 +363,14 @@ var (
 		PrimaryKey: []*schema.Column{ClustersColumns[0]},
 		Indexes: []*schema.Index{
 			{
+				Name:    "cluster_next_check_at",
+				Unique:  false,
+				Columns: []*schema.Column{ClustersColumns[35]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "enabled",
+				},
+			},
+			{
 				Name:    "cluster_name",
 				Unique:  true,
 				Columns: []*schema.Column{ClustersColumns[3]},
@@ -391,7 +399,7 @@ var (
 		{Name: "contexts", Type: field.TypeJSON},
 		{Name: "current", Type: field.TypeString, Nullable: true},
 		{Name: "preflight_context", Type: field.TypeString, Nullable: true},
-		{Name: "preflight", Type: field.TypeJSON, Nullable: true},
+		{Name: "preflights", Type: field.TypeJSON, Nullable: true},
 		{Name: "expires_at", Type: field.TypeTime},
 	}
 	// ClusterDraftsTable holds the schema information for the "cluster_drafts" table.

@@ -63,8 +63,12 @@ type client struct {
 	kube      *kubernetes.Clientset
 	kubevirt  *kubevirtclient.Clientset
 	transport *http.Transport
+	breaker   *breaker
 	print     [sha256.Size]byte // of the configuration
 	secrets   []string          // never to appear in an error
+
+	door    chan struct{} // of who asks whether it answers at all, see knock
+	knocked time.Time     // last answer to that
 
 	// live ends when the client is replaced: watches have to move on.
 	live context.Context
@@ -76,6 +80,12 @@ type client struct {
 // limits above. Deadlines come with each call's context; there is no overall
 // timeout because that would end watches.
 func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
+	return connect(cfg, g, agent, nil)
+}
+
+// connect is newClient with a breaker before the transport; nil for a look at a
+// cluster that is not stored, where each request has to fail for its own reason.
+func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, error) {
 	tlsConfig, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: cfg.TLSClientConfig})
 	if err != nil {
 		// The error may quote the credential.
@@ -94,10 +104,14 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 		// A connection whose other end died without a word is noticed in 30 s.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
 	}
+	var wire http.RoundTripper = t
+	if b != nil {
+		wire = broken{t, b}
+	}
 	mine := &rest.Config{
 		Host:           cfg.Host,
 		BearerToken:    cfg.BearerToken,
-		Transport:      limits{t},
+		Transport:      limits{wire},
 		UserAgent:      agent,
 		RateLimiter:    flowcontrol.NewTokenBucketRateLimiter(clientQPS, clientBurst),
 		WarningHandler: rest.NoWarnings{},
@@ -108,7 +122,7 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	c := &client{transport: t, print: fingerprint(cfg)}
+	c := &client{transport: t, breaker: b, print: fingerprint(cfg), door: make(chan struct{}, 1)}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
 			c.secrets = append(c.secrets, encodings(s)...)
@@ -146,6 +160,7 @@ type clients struct {
 	creds CredentialProvider
 	guard guard
 	agent string
+	open  time.Duration // of the breakers
 
 	mu        sync.Mutex
 	byCluster map[string]*client
@@ -167,7 +182,7 @@ func (cs *clients) get(ctx context.Context, cluster string) (*client, error) {
 	if old != nil && old.print == fingerprint(cfg) {
 		return old, nil
 	}
-	c, err := newClient(cfg, cs.guard, cs.agent)
+	c, err := connect(cfg, cs.guard, cs.agent, newBreaker(cs.open))
 	if err != nil {
 		return nil, err
 	}
