@@ -110,9 +110,6 @@ func (s *Server) clusterMarks(ctx context.Context, c cluster.Cluster) []ui.Statu
 	if c.QuarantinedAt != nil {
 		marks = append(marks, ui.StatusView{Label: i18n.T(ctx, "In quarantine"), Role: ui.Bad, Glyph: "failed"})
 	}
-	if !c.Enabled {
-		marks = append(marks, ui.StatusView{Label: i18n.T(ctx, "Switched off"), Role: ui.Idle, Glyph: "stopped"})
-	}
 	if c.Drained {
 		marks = append(marks, ui.StatusView{Label: i18n.T(ctx, "Takes no new VMs"), Role: ui.Wait, Glyph: "paused"})
 	}

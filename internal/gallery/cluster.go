@@ -130,7 +130,7 @@ func manyClusters() views.ClustersView {
 	v.Rows[3].Marks = []ui.StatusView{{Label: "Takes no new VMs", Role: ui.Wait, Glyph: "paused"}, {Label: "Credential ends in 6 d", Role: ui.Warn, Glyph: "warn"}}
 	v.Rows = append(v.Rows, views.ClusterRow{
 		ID: "c9", Name: "old-prod-0", Place: "Frankfurt", Status: domain.ClusterHealthy, Why: "Shepherd leaves it alone", CheckedAt: at(26 * time.Hour), Environment: domain.Prod,
-		KubeVirt: "1.3.1", Kubernetes: "1.29.9", Off: true, Stale: true, Marks: []ui.StatusView{{Label: "Switched off", Role: ui.Idle, Glyph: "stopped"}},
+		KubeVirt: "1.3.1", Kubernetes: "1.29.9", Off: true, Stale: true,
 	})
 	return v
 }
