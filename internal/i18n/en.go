@@ -154,9 +154,11 @@ var english = catalogue{
 		apperr.ErrInvalidHardware:     {"[{name} cannot be the name of hardware.|This cannot be the name of hardware.]", "[At most {max} can be named.|Names are as Kubernetes has them, such as gpu.example.com/a100 or hugepages-1Gi.]", "Correct the list."},
 		apperr.ErrInvalidFeature:      {"[{name} cannot be the name of a feature.|This cannot be the name of a feature.]", "[At most {max} can be named.|Features are the feature gates of KubeVirt, such as LiveMigration.]", "Correct the list."},
 		apperr.ErrClusterDisabled:     {"[{cluster} is switched off.|The cluster is switched off.]", "[{by} switched it off.]", "Choose another cluster, or ask the platform team to switch it on."},
-		apperr.ErrNamespaceMissing:    {"[{cluster} has no namespace {namespace}.|The cluster has no such namespace.]", "", "Create it in the cluster, or choose another one."},
+		apperr.ErrNamespaceMissing:    {"[The cluster {cluster} has no namespace {namespace}.|The cluster has no such namespace.]", "", "Create it in the cluster, or choose another one."},
 		apperr.ErrNamespaceRegistered: {"[{namespace} in {cluster} is already registered.|This namespace is already registered.]", "[It is for {environment}.]", "Choose another namespace."},
 		apperr.ErrNamespaceInUse:      {"[{namespace} is in use.|The namespace is in use.]", "[Systems use it: {children}.|Systems that use it: {count}.|Systems use it.]", "Move or delete them first."},
+		apperr.ErrNamespaceEnding:     {"[The cluster {cluster} is deleting the namespace {namespace}.|The cluster is deleting this namespace.]", "No VM can be made in it.", "Wait until it is gone and create it again, or choose another one."},
+		apperr.ErrNamespaceSystem:     {"[The namespace {namespace} belongs to the cluster itself.|This namespace belongs to the cluster itself.]", "VMs and their Secrets must not stand beside the controllers of the cluster.", "Choose a namespace that is made for VMs."},
 		apperr.ErrDraftExpired:        {"The upload is not kept any longer.", "Kubeconfigs that nobody confirms are deleted after a short time.", "Upload the kubeconfig again."},
 		apperr.ErrNotImplemented:      {"[Shepherd cannot {operation} VMs yet.|Shepherd cannot do this yet.]", "", "Do it in the cluster, or ask the platform team."},
 

@@ -20,7 +20,7 @@ var fields = map[string][]string{
 	"vm":           {"state"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
 	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "credential_generation", "credential_expires_at"},
-	"namespace":    {"cluster", "environment"},
+	"namespace":    {"cluster", "environment", "presence"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init", "required_features", "required_hardware"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
 	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language", "identity", "admin_until", "owner", "description"},
@@ -46,6 +46,7 @@ var actions = map[string]struct{ update bool }{
 	"cluster.preflight": {}, "cluster.create": {}, "cluster.status": {true}, "cluster.enable": {true}, "cluster.disable": {true}, "cluster.drain": {true}, "cluster.undrain": {true}, "cluster.replace_credential": {true},
 	"cluster.update": {true}, "cluster.delete": {},
 	"namespace.register": {}, "namespace.unregister": {true},
+	"namespace.create": {}, "namespace.presence": {true}, // made in the cluster; what the cluster said of it
 	"template.create": {}, "size.create": {},
 
 	"user.create": {}, "user.invite": {true}, "user.bind": {true}, "user.unbind": {true}, "user.disable": {true}, "user.enable": {true}, "user.set_password": {true}, "user.set_language": {true},

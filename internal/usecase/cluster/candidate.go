@@ -35,10 +35,10 @@ type Candidate struct {
 	Weight            int
 	Allocatable       domain.ResourceUsage // zero when no check has seen the nodes
 	// Refusal is nil when it can be chosen: ENVIRONMENT_MISMATCH,
-	// NAMESPACE_MISSING (not registered there), CLUSTER_INCOMPATIBLE with the
-	// parameters features, hardware and version, CLUSTER_DISABLED,
-	// CLUSTER_DRAINED, CLUSTER_QUARANTINED, or why it is not healthy. The
-	// parameter cluster is its name.
+	// NAMESPACE_MISSING (not registered there; with the parameter presence: gone
+	// from there), CLUSTER_INCOMPATIBLE with the parameters features, hardware and
+	// version, CLUSTER_DISABLED, CLUSTER_DRAINED, CLUSTER_QUARANTINED, or why it is
+	// not healthy. The parameter cluster is its name.
 	Refusal *apperr.AppError
 
 	// Filled in by Propose.
@@ -64,10 +64,10 @@ func Candidates(ctx context.Context, c *ent.Client, want Want) ([]Candidate, err
 // Anonymous is the candidate for who may not know of it: only whether it fits,
 // and why not.
 func (c Candidate) Anonymous() Candidate {
-	a := Candidate{Environment: c.Environment}
+	a := Candidate{ID: c.ID, Environment: c.Environment}
 	if c.Refusal != nil {
 		a.Refusal = apperr.New(c.Refusal.Code)
-		for _, name := range []string{"environment", "wanted", "namespace", "features", "hardware", "version"} {
+		for _, name := range []string{"environment", "wanted", "namespace", "presence", "features", "hardware", "version"} {
 			if v, ok := c.Refusal.Params[name]; ok {
 				a.Refusal = a.Refusal.With(name, v)
 			}
@@ -175,19 +175,21 @@ type place struct {
 	cluster   uuid.UUID
 }
 
-// places reads all clusters by name, and where some namespaces are registered.
-func places(ctx context.Context, c *ent.Client, names ...string) ([]*ent.Cluster, map[place]bool, error) {
+// places reads all clusters by name, and where some namespaces are registered,
+// with what the cluster said of them.
+func places(ctx context.Context, c *ent.Client, names ...string) ([]*ent.Cluster, map[place]domain.Presence, error) {
 	rows, err := c.Cluster.Query().Where(cluster.RemovedAtIsNil()).Order(cluster.ByName()).All(ctx)
 	if err != nil {
 		return nil, nil, database.Classify(err)
 	}
-	registered, err := c.Namespace.Query().Where(namespace.NameIn(names...)).Select(namespace.FieldName, namespace.FieldClusterID).All(ctx)
+	registered, err := c.Namespace.Query().Where(namespace.NameIn(names...)).
+		Select(namespace.FieldName, namespace.FieldClusterID, namespace.FieldPresence).All(ctx)
 	if err != nil {
 		return nil, nil, database.Classify(err)
 	}
-	has := map[place]bool{}
+	has := map[place]domain.Presence{}
 	for _, r := range registered {
-		has[place{r.Name, r.ClusterID}] = true
+		has[place{r.Name, r.ClusterID}] = domain.Presence(r.Presence)
 	}
 	return rows, has, nil
 }
@@ -209,14 +211,20 @@ func Place(ctx context.Context, tx *ent.Tx, id string, want Want) (Candidate, er
 	if err != nil {
 		return Candidate{}, database.Classify(err)
 	}
-	c := candidate(row, want, len(held) > 0)
+	var presence domain.Presence
+	if len(held) > 0 {
+		presence = domain.Presence(held[0].Presence)
+	}
+	c := candidate(row, want, presence)
 	if c.Refusal != nil {
 		return c, c.Refusal
 	}
 	return c, nil
 }
 
-func candidate(row *ent.Cluster, want Want, registered bool) Candidate {
+// candidate judges a cluster. presence is of the namespace there, "" when it is
+// not registered.
+func candidate(row *ent.Cluster, want Want, presence domain.Presence) Candidate {
 	c := Candidate{
 		ID: row.ID.String(), Name: row.Name, Place: row.Place, Environment: domain.Environment(row.Environment),
 		Enabled: row.Enabled, Status: domain.ClusterStatus(row.Status),
@@ -229,8 +237,10 @@ func candidate(row *ent.Cluster, want Want, registered bool) Candidate {
 	switch {
 	case c.Environment != want.Environment:
 		c.Refusal = apperr.New(apperr.ErrEnvironmentMismatch).With("environment", string(c.Environment)).With("wanted", string(want.Environment))
-	case !registered:
+	case presence == "":
 		c.Refusal = apperr.New(apperr.ErrNamespaceMissing).With("namespace", want.Namespace)
+	case presence.Gone():
+		c.Refusal = apperr.New(apperr.ErrNamespaceMissing).With("namespace", want.Namespace).With("presence", string(presence))
 	case !row.Enabled:
 		c.Refusal = apperr.New(apperr.ErrClusterDisabled)
 	case !lacks.IsZero():

@@ -18,6 +18,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	messages "kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
@@ -32,11 +33,15 @@ type Service struct {
 	Prober   provider.Prober                 // looks at a cluster that is not stored yet
 	Provider provider.InfrastructureProvider // asked for the health of stored clusters
 	Watcher  provider.Watcher
-	Sink     provider.Sink // takes what the watcher sees
+	Spaces   provider.Namespaces // asked for the namespaces of stored clusters
+	Sink     provider.Sink       // takes what the watcher sees
 	Logger   *slog.Logger
 	// Forget closes the connections to a cluster that was removed or switched
 	// off; nil where there are none.
 	Forget func(cluster string)
+
+	// TellAdmins puts a message into the inbox of all platform admins.
+	TellAdmins func(ctx context.Context, tx *ent.Tx, m messages.Message) error
 }
 
 // Cluster is a cluster as pages show it: no credential.

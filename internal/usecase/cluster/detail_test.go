@@ -284,7 +284,7 @@ func TestNeeds(t *testing.T) {
 	if err != nil || of != 5 || !slices.Equal(fits, []int{1, 3}) {
 		t.Errorf("fits %v of %d, %v", fits, of, err)
 	}
-	if a := list[4].Anonymous(); a.Name != "" || a.ID != "" || a.Refusal.Params["cluster"] != nil || a.Refusal.Params["features"] == nil {
+	if a := list[4].Anonymous(); a.Name != "" || a.Refusal.Params["cluster"] != nil || a.Refusal.Params["features"] == nil {
 		t.Errorf("anonymous: %+v %v", a, a.Refusal.Params)
 	}
 }

@@ -37,7 +37,7 @@ func (s *Service) Suggest(ctx context.Context, d Draft, contextName string) (Inp
 	for n := 2; n < 10; n++ {
 		free = append(free, fmt.Sprintf("%s-%d", in.Name, n))
 	}
-	taken, err := s.DB.Ent.Cluster.Query().Where(cluster.NameIn(free...)).Select(cluster.FieldName).Strings(ctx)
+	taken, err := s.DB.Ent.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.NameIn(free...)).Select(cluster.FieldName).Strings(ctx)
 	if err != nil {
 		return in, database.Classify(err)
 	}
@@ -53,7 +53,7 @@ func (s *Service) Suggest(ctx context.Context, d Draft, contextName string) (Inp
 
 // NameTaken says whether a cluster has that name already.
 func (s *Service) NameTaken(ctx context.Context, name string) (bool, error) {
-	found, err := s.DB.Ent.Cluster.Query().Where(cluster.Name(name)).Exist(ctx)
+	found, err := s.DB.Ent.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.Name(name)).Exist(ctx)
 	return found, database.Classify(err)
 }
 
