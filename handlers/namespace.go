@@ -206,14 +206,14 @@ func (s *Server) namespaceHelp(r *http.Request, form namespaceForm, clusters []c
 		return nil
 	}
 	h := &views.NamespaceHelp{Name: form.Name}
-	quarantined := false
+	quarantined, subject := false, ""
 	for _, c := range clusters {
 		if c.ID == form.Cluster {
-			h.Cluster, quarantined = c.Name, c.QuarantinedAt != nil
+			h.Cluster, quarantined, subject = c.Name, c.QuarantinedAt != nil, c.CredentialSubject
 		}
 	}
 	rule := func(verb string) string {
-		return s.ClusterRole([]domain.ResourceRule{{Resource: "namespaces", Verb: verb}})
+		return s.ClusterRole([]domain.ResourceRule{{Resource: "namespaces", Verb: verb}}, subject)
 	}
 	switch {
 	case e.Code == apperr.ErrNamespaceMissing:
