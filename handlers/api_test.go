@@ -221,6 +221,26 @@ func TestAPIStory(t *testing.T) {
 	get(s.admin, "/clusters/"+cl.ID)
 	post(s.admin, "/clusters/"+cl.ID+"/check", nil, 200)
 	get(s.admin, "/cluster-capacities")
+	mine := "/clusters/" + cl.ID
+	set := c.call(s.admin, "PATCH", mine, fields{"place": "Berlin", "weight": 50, "hardware": []string{"sriov"}}).is(http.StatusOK)
+	if got := read[api.Cluster](set); got.Place != "Berlin" || got.Weight != 50 || len(got.Hardware) != 1 {
+		t.Errorf("settings: %+v", got)
+	}
+	problem(c.call(s.admin, "PATCH", mine, fields{"weight": 7}, "If-Match", `"old"`), 412, "PRECONDITION_FAILED")
+	c.call(s.admin, "PATCH", mine, fields{"weight": 70}, "If-Match", set.Header.Get("ETag")).is(http.StatusOK)
+	if got := read[api.Cluster](post(s.admin, mine+"/mode", fields{"do": "drain"}, 200)); !got.Drained || !got.Enabled {
+		t.Errorf("drained: %+v", got)
+	}
+	post(s.admin, mine+"/mode", fields{"do": "undrain"}, 200)
+	if list := read[api.Page[api.ClusterEvent]](get(s.auditor, mine+"/events?kind=mode")); len(list.Items) != 8 {
+		t.Errorf("timeline: %+v", list.Items)
+	}
+	if list := read[api.Page[api.ClusterOrder]](get(s.auditor, mine+"/orders")); len(list.Items) != 0 {
+		t.Errorf("orders: %+v", list.Items)
+	}
+	if list := read[api.Page[api.VMRow]](get(s.admin, "/vms?cluster_id="+cl.ID)); len(list.Items) != 0 {
+		t.Errorf("VMs of a new cluster: %+v", list.Items)
+	}
 	if list := read[api.Page[api.Cluster]](get(s.auditor, "/clusters")); len(list.Items) != 3 {
 		t.Errorf("%d clusters", len(list.Items))
 	}
@@ -447,6 +467,10 @@ func TestAPIStory(t *testing.T) {
 	c.call(s.dev, "DELETE", service+"?confirm=web", nil).is(http.StatusNoContent)
 	c.call(s.dev, "DELETE", system+"?confirm=blog", nil).is(http.StatusNoContent)
 	c.call(s.admin, "DELETE", at, nil).is(http.StatusNoContent)
+	problem(c.call(s.admin, "DELETE", "/clusters/"+s.test.cluster+"?confirm=c-test", nil), 409, "CLUSTER_HAS_VMS")
+	problem(c.call(s.admin, "DELETE", mine+"?confirm=old", nil), 422, "NAME_MISMATCH")
+	c.call(s.admin, "DELETE", mine+"?confirm=new", nil).is(http.StatusNoContent)
+	problem(c.call(s.admin, "GET", mine, nil), 404, "NOT_FOUND")
 	post(s.dev, "/me/sessions/end", nil, 204)
 
 	for _, o := range api.New(api.Config{}).Operations() {
@@ -794,7 +818,9 @@ var notInAPI = map[string]string{
 	"GET /systems/{system}/edit": "a form", "GET /services/{service}/edit": "a form",
 	"GET /systems/{system}/delete": "asks first", "GET /services/{service}/delete": "asks first", "GET /vms/{vm}/power": "asks first", "GET /vms/{vm}/delete": "asks first",
 	"GET /namespaces/{namespace}/delete": "asks first",
-	"POST /approvals/{ticket}/check":     "draws the form again; the answer of a decision says the same",
+	"GET /clusters/{cluster}/vms":        "listVMs has the parameter cluster_id",
+	"GET /clusters/{cluster}/settings":   "a form", "GET /clusters/{cluster}/mode": "asks first", "GET /clusters/{cluster}/remove": "asks first",
+	"POST /approvals/{ticket}/check": "draws the form again; the answer of a decision says the same",
 }
 
 // Whatever a page does, a program can do.

@@ -105,9 +105,13 @@ func (s *Server) showNamespace(w http.ResponseWriter, r *http.Request) error {
 			v.Others = append(v.Others, namespaceRow(ctx, o))
 		}
 	}
+	old, err := s.stale(r)
+	if err != nil {
+		return err
+	}
 	for _, m := range vms.Items {
 		v.VMs = append(v.VMs, views.NamespaceVM{
-			ID: m.ID, Name: m.Name, Status: vmStatus(ctx, m.State, m.Problem, m.ClusterStatus, m.ObservedAt), Problem: problemText(r, m.Problem),
+			ID: m.ID, Name: m.Name, Status: old.status(ctx, m.ClusterID, m.State, m.Problem), Problem: problemText(r, m.Problem),
 			Size: m.Size, Owner: m.CreatedBy,
 		})
 	}

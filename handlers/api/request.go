@@ -177,7 +177,7 @@ type RequestPreview struct {
 // Placement is a cluster that VMs could be placed on, or why not.
 type Placement struct {
 	ID      string  `json:"id" format:"uuid"`
-	Name    string  `json:"name" example:"fra-test-1"`
+	Name    string  `json:"name,omitempty" example:"fra-test-1" doc:"Not there when I may not know of the cluster."`
 	Fits    bool    `json:"fits"`
 	Refusal *Reason `json:"refusal,omitempty"`
 	Left    []Left  `json:"left,omitempty" doc:"Of the namespace's quotas there, without what is approved already."`

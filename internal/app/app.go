@@ -148,10 +148,11 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	}
 	a.Clusters = &cluster.Service{
 		DB: a.DB, Keys: keys, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,
-		Spaces: a.provider, TellAdmins: a.Accounts.TellAdmins,
+		Spaces: a.provider, TellAdmins: a.Accounts.TellAdmins, Forget: a.provider.Forget,
 	}
 	a.Approval = &approval.Service{
 		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.Accounts.Approvers,
+		Try: a.VMs.Try,
 	}
 	a.idempotency = &idempotency.Service{DB: a.DB}
 	a.hub = live.New(a.DB, logger)

@@ -98,6 +98,28 @@ func (c Capabilities) SnapshotsLack(features []string) string {
 	return ""
 }
 
+// LastKnown is how old what is shown of a cluster's VMs is.
+type LastKnown struct {
+	Stale bool
+	Since time.Time // of the last sign of life; zero when it is not known
+}
+
+// Freshness judges a cluster by its last sign of life: heard of its VMs, or
+// answered to a check. Nothing new comes from one that is switched off or gives
+// no answer, however young its last sign is. One that was never heard of has
+// nothing to show yet.
+func Freshness(enabled bool, status ClusterStatus, heard, answered *time.Time, now time.Time) LastKnown {
+	last := heard
+	if last == nil {
+		last = answered
+	}
+	k := LastKnown{Stale: !enabled || status == ClusterUnreachable || heard != nil && now.Sub(*heard) > StaleAfter}
+	if last != nil {
+		k.Since = *last
+	}
+	return k
+}
+
 // Scheduling weights of clusters: which share of new VMs each is proposed for.
 const (
 	DefaultWeight = 100

@@ -43,6 +43,7 @@ func all() map[string]templ.Component {
 	maps.Copy(m, charts())
 	maps.Copy(m, accounts())
 	maps.Copy(m, documentation())
+	maps.Copy(m, clusterPages())
 	m["components"] = components()
 	return m
 }

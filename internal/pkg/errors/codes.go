@@ -137,6 +137,9 @@ const (
 	ErrClusterDisabled     = "CLUSTER_DISABLED"
 	ErrClusterDrained      = "CLUSTER_DRAINED"     // takes no new VMs
 	ErrClusterQuarantined  = "CLUSTER_QUARANTINED" // it went back in time, or is another one
+	ErrClusterHasVMs       = "CLUSTER_HAS_VMS"     // params vms, orders, namespaces
+	ErrInvalidHardware     = "INVALID_HARDWARE"
+	ErrInvalidFeature      = "INVALID_FEATURE"
 	ErrNamespaceMissing    = "NAMESPACE_MISSING"
 	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"
 	ErrNamespaceInUse      = "NAMESPACE_IN_USE"
@@ -227,6 +230,7 @@ var kinds = map[string]Kind{
 	ErrClusterTLS: Unavailable, ErrClusterDNS: Unavailable, ErrClusterRefused: Unavailable, ErrClusterTimeout: Unavailable,
 	ErrNotKubernetes: Unavailable, ErrKubeVirtMissing: Unavailable, ErrKubeVirtNotReady: Unavailable, ErrAddressNotAllowed: Invalid,
 	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
+	ErrClusterHasVMs: Conflict, ErrInvalidHardware: Invalid, ErrInvalidFeature: Invalid,
 	ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
 	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrNamespaceEnding: Invalid, ErrNamespaceSystem: Invalid, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,

@@ -21,7 +21,7 @@ var fields = map[string][]string{
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
 	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "credential_generation", "credential_expires_at"},
 	"namespace":    {"cluster", "environment", "presence"},
-	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
+	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init", "required_features", "required_hardware"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
 	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language", "identity", "admin_until", "owner", "description"},
 	"token":        {"revoked"},

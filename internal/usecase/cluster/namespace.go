@@ -206,7 +206,7 @@ func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, r R
 			return err
 		}
 		// Nor is the cluster removed meanwhile.
-		if _, err := tx.Cluster.Query().Where(cluster.ID(key)).ForShare().IDs(ctx); err != nil {
+		if _, err := tx.Cluster.Query().Where(cluster.ID(key), cluster.RemovedAtIsNil()).ForShare().IDs(ctx); err != nil {
 			return err
 		}
 		if here, err = registrable(ctx, tx.Client(), key, r); err != nil {

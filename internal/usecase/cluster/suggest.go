@@ -41,7 +41,7 @@ func (s *Service) Suggest(ctx context.Context, actor domain.Actor, d Draft, cont
 	for n := 2; n < 10; n++ {
 		free = append(free, fmt.Sprintf("%s-%d", in.Name, n))
 	}
-	taken, err := s.DB.Ent.Cluster.Query().Where(cluster.NameIn(free...)).Select(cluster.FieldName).Strings(ctx)
+	taken, err := s.DB.Ent.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.NameIn(free...)).Select(cluster.FieldName).Strings(ctx)
 	if err != nil {
 		return in, database.Classify(err)
 	}
@@ -60,7 +60,7 @@ func (s *Service) NameTaken(ctx context.Context, actor domain.Actor, name string
 	if err := access.Check(actor, domain.ClusterCreate, domain.Object{}); err != nil {
 		return false, err
 	}
-	found, err := s.DB.Ent.Cluster.Query().Where(cluster.Name(name)).Exist(ctx)
+	found, err := s.DB.Ent.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.Name(name)).Exist(ctx)
 	return found, database.Classify(err)
 }
 

@@ -59,9 +59,11 @@ type View struct {
 	ClusterID, Cluster  string
 	ClusterStatus       domain.ClusterStatus
 	ClusterProblem      domain.Problem
-	ClusterAnsweredAt   *time.Time // the age of all below while the cluster is away
-	Ticket              int        // that approved the VM
-	CreatedBy           string     // user name of the requester
+	ClusterAnsweredAt   *time.Time       // last check with an answer
+	ClusterOff          bool             // an admin has switched it off
+	LastKnown           domain.LastKnown // the age of all below
+	Ticket              int              // that approved the VM
+	CreatedBy           string           // user name of the requester
 	CreatedAt           time.Time
 	DeletedAt           *time.Time
 
@@ -161,8 +163,8 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (View,
 		SystemID: row.SystemID.String(), System: sv.Edges.System.Name, ServiceID: sv.ID.String(), Service: sv.Name,
 		ClusterID: row.ClusterID.String(), Cluster: row.Edges.Cluster.Name,
 		ClusterStatus: domain.ClusterStatus(row.Edges.Cluster.Status), ClusterProblem: row.Edges.Cluster.StatusReason,
-		ClusterAnsweredAt: row.Edges.Cluster.AnsweredAt,
-		Ticket:            row.TicketID, CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, DeletedAt: row.DeletedAt,
+		ClusterAnsweredAt: row.Edges.Cluster.AnsweredAt, ClusterOff: !row.Edges.Cluster.Enabled, LastKnown: lastKnown(row.Edges.Cluster),
+		Ticket: row.TicketID, CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, DeletedAt: row.DeletedAt,
 		Template: row.Template, TemplateVersion: row.TemplateVersion, Size: row.Size,
 		CPU: row.CPU, MemoryMiB: row.MemoryMib, DiskGiB: row.DiskGib,
 		State: domain.VMState(row.State), Health: domain.Health(row.Health), Problem: row.Problem,
@@ -183,6 +185,10 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (View,
 		v.Waiting = append(v.Waiting, Waiting{t.ID, domain.Operation(t.Operation), t.Requester, t.CreatedAt})
 	}
 	return v, nil
+}
+
+func lastKnown(c *ent.Cluster) domain.LastKnown {
+	return domain.Freshness(c.Enabled, domain.ClusterStatus(c.Status), c.HeardAt, c.AnsweredAt, time.Now())
 }
 
 func eventView(e *ent.DomainEvent) Event {
