@@ -139,6 +139,19 @@ func Cluster(id string) string { return Clusters + "/" + url.PathEscape(id) }
 // CheckCluster runs the health check of a cluster now.
 func CheckCluster(id string) string { return Cluster(id) + "/check" }
 
+// ClusterQuarantine shows why a cluster is in quarantine, and what is different.
+func ClusterQuarantine(id string) string { return Cluster(id) + "/quarantine" }
+
+// AcceptQuarantine accepts a group of findings of a quarantined cluster, or
+// with the group "" that nothing is different.
+func AcceptQuarantine(id, group string) string {
+	path := ClusterQuarantine(id) + "/accept"
+	if group != "" {
+		path += "?group=" + url.QueryEscape(group)
+	}
+	return path
+}
+
 // ClusterDraft is the second step of adding a cluster: contexts, checks, name.
 func ClusterDraft(draft string) string { return NewCluster + "/" + url.PathEscape(draft) }
 
