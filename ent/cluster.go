@@ -104,6 +104,8 @@ type Cluster struct {
 	QuarantinedAt *time.Time `json:"quarantined_at,omitempty"`
 	// QuarantineReason holds the value of the "quarantine_reason" field.
 	QuarantineReason domain.Problem `json:"quarantine_reason,omitempty"`
+	// what the findings sum up to
+	QuarantineReport domain.QuarantineReport `json:"quarantine_report,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the ClusterQuery when eager-loading is set.
 	Edges        ClusterEdges `json:"edges"`
@@ -188,7 +190,7 @@ func (*Cluster) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case cluster.FieldHardware, cluster.FieldEncryptedKubeconfig, cluster.FieldStatusReason, cluster.FieldEnabledFeatures, cluster.FieldCapabilities, cluster.FieldStorageClasses, cluster.FieldQuarantineReason:
+		case cluster.FieldHardware, cluster.FieldEncryptedKubeconfig, cluster.FieldStatusReason, cluster.FieldEnabledFeatures, cluster.FieldCapabilities, cluster.FieldStorageClasses, cluster.FieldQuarantineReason, cluster.FieldQuarantineReport:
 			values[i] = new([]byte)
 		case cluster.FieldEnabled, cluster.FieldDrained:
 			values[i] = new(sql.NullBool)
@@ -493,6 +495,14 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 					return fmt.Errorf("unmarshal field quarantine_reason: %w", err)
 				}
 			}
+		case cluster.FieldQuarantineReport:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field quarantine_report", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.QuarantineReport); err != nil {
+					return fmt.Errorf("unmarshal field quarantine_report: %w", err)
+				}
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -699,6 +709,9 @@ func (_m *Cluster) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("quarantine_reason=")
 	builder.WriteString(fmt.Sprintf("%v", _m.QuarantineReason))
+	builder.WriteString(", ")
+	builder.WriteString("quarantine_report=")
+	builder.WriteString(fmt.Sprintf("%v", _m.QuarantineReport))
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -738,6 +738,26 @@ func (_u *ClusterUpdate) ClearQuarantineReason() *ClusterUpdate {
 	return _u
 }
 
+// SetQuarantineReport sets the "quarantine_report" field.
+func (_u *ClusterUpdate) SetQuarantineReport(v domain.QuarantineReport) *ClusterUpdate {
+	_u.mutation.SetQuarantineReport(v)
+	return _u
+}
+
+// SetNillableQuarantineReport sets the "quarantine_report" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableQuarantineReport(v *domain.QuarantineReport) *ClusterUpdate {
+	if v != nil {
+		_u.SetQuarantineReport(*v)
+	}
+	return _u
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (_u *ClusterUpdate) ClearQuarantineReport() *ClusterUpdate {
+	_u.mutation.ClearQuarantineReport()
+	return _u
+}
+
 // AddVMIDs adds the "vms" edge to the VM entity by IDs.
 func (_u *ClusterUpdate) AddVMIDs(ids ...uuid.UUID) *ClusterUpdate {
 	_u.mutation.AddVMIDs(ids...)
@@ -1261,6 +1281,12 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.QuarantineReasonCleared() {
 		_spec.ClearField(cluster.FieldQuarantineReason, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.QuarantineReport(); ok {
+		_spec.SetField(cluster.FieldQuarantineReport, field.TypeJSON, value)
+	}
+	if _u.mutation.QuarantineReportCleared() {
+		_spec.ClearField(cluster.FieldQuarantineReport, field.TypeJSON)
 	}
 	if _u.mutation.VmsCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -2254,6 +2280,26 @@ func (_u *ClusterUpdateOne) ClearQuarantineReason() *ClusterUpdateOne {
 	return _u
 }
 
+// SetQuarantineReport sets the "quarantine_report" field.
+func (_u *ClusterUpdateOne) SetQuarantineReport(v domain.QuarantineReport) *ClusterUpdateOne {
+	_u.mutation.SetQuarantineReport(v)
+	return _u
+}
+
+// SetNillableQuarantineReport sets the "quarantine_report" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableQuarantineReport(v *domain.QuarantineReport) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetQuarantineReport(*v)
+	}
+	return _u
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (_u *ClusterUpdateOne) ClearQuarantineReport() *ClusterUpdateOne {
+	_u.mutation.ClearQuarantineReport()
+	return _u
+}
+
 // AddVMIDs adds the "vms" edge to the VM entity by IDs.
 func (_u *ClusterUpdateOne) AddVMIDs(ids ...uuid.UUID) *ClusterUpdateOne {
 	_u.mutation.AddVMIDs(ids...)
@@ -2807,6 +2853,12 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	}
 	if _u.mutation.QuarantineReasonCleared() {
 		_spec.ClearField(cluster.FieldQuarantineReason, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.QuarantineReport(); ok {
+		_spec.SetField(cluster.FieldQuarantineReport, field.TypeJSON, value)
+	}
+	if _u.mutation.QuarantineReportCleared() {
+		_spec.ClearField(cluster.FieldQuarantineReport, field.TypeJSON)
 	}
 	if _u.mutation.VmsCleared() {
 		edge := &sqlgraph.EdgeSpec{

@@ -8006,6 +8006,7 @@ type ClusterMutation struct {
 	addlist_version           *int64
 	quarantined_at            *time.Time
 	quarantine_reason         *domain.Problem
+	quarantine_report         *domain.QuarantineReport
 	clearedFields             map[string]struct{}
 	vms                       map[uuid.UUID]struct{}
 	removedvms                map[uuid.UUID]struct{}
@@ -10154,6 +10155,55 @@ func (m *ClusterMutation) ResetQuarantineReason() {
 	delete(m.clearedFields, cluster.FieldQuarantineReason)
 }
 
+// SetQuarantineReport sets the "quarantine_report" field.
+func (m *ClusterMutation) SetQuarantineReport(dr domain.QuarantineReport) {
+	m.quarantine_report = &dr
+}
+
+// QuarantineReport returns the value of the "quarantine_report" field in the mutation.
+func (m *ClusterMutation) QuarantineReport() (r domain.QuarantineReport, exists bool) {
+	v := m.quarantine_report
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuarantineReport returns the old "quarantine_report" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldQuarantineReport(ctx context.Context) (v domain.QuarantineReport, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuarantineReport is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuarantineReport requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuarantineReport: %w", err)
+	}
+	return oldValue.QuarantineReport, nil
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (m *ClusterMutation) ClearQuarantineReport() {
+	m.quarantine_report = nil
+	m.clearedFields[cluster.FieldQuarantineReport] = struct{}{}
+}
+
+// QuarantineReportCleared returns if the "quarantine_report" field was cleared in this mutation.
+func (m *ClusterMutation) QuarantineReportCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldQuarantineReport]
+	return ok
+}
+
+// ResetQuarantineReport resets all changes to the "quarantine_report" field.
+func (m *ClusterMutation) ResetQuarantineReport() {
+	m.quarantine_report = nil
+	delete(m.clearedFields, cluster.FieldQuarantineReport)
+}
+
 // AddVMIDs adds the "vms" edge to the VM entity by ids.
 func (m *ClusterMutation) AddVMIDs(ids ...uuid.UUID) {
 	if m.vms == nil {
@@ -10512,7 +10562,7 @@ func (m *ClusterMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ClusterMutation) Fields() []string {
-	fields := make([]string, 0, 42)
+	fields := make([]string, 0, 43)
 	if m.created_at != nil {
 		fields = append(fields, cluster.FieldCreatedAt)
 	}
@@ -10639,6 +10689,9 @@ func (m *ClusterMutation) Fields() []string {
 	if m.quarantine_reason != nil {
 		fields = append(fields, cluster.FieldQuarantineReason)
 	}
+	if m.quarantine_report != nil {
+		fields = append(fields, cluster.FieldQuarantineReport)
+	}
 	return fields
 }
 
@@ -10731,6 +10784,8 @@ func (m *ClusterMutation) Field(name string) (ent.Value, bool) {
 		return m.QuarantinedAt()
 	case cluster.FieldQuarantineReason:
 		return m.QuarantineReason()
+	case cluster.FieldQuarantineReport:
+		return m.QuarantineReport()
 	}
 	return nil, false
 }
@@ -10824,6 +10879,8 @@ func (m *ClusterMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldQuarantinedAt(ctx)
 	case cluster.FieldQuarantineReason:
 		return m.OldQuarantineReason(ctx)
+	case cluster.FieldQuarantineReport:
+		return m.OldQuarantineReport(ctx)
 	}
 	return nil, fmt.Errorf("unknown Cluster field %s", name)
 }
@@ -11127,6 +11184,13 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetQuarantineReason(v)
 		return nil
+	case cluster.FieldQuarantineReport:
+		v, ok := value.(domain.QuarantineReport)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuarantineReport(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Cluster field %s", name)
 }
@@ -11340,6 +11404,9 @@ func (m *ClusterMutation) ClearedFields() []string {
 	if m.FieldCleared(cluster.FieldQuarantineReason) {
 		fields = append(fields, cluster.FieldQuarantineReason)
 	}
+	if m.FieldCleared(cluster.FieldQuarantineReport) {
+		fields = append(fields, cluster.FieldQuarantineReport)
+	}
 	return fields
 }
 
@@ -11413,6 +11480,9 @@ func (m *ClusterMutation) ClearField(name string) error {
 		return nil
 	case cluster.FieldQuarantineReason:
 		m.ClearQuarantineReason()
+		return nil
+	case cluster.FieldQuarantineReport:
+		m.ClearQuarantineReport()
 		return nil
 	}
 	return fmt.Errorf("unknown Cluster nullable field %s", name)
@@ -11547,6 +11617,9 @@ func (m *ClusterMutation) ResetField(name string) error {
 		return nil
 	case cluster.FieldQuarantineReason:
 		m.ResetQuarantineReason()
+		return nil
+	case cluster.FieldQuarantineReport:
+		m.ResetQuarantineReport()
 		return nil
 	}
 	return fmt.Errorf("unknown Cluster field %s", name)

@@ -100,6 +100,8 @@ const (
 	FieldQuarantinedAt = "quarantined_at"
 	// FieldQuarantineReason holds the string denoting the quarantine_reason field in the database.
 	FieldQuarantineReason = "quarantine_reason"
+	// FieldQuarantineReport holds the string denoting the quarantine_report field in the database.
+	FieldQuarantineReport = "quarantine_report"
 	// EdgeVms holds the string denoting the vms edge name in mutations.
 	EdgeVms = "vms"
 	// EdgeNamespaces holds the string denoting the namespaces edge name in mutations.
@@ -203,6 +205,7 @@ var Columns = []string{
 	FieldListVersion,
 	FieldQuarantinedAt,
 	FieldQuarantineReason,
+	FieldQuarantineReport,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).

@@ -2041,6 +2041,16 @@ func QuarantineReasonNotNil() predicate.Cluster {
 	return predicate.Cluster(sql.FieldNotNull(FieldQuarantineReason))
 }
 
+// QuarantineReportIsNil applies the IsNil predicate on the "quarantine_report" field.
+func QuarantineReportIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldQuarantineReport))
+}
+
+// QuarantineReportNotNil applies the NotNil predicate on the "quarantine_report" field.
+func QuarantineReportNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldQuarantineReport))
+}
+
 // HasVms applies the HasEdge predicate on the "vms" edge.
 func HasVms() predicate.Cluster {
 	return predicate.Cluster(func(s *sql.Selector) {
