@@ -49,7 +49,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/usecase/inbox", base + " internal/notify"},
 	{"internal/usecase/search", base},
 	{"internal/usecase/trends", base},
-	{"internal/usecase/cluster", base + " internal/crypto internal/kubeconfig internal/provider"},
+	{"internal/usecase/cluster", base + " internal/crypto internal/kubeconfig internal/notify internal/provider"},
 	{"internal/usecase/vm", base + " internal/provider internal/policy internal/notify internal/usecase/cluster"},
 	{"internal/usecase/approval", base + " internal/provider internal/policy internal/notify internal/usecase/account internal/usecase/cluster internal/usecase/catalog internal/usecase/vm"},
 	{"internal/jobs", "ent/ internal/database internal/domain internal/pkg/errors internal/usecase/vm"},

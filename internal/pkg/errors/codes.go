@@ -137,6 +137,11 @@ const (
 	ErrClusterDisabled     = "CLUSTER_DISABLED"
 	ErrClusterDrained      = "CLUSTER_DRAINED"     // takes no new VMs
 	ErrClusterQuarantined  = "CLUSTER_QUARANTINED" // it went back in time, or is another one
+	ErrClusterRestored     = "CLUSTER_RESTORED"    // why: it went back in time; params before, now (resourceVersions)
+	ErrVMsDisappeared      = "VMS_DISAPPEARED"     // why: params missing, known
+	ErrQuarantineChanged   = "QUARANTINE_CHANGED"  // the findings are no more those that were shown
+	ErrQuarantineOpen      = "QUARANTINE_OPEN"     // there is something to accept, or no list was read yet
+	ErrNotQuarantined      = "NOT_QUARANTINED"
 	ErrNamespaceMissing    = "NAMESPACE_MISSING"
 	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"
 	ErrNamespaceInUse      = "NAMESPACE_IN_USE"
@@ -219,6 +224,7 @@ var kinds = map[string]Kind{
 	ErrNotKubernetes: Unavailable, ErrKubeVirtMissing: Unavailable, ErrKubeVirtNotReady: Unavailable, ErrAddressNotAllowed: Invalid,
 	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
 	ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
+	ErrClusterRestored: Unavailable, ErrVMsDisappeared: Unavailable, ErrQuarantineChanged: Conflict, ErrQuarantineOpen: Conflict, ErrNotQuarantined: Conflict,
 	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
 	ErrStorageMissing: Unavailable, ErrStorageNoDefault: Unavailable, ErrNodesNotReady: Unavailable,

@@ -32,6 +32,9 @@ type Options struct {
 	// and its database belong here.
 	DenyCIDRs []netip.Prefix
 	DenyAddrs []netip.AddrPort
+	// MayWrite is asked right before each request that changes a cluster. Its
+	// error, which is one of internal/pkg/errors, is the request's. nil: always.
+	MayWrite  func(ctx context.Context, cluster string) error
 	Logger    *slog.Logger // nil: none
 	UserAgent string       // "" = "kubevirt-shepherd"
 }
@@ -63,6 +66,7 @@ type client struct {
 	kube      *kubernetes.Clientset
 	kubevirt  *kubevirtclient.Clientset
 	transport *http.Transport
+	writes    *gate
 	print     [sha256.Size]byte // of the configuration
 	secrets   []string          // never to appear in an error
 
@@ -94,10 +98,11 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 		// A connection whose other end died without a word is noticed in 30 s.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
 	}
+	writes := &gate{next: limits{t}}
 	mine := &rest.Config{
 		Host:           cfg.Host,
 		BearerToken:    cfg.BearerToken,
-		Transport:      limits{t},
+		Transport:      writes,
 		UserAgent:      agent,
 		RateLimiter:    flowcontrol.NewTokenBucketRateLimiter(clientQPS, clientBurst),
 		WarningHandler: rest.NoWarnings{},
@@ -108,7 +113,7 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	c := &client{transport: t, print: fingerprint(cfg)}
+	c := &client{transport: t, writes: writes, print: fingerprint(cfg)}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
 			c.secrets = append(c.secrets, encodings(s)...)
@@ -143,9 +148,10 @@ func fingerprint(cfg *rest.Config) [sha256.Size]byte {
 
 // clients keeps one client for each cluster and its current credential.
 type clients struct {
-	creds CredentialProvider
-	guard guard
-	agent string
+	creds    CredentialProvider
+	guard    guard
+	agent    string
+	mayWrite func(context.Context, string) error // nil: always
 
 	mu        sync.Mutex
 	byCluster map[string]*client
@@ -170,6 +176,9 @@ func (cs *clients) get(ctx context.Context, cluster string) (*client, error) {
 	c, err := newClient(cfg, cs.guard, cs.agent)
 	if err != nil {
 		return nil, err
+	}
+	if cs.mayWrite != nil {
+		c.writes.may = func(ctx context.Context) error { return cs.mayWrite(ctx, cluster) }
 	}
 	if old != nil {
 		old.close()

@@ -64,6 +64,7 @@ func New(creds CredentialProvider, opt Options) *Provider {
 			creds:     creds,
 			guard:     guard{opt.AllowCIDRs, opt.DenyCIDRs, opt.DenyAddrs},
 			agent:     opt.UserAgent,
+			mayWrite:  opt.MayWrite,
 			byCluster: map[string]*client{},
 		},
 		log:    opt.Logger,

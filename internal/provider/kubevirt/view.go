@@ -177,12 +177,21 @@ func (v *view) flush(ctx context.Context, sink provider.Sink) error {
 		for k, r := range v.vms {
 			names[provider.Ref{Cluster: v.cluster, Namespace: k.namespace, Name: k.name, UID: r.uid}] = true
 		}
-		if err := sink.Synced(ctx, v.cluster, provider.Complete{VMs: names, ResourceVersion: v.listed}); err != nil {
+		if err := sink.Synced(ctx, v.cluster, provider.Complete{VMs: names, ResourceVersion: v.listed, Show: v.show}); err != nil {
 			return err
 		}
 		v.owed = false
 	}
 	return nil
+}
+
+// show is the object itself, without what the other feeds know of it.
+func (v *view) show(ref provider.Ref) *domain.VM {
+	r, ok := v.vms[key{ref.Namespace, ref.Name}]
+	if !ok {
+		return nil
+	}
+	return r.vm(v.cluster)
 }
 
 func (v *view) joined(k key) *domain.VM {

@@ -26,7 +26,7 @@ import (
 //
 // Feeds keep their place: after a lost connection they go on from the last
 // resourceVersion, and read the whole list only when the cluster says that it
-// has forgotten that place.
+// has forgotten that place, or is not that far any more.
 
 // maxLists is how many complete lists are read at once, over all clusters.
 // After a common cut a hundred clusters would else be read at the same time.
@@ -103,6 +103,7 @@ type feed[O, K any] struct {
 	set     func(key, K) change
 	drop    func(key, K) change
 	options metav1.ListOptions
+	looked  time.Time // how far the cluster is, see ahead
 }
 
 var managed = metav1.ListOptions{LabelSelector: domain.ManagedSelector}
@@ -231,12 +232,21 @@ func (f *feed[O, K]) follow(ctx context.Context, p *Provider, c *client, place s
 	if place != "" && time.Since(*listed) > p.timing.relist {
 		place = ""
 	}
+	if place != "" {
+		restored, err := f.ahead(ctx, c, place)
+		if err != nil {
+			return place, c.fail(err)
+		}
+		if restored {
+			place = ""
+		}
+	}
 	if place == "" {
 		all, rv, err := f.listAll(ctx, p, c)
 		if err != nil {
 			return "", c.fail(err)
 		}
-		place, *listed = rv, time.Now()
+		place, *listed, f.looked = rv, time.Now(), time.Now()
 		emit(ctx, f.replace(all, rv))
 		f.sign()
 	}

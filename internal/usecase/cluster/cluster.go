@@ -20,6 +20,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	messages "kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
@@ -36,6 +37,9 @@ type Service struct {
 	Watcher  provider.Watcher
 	Sink     provider.Sink // takes what the watcher sees
 	Logger   *slog.Logger
+
+	// TellAdmins puts a message into the inbox of all platform admins.
+	TellAdmins func(ctx context.Context, tx *ent.Tx, m messages.Message) error
 }
 
 // Cluster is a cluster as pages show it: no credential.
@@ -69,6 +73,7 @@ type Cluster struct {
 
 	QuarantinedAt    *time.Time // nil: it is not
 	QuarantineReason domain.Problem
+	QuarantineReport domain.QuarantineReport
 
 	CredentialKind, CredentialSubject string
 	CredentialExpiresAt               *time.Time // nil: unknown or never
@@ -203,7 +208,7 @@ func view(row *ent.Cluster) Cluster {
 		Nodes: row.Nodes, ReadyNodes: row.ReadyNodes, VMs: row.VMCount,
 		Failures: row.Failures, CheckedAt: row.CheckedAt, AnsweredAt: row.AnsweredAt,
 		Capabilities: row.Capabilities, DescribedAt: row.DescribedAt, HeardAt: row.HeardAt,
-		QuarantinedAt: row.QuarantinedAt, QuarantineReason: row.QuarantineReason,
+		QuarantinedAt: row.QuarantinedAt, QuarantineReason: row.QuarantineReason, QuarantineReport: row.QuarantineReport,
 		CredentialKind: row.CredentialKind, CredentialSubject: row.CredentialSubject, CredentialExpiresAt: row.CredentialExpiresAt,
 	}
 }
@@ -245,8 +250,11 @@ func entry(action string, row *ent.Cluster) audit.Entry {
 
 // notify tells the pages that show the cluster. It is called once per transaction.
 func notify(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
-	return database.Notify(ctx, tx, "clusters", fmt.Sprintf("cluster-%s", id))
+	return database.Notify(ctx, tx, topics(id)...)
 }
+
+// topics are what the pages that show the cluster listen to.
+func topics(id uuid.UUID) []string { return []string{"clusters", fmt.Sprintf("cluster-%s", id)} }
 
 // cursor of lists that are ordered by name and id.
 func cursor(name string, id uuid.UUID) string { return name + "/" + id.String() }

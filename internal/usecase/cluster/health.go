@@ -124,6 +124,14 @@ func (s *Service) record(ctx context.Context, seen *ent.Cluster, found domain.Cl
 		if err != nil || shown(row) == shown(after) {
 			return err
 		}
+		if impostor(after) && !impostor(row) {
+			if err := Quarantine(ctx, tx, s.TellAdmins, after, after.StatusReason); err != nil {
+				return err
+			}
+			if err := database.Notify(ctx, tx, "notifications"); err != nil {
+				return err
+			}
+		}
 		if row.Status != after.Status || impostor(row) != impostor(after) {
 			e := entry("cluster.status", row)
 			e.Details = map[string]any{"from": string(row.Status), "to": string(after.Status)}
