@@ -6,15 +6,13 @@ import (
 	"time"
 )
 
-// lookAgain is how often a cluster that comes and goes is asked how far it is.
-const lookAgain = 10 * time.Second
-
 // ahead says that place is in the cluster's future: it was restored from a
 // backup. The API server takes a watch from there, and stays silent until the
 // cluster has come that far; what happened before is lost (seen with Kubernetes
 // 1.34). So before a watch goes on, one small list tells how far the cluster is.
-func (f *feed[O, K]) ahead(ctx context.Context, c *client, place string) (bool, error) {
-	if time.Since(f.looked) < lookAgain {
+// A cluster that comes and goes is not asked each time.
+func (f *feed[O, K]) ahead(ctx context.Context, p *Provider, c *client, place string) (bool, error) {
+	if time.Since(f.looked) < p.timing.look {
 		return false, nil
 	}
 	opt := f.options

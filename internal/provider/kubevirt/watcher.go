@@ -38,13 +38,14 @@ type timing struct {
 	silence    time.Duration // no event and no bookmark (one a minute): the connection is dead
 	minWatch   time.Duration // of the server-side timeout; the maximum is double
 	relist     time.Duration // how old a complete list may get
+	look       time.Duration // how often a cluster is asked how far it is, when a watch goes on
 	maxBackoff time.Duration
 	rotation   time.Duration // how often the credential is compared
 	listWait   time.Duration // for the instances, before VMs are shown without
 }
 
 var defaultTiming = timing{
-	coalesce: 100 * time.Millisecond, silence: 150 * time.Second, minWatch: 5 * time.Minute, relist: 30 * time.Minute,
+	coalesce: 100 * time.Millisecond, silence: 150 * time.Second, minWatch: 5 * time.Minute, relist: 30 * time.Minute, look: 10 * time.Second,
 	maxBackoff: 30 * time.Second, rotation: 8 * time.Second, listWait: 5 * time.Second,
 }
 
@@ -233,7 +234,7 @@ func (f *feed[O, K]) follow(ctx context.Context, p *Provider, c *client, place s
 		place = ""
 	}
 	if place != "" {
-		restored, err := f.ahead(ctx, c, place)
+		restored, err := f.ahead(ctx, p, c, place)
 		if err != nil {
 			return place, c.fail(err)
 		}
