@@ -185,6 +185,10 @@ func (s *Server) routes() []route {
 		{post, paths.NewCluster + "/{draft}", domain.ClusterCreate, s.theDraft(), s.addCluster},
 		{get, paths.Clusters + "/{cluster}", domain.ClusterRead, s.theCluster(), s.showCluster},
 		{post, paths.Clusters + "/{cluster}/check", domain.ClusterCheck, s.theCluster(), s.checkCluster},
+		{get, paths.Clusters + "/{cluster}/quarantine", domain.ClusterRead, s.theCluster(), s.showQuarantine},
+		{post, paths.Clusters + "/{cluster}/quarantine/read", domain.ClusterAccept, s.theCluster(), s.readQuarantine},
+		{get, paths.Clusters + "/{cluster}/quarantine/accept", domain.ClusterAccept, s.theCluster(), s.askAcceptQuarantine},
+		{post, paths.Clusters + "/{cluster}/quarantine/accept", domain.ClusterAccept, s.theCluster(), s.acceptQuarantine},
 
 		{get, paths.Namespaces, domain.NamespaceList, nil, s.listNamespaces},
 		{get, paths.NewNamespace, domain.NamespaceCreate, nil, s.newNamespace},
@@ -209,9 +213,10 @@ var dangerous = map[string]bool{
 	post + " " + paths.Tokens: true, post + " " + paths.ServiceAccounts + "/{account}/tokens": true,
 	post + " " + paths.ServiceAccounts + "/{account}/roles": true, post + " " + paths.ServiceAccounts + "/{account}/roles/remove": true,
 	post + " " + paths.ServiceAccounts + "/{account}/edit": true, post + " " + paths.ServiceAccounts + "/{account}/disable": true, post + " " + paths.ServiceAccounts + "/{account}/enable": true,
-	post + " /systems/{system}/delete": true,
-	get + " " + paths.AuditExport:      true,
-	post + " " + paths.Identities:      true, post + " " + paths.Identities + "/{identity}/remove": true,
+	post + " /systems/{system}/delete":                           true,
+	post + " " + paths.Clusters + "/{cluster}/quarantine/accept": true,
+	get + " " + paths.AuditExport:                                true,
+	post + " " + paths.Identities:                                true, post + " " + paths.Identities + "/{identity}/remove": true,
 }
 
 // dryRuns are the forms that the header Dry-Run: All sends only to be checked,

@@ -142,6 +142,14 @@ func CheckCluster(id string) string { return Cluster(id) + "/check" }
 // ClusterQuarantine shows why a cluster is in quarantine, and what is different.
 func ClusterQuarantine(id string) string { return Cluster(id) + "/quarantine" }
 
+// QuarantineGroup shows one group of what is different.
+func QuarantineGroup(id, group string) string {
+	return ClusterQuarantine(id) + "?group=" + url.QueryEscape(group)
+}
+
+// ReadQuarantine compares a quarantined cluster again.
+func ReadQuarantine(id string) string { return ClusterQuarantine(id) + "/read" }
+
 // AcceptQuarantine accepts a group of findings of a quarantined cluster, or
 // with the group "" that nothing is different.
 func AcceptQuarantine(id, group string) string {

@@ -292,6 +292,50 @@ func (f findings) store(ctx context.Context, tx *ent.Tx, on *ent.Cluster, versio
 	return nil
 }
 
+// compareFor is how long reading a cluster may take while somebody waits.
+const compareFor = 20 * time.Second
+
+// CompareQuarantine reads the VMs of a quarantined cluster now, instead of when
+// the watcher does, and compares them anew. NOT_QUARANTINED, or why the cluster
+// cannot be read.
+func (s *Service) CompareQuarantine(ctx context.Context, actor domain.Actor, id string) error {
+	if err := access.Check(actor, domain.ClusterAccept, domain.Object{}); err != nil {
+		return err
+	}
+	key, err := listing.Key(id)
+	if err != nil {
+		return err
+	}
+	on, err := s.DB.Ent.Cluster.Get(ctx, key)
+	switch {
+	case ent.IsNotFound(err):
+		return apperr.New(apperr.ErrNotFound)
+	case err != nil:
+		return database.Classify(err)
+	case on.QuarantinedAt == nil:
+		return apperr.New(apperr.ErrNotQuarantined).With("cluster", on.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, compareFor)
+	defer cancel()
+	all := map[provider.Ref]*domain.VM{}
+	list := provider.Complete{VMs: map[provider.Ref]bool{}, Show: func(r provider.Ref) *domain.VM { return all[r] }}
+	for next := (provider.ListOptions{Selector: domain.ManagedSelector}); ; {
+		page, err := s.Provider.ListVMs(ctx, id, next)
+		if err != nil {
+			return err
+		}
+		list.ResourceVersion = page.ResourceVersion
+		for _, v := range page.Items {
+			ref := provider.Ref{Cluster: id, Namespace: v.Namespace, Name: v.Name, UID: v.UID}
+			list.VMs[ref], all[ref] = true, v
+		}
+		if next.Continue = page.Continue; next.Continue == "" {
+			break
+		}
+	}
+	return s.quarantine(ctx, key, domain.Problem{}, list, byUID(list))
+}
+
 // Acceptance is what an admin accepts of a quarantined cluster.
 type Acceptance struct {
 	Group  domain.FindingGroup // "": that nothing is different
