@@ -45,6 +45,11 @@ type script struct {
 	provider.InfrastructureProvider
 
 	preflight func(context.Context, domain.Credential) domain.Preflight
+	list      func(provider.ListOptions) (*domain.VMList, error)
+}
+
+func (s *script) ListVMs(_ context.Context, _ string, opt provider.ListOptions) (*domain.VMList, error) {
+	return s.list(opt)
 }
 
 func (s *script) Preflight(ctx context.Context, c domain.Credential) domain.Preflight {

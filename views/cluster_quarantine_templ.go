@@ -69,7 +69,7 @@ func findingTitle(ctx context.Context, g domain.FindingGroup) string {
 	case domain.FindingGone:
 		return tr(ctx, "Gone")
 	case domain.FindingBack:
-		return tr(ctx, "Back")
+		return tr(ctx, "Back again")
 	}
 	return tr(ctx, "Changed")
 }
