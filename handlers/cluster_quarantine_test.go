@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,42 +21,47 @@ import (
 )
 
 // quarantined is a portal with a cluster that went back in time: n VMs are back
-// that Shepherd never knew.
-func quarantined(t *testing.T, n int) (*portal, *ent.Cluster, func(names ...string)) {
-	p := newPortal(t, func(c *handlers.Config) {
+// that Shepherd never knew. list is what its watcher says next.
+func quarantined(t *testing.T, n int) (p *portal, c *ent.Cluster, list func(names ...string)) {
+	p = newPortal(t, func(c *handlers.Config) {
 		c.VMs.TellAdmins, c.Clusters.TellAdmins = c.Accounts.TellAdmins, c.Accounts.TellAdmins
 	})
-	ctx := t.Context()
-	c := p.cluster("east")
-	list := func(names ...string) {
-		t.Helper()
-		all := provider.Complete{VMs: map[provider.Ref]bool{}, ResourceVersion: "50"}
-		for _, name := range names {
-			all.VMs[provider.Ref{Namespace: "team-a", Name: name, UID: "uid-" + name}] = true
-		}
-		if err := p.VMs.Synced(ctx, c.ID.String(), all); err != nil {
-			t.Fatal(err)
-		}
-	}
-	err := p.db.InTx(ctx, func(tx *ent.Tx) error {
-		return cluster.Quarantine(ctx, tx, p.VMs.TellAdmins, tx.Cluster.GetX(ctx, c.ID), domain.Problem{
-			Code: apperr.ErrClusterRestored, Params: map[string]any{"cluster": "east", "before": 905, "now": 50},
-		})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c = p.cluster("east")
+	list = p.quarantine(c.ID)
 	if n > 0 {
 		names := make([]string, n)
 		for i := range names {
-			names[i] = "vm-" + strings.Repeat("0", 3-len(itoa(i))) + itoa(i)
+			names[i] = fmt.Sprintf("vm-%03d", i)
 		}
 		list(names...)
 	}
 	return p, c, list
 }
 
-func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
+// quarantine puts a cluster into quarantine. What it answers with takes in a
+// complete list of its VMs.
+func (p *portal) quarantine(id uuid.UUID) (list func(names ...string)) {
+	p.t.Helper()
+	ctx := p.t.Context()
+	err := p.db.InTx(ctx, func(tx *ent.Tx) error {
+		return cluster.Quarantine(ctx, tx, p.VMs.TellAdmins, tx.Cluster.GetX(ctx, id), domain.Problem{
+			Code: apperr.ErrClusterRestored, Params: map[string]any{"cluster": "east", "before": 905, "now": 50},
+		})
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return func(names ...string) {
+		p.t.Helper()
+		all := provider.Complete{VMs: map[provider.Ref]bool{}, ResourceVersion: "50"}
+		for _, name := range names {
+			all.VMs[provider.Ref{Namespace: "team-a", Name: name, UID: "uid-" + name}] = true
+		}
+		if err := p.VMs.Synced(ctx, id.String(), all); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
 
 // cluster stores a cluster that nothing answers for.
 func (p *portal) cluster(name string) *ent.Cluster {
