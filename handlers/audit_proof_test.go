@@ -115,7 +115,7 @@ func TestEveryUpdateTellsWhatChanged(t *testing.T) {
 	east := get(s.Clusters.Add(ctx, root, d.ID, cluster.Input{Context: d.Contexts[0].Name, Name: "east", Environment: domain.Test}))
 	ok(s.Clusters.ReplaceCredential(ctx, root, east, upload(), d.Contexts[0].Name))
 	s.db.Ent.Cluster.UpdateOneID(id(east)).SetStatus(entcluster.StatusUNREACHABLE).ExecX(ctx)
-	ok(s.Clusters.CheckAll(ctx))
+	ok(s.Clusters.CheckDue(ctx))
 	ok(s.Clusters.UnregisterNamespace(ctx, root, get(s.Clusters.RegisterNamespace(ctx, root, east, "free", domain.Test))))
 
 	// People and groups.

@@ -56,7 +56,7 @@ func (s *script) Preflight(ctx context.Context, c domain.Credential) domain.Pref
 	return s.preflight(ctx, c)
 }
 
-func (s *script) CheckHealth(context.Context, string) domain.ClusterHealth { return healthy() }
+func (s *script) CheckHealth(context.Context, string, bool) domain.ClusterHealth { return healthy() }
 
 func healthy() domain.ClusterHealth {
 	return domain.ClusterHealth{

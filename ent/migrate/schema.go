@@ -361,6 +361,16 @@ var (
 		Name:       "clusters",
 		Columns:    ClustersColumns,
 		PrimaryKey: []*schema.Column{ClustersColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "cluster_next_check_at",
+				Unique:  false,
+				Columns: []*schema.Column{ClustersColumns[35]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "enabled",
+				},
+			},
+		},
 	}
 	// ClusterDraftsColumns holds the columns for the "cluster_drafts" table.
 	ClusterDraftsColumns = []*schema.Column{
@@ -373,7 +383,7 @@ var (
 		{Name: "contexts", Type: field.TypeJSON},
 		{Name: "current", Type: field.TypeString, Nullable: true},
 		{Name: "preflight_context", Type: field.TypeString, Nullable: true},
-		{Name: "preflight", Type: field.TypeJSON, Nullable: true},
+		{Name: "preflights", Type: field.TypeJSON, Nullable: true},
 		{Name: "expires_at", Type: field.TypeTime},
 	}
 	// ClusterDraftsTable holds the schema information for the "cluster_drafts" table.

@@ -50,11 +50,11 @@ import (
 
 // How often the chores are done.
 const (
-	checkEvery   = 15 * time.Second // health of every cluster
+	checkEvery   = 3 * time.Second  // health of the clusters that are due
 	sweepEvery   = 30 * time.Second // orders that lost their job
 	expireEvery  = 5 * time.Minute  // requests that nobody decided
 	remindEvery  = 10 * time.Minute // tokens that end soon
-	cleanupEvery = time.Hour        // ended sessions, drafts of clusters, old tokens
+	cleanupEvery = time.Hour        // ended sessions, drafts and old events of clusters, old tokens
 	archiveEvery = 10 * time.Minute // old entries of the audit log
 )
 
@@ -117,7 +117,9 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		return nil, err
 	}
 	for _, p := range c.AllowCIDRs {
-		logger.Warn("clusters in special addresses are allowed", "cidr", p)
+		if p.Addr().IsLoopback() {
+			logger.Warn("clusters on this machine are allowed", "cidr", p)
+		}
 	}
 
 	queue, err := jobs.NewInserter(a.DB)
@@ -160,7 +162,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	a.runner, err = jobs.New(a.DB, logger, c.Workers, a.VMs.Execute, []jobs.Chore{
-		{Name: "check-clusters", Every: checkEvery, Run: a.Clusters.CheckAll},
+		{Name: "check-clusters", Every: checkEvery, Run: a.Clusters.CheckDue},
 		{Name: "sweep-orders", Every: sweepEvery, Run: a.VMs.Sweep},
 		{Name: "expire-tickets", Every: expireEvery, Run: func(ctx context.Context) error {
 			_, err := a.Approval.Expire(ctx)
@@ -177,7 +179,8 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 			_, err2 := a.Clusters.SweepDrafts(ctx)
 			_, err3 := a.idempotency.Sweep(ctx)
 			_, err4 := a.Tokens.Clean(ctx)
-			return errors.Join(err1, err2, err3, err4)
+			_, err5 := a.Clusters.SweepEvents(ctx)
+			return errors.Join(err1, err2, err3, err4, err5)
 		}},
 	})
 	if err != nil {
@@ -279,7 +282,7 @@ func (a *App) Handler() *handlers.Server {
 		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends, Idempotency: a.idempotency,
 		Tokens: a.Tokens, OIDC: company,
 		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
-		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
+		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: cluster.CheckEvery, Demo: a.Demo,
 		Limits: handlers.DefaultLimits().Times(a.Config.RateLimits),
 	})
 }

@@ -30,6 +30,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/databasetest", "internal/database"},
 	{"internal/provider", "internal/domain internal/pkg/errors"},
 	{"internal/provider/kubevirt", "internal/provider internal/domain internal/pkg/errors"},
+	{"internal/provider/kubevirt/gates", ""},
 	{"internal/provider/providertest", "internal/provider internal/domain internal/pkg/errors"},
 	{"internal/testbed", ""},
 	{"internal/policy", "ent/ internal/domain internal/pkg/errors"},

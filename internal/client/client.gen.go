@@ -1954,9 +1954,15 @@ type ClusterDraft struct {
 	// Preflight What was found through it.
 	Preflight Preflight `json:"preflight,omitempty"`
 
-	// PreflightContext The context that was looked through.
+	// PreflightContext The context that was looked through last.
 	PreflightContext string    `json:"preflight_context,omitempty"`
 	UploadedAt       time.Time `json:"uploaded_at"`
+}
+
+// ClusterRef defines model for ClusterRef.
+type ClusterRef struct {
+	Id   openapi_types.UUID `json:"id"`
+	Name string             `json:"name"`
 }
 
 // Decision defines model for Decision.
@@ -2011,12 +2017,24 @@ type DraftContext struct {
 
 	// Kind Examples: token
 	Kind string `json:"kind,omitempty"`
-	Name string `json:"name"`
+
+	// Known The cluster that it leads to, when that is here already: it cannot be added again.
+	Known ClusterRef `json:"known,omitempty"`
+	Name  string     `json:"name"`
+
+	// Preflight What was found through it.
+	Preflight Preflight `json:"preflight,omitempty"`
+
+	// Ready A cluster can be added through it.
+	Ready bool `json:"ready"`
 
 	// Refusal Why it cannot be chosen.
 	Refusal Reason `json:"refusal,omitempty"`
 	Server  string `json:"server,omitempty"`
 	Subject string `json:"subject,omitempty"`
+
+	// Warnings What the file makes one think twice about.
+	Warnings []Reason `json:"warnings"`
 }
 
 // Facts defines model for Facts.
@@ -2671,7 +2689,9 @@ type PreflightCheckState string
 
 // PreflightContext defines model for PreflightContext.
 type PreflightContext struct {
-	Context string `json:"context"`
+	// All Instead of one context: all that nobody has looked through. Five in a minute are; ask again for the others.
+	All     bool   `json:"all,omitempty"`
+	Context string `json:"context,omitempty"`
 }
 
 // Problem defines model for Problem.

@@ -37,6 +37,7 @@ func all() map[string]templ.Component {
 	m := frame()
 	maps.Copy(m, work())
 	maps.Copy(m, record())
+	maps.Copy(m, addingCluster())
 	maps.Copy(m, programs())
 	maps.Copy(m, charts())
 	maps.Copy(m, accounts())

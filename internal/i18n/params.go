@@ -39,6 +39,7 @@ func Params() map[string]Param {
 		"line":        {"line of what was sent", 12},
 		"max":         {"largest allowed value", 500},
 		"min":         {"smallest allowed value", 10},
+		"login":       {"product that signs in to a cluster", "Amazon EKS"},
 		"missing":     {"how many of them are not shown", 12},
 		"name":        {"name of the thing that the error is about", "shop"},
 		"scope":       {"scope of a token", "decide"},

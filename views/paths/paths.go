@@ -160,6 +160,9 @@ func AcceptQuarantine(id, group string) string {
 	return path
 }
 
+// ClusterCredential is the credential of a cluster.
+func ClusterCredential(id string) string { return Cluster(id) + "/credential" }
+
 // ClusterDraft is the second step of adding a cluster: contexts, checks, name.
 func ClusterDraft(draft string) string { return NewCluster + "/" + url.PathEscape(draft) }
 

@@ -155,6 +155,12 @@ const (
 	ErrStorageNoDefault   = "STORAGE_CLASS_NO_DEFAULT"
 	ErrNodesNotReady      = "NODES_NOT_READY" // params nodes, ready
 
+	ErrPermissionsOptional  = "PERMISSIONS_OPTIONAL" // param count; those that one can do without
+	ErrCDIMissing           = "CDI_MISSING"
+	ErrSnapshotsMissing     = "SNAPSHOTS_MISSING" // param name: of the API group or feature gate that lacks
+	ErrSnapshotClassMissing = "SNAPSHOT_CLASS_MISSING"
+	ErrInstanceTypesMissing = "INSTANCETYPES_MISSING"
+
 	// Uploaded kubeconfigs. Params: "path" is the key path, never a value.
 	ErrKubeconfigEmpty         = "KUBECONFIG_EMPTY"
 	ErrKubeconfigTooLarge      = "KUBECONFIG_TOO_LARGE"
@@ -167,6 +173,7 @@ const (
 	ErrKubeconfigDuplicateName = "KUBECONFIG_DUPLICATE_NAME"
 	ErrKubeconfigUnknownField  = "KUBECONFIG_UNKNOWN_FIELD"
 	ErrKubeconfigKind          = "KUBECONFIG_WRONG_KIND"
+	ErrKubeconfigSecret        = "KUBECONFIG_SECRET_UNCLEAR"
 	ErrKubeconfigNoContext     = "KUBECONFIG_NO_CONTEXT"
 	ErrKubeconfigReference     = "KUBECONFIG_BROKEN_REFERENCE"
 	ErrKubeconfigExec          = "KUBECONFIG_EXEC_FORBIDDEN"
@@ -227,6 +234,7 @@ var kinds = map[string]Kind{
 	ErrClusterRestored: Unavailable, ErrVMsDisappeared: Unavailable, ErrQuarantineChanged: Conflict, ErrQuarantineOpen: Conflict, ErrNotQuarantined: Conflict,
 	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
+	ErrPermissionsOptional: Invalid, ErrCDIMissing: Unavailable, ErrSnapshotsMissing: Unavailable, ErrSnapshotClassMissing: Unavailable, ErrInstanceTypesMissing: Unavailable,
 	ErrStorageMissing: Unavailable, ErrStorageNoDefault: Unavailable, ErrNodesNotReady: Unavailable,
 
 	ErrKubeconfigEmpty: Invalid, ErrKubeconfigTooLarge: TooLarge, ErrKubeconfigSyntax: Invalid, ErrKubeconfigEncoding: Invalid,
@@ -236,7 +244,7 @@ var kinds = map[string]Kind{
 	ErrKubeconfigProxy: Invalid, ErrKubeconfigInsecureTLS: Invalid, ErrKubeconfigImpersonation: Invalid, ErrKubeconfigBasicAuth: Invalid,
 	ErrKubeconfigHTTPS: Invalid, ErrKubeconfigServer: Invalid, ErrKubeconfigCA: Invalid, ErrKubeconfigCAExpired: Invalid,
 	ErrKubeconfigClientCert: Invalid, ErrKubeconfigCertExpired: Invalid, ErrKubeconfigToken: Invalid, ErrKubeconfigTokenExpired: Invalid,
-	ErrKubeconfigNoCredential: Invalid, ErrKubeconfigBothKinds: Invalid, ErrKubeconfigCALeaf: Invalid, ErrKubeconfigCACount: Invalid,
+	ErrKubeconfigSecret: Invalid, ErrKubeconfigNoCredential: Invalid, ErrKubeconfigBothKinds: Invalid, ErrKubeconfigCALeaf: Invalid, ErrKubeconfigCACount: Invalid,
 }
 
 // Codes lists every code, for the tests that want a sentence for each.

@@ -66,9 +66,13 @@ type client struct {
 	kube      *kubernetes.Clientset
 	kubevirt  *kubevirtclient.Clientset
 	transport *http.Transport
-	writes    *gate
+	writes    *writeGate
+	breaker   *breaker
 	print     [sha256.Size]byte // of the configuration
 	secrets   []string          // never to appear in an error
+
+	door    chan struct{} // of who asks whether it answers at all, see knock
+	knocked time.Time     // last answer to that
 
 	// live ends when the client is replaced: watches have to move on.
 	live context.Context
@@ -80,6 +84,12 @@ type client struct {
 // limits above. Deadlines come with each call's context; there is no overall
 // timeout because that would end watches.
 func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
+	return connect(cfg, g, agent, nil)
+}
+
+// connect is newClient with a breaker before the transport; nil for a look at a
+// cluster that is not stored, where each request has to fail for its own reason.
+func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, error) {
 	tlsConfig, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: cfg.TLSClientConfig})
 	if err != nil {
 		// The error may quote the credential.
@@ -98,7 +108,11 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 		// A connection whose other end died without a word is noticed in 30 s.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
 	}
-	writes := &gate{next: limits{t}}
+	var wire http.RoundTripper = t
+	if b != nil {
+		wire = broken{t, b}
+	}
+	writes := &writeGate{next: limits{wire}}
 	mine := &rest.Config{
 		Host:           cfg.Host,
 		BearerToken:    cfg.BearerToken,
@@ -113,7 +127,7 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	c := &client{transport: t, writes: writes, print: fingerprint(cfg)}
+	c := &client{transport: t, writes: writes, breaker: b, print: fingerprint(cfg), door: make(chan struct{}, 1)}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
 			c.secrets = append(c.secrets, encodings(s)...)
@@ -151,6 +165,7 @@ type clients struct {
 	creds    CredentialProvider
 	guard    guard
 	agent    string
+	open     time.Duration                       // of the breakers
 	mayWrite func(context.Context, string) error // nil: always
 
 	mu        sync.Mutex
@@ -173,7 +188,7 @@ func (cs *clients) get(ctx context.Context, cluster string) (*client, error) {
 	if old != nil && old.print == fingerprint(cfg) {
 		return old, nil
 	}
-	c, err := newClient(cfg, cs.guard, cs.agent)
+	c, err := connect(cfg, cs.guard, cs.agent, newBreaker(cs.open))
 	if err != nil {
 		return nil, err
 	}

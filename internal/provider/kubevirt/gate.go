@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// gate is the one place through which every request that changes a cluster
+// writeGate is the one place through which every request that changes a cluster
 // leaves. It asks whether the cluster may be changed right before each of them,
 // so that an operation of several steps ends between two when the answer turns.
-type gate struct {
+type writeGate struct {
 	next http.RoundTripper
 	may  func(context.Context) error // nil: always
 }
 
 // RoundTrip refuses with the error of may, which is an AppError.
-func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
+func (g *writeGate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if g.may != nil && changes(req) {
 		if err := g.may(req.Context()); err != nil {
 			if req.Body != nil {

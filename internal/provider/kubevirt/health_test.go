@@ -36,7 +36,7 @@ func TestAllocatable(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write([]byte(`{"kind":"NodeList","apiVersion":"v1","metadata":{},"items":[` + tt.nodes + `]}`))
 		})
-		got := p.CheckHealth(t.Context(), "c1")
+		got := p.CheckHealth(t.Context(), "c1", false)
 		if got.Nodes != tt.want.Nodes || got.ReadyNodes != tt.want.ReadyNodes || got.Allocatable != tt.want.Allocatable {
 			t.Errorf("%s: %d of %d nodes, %+v", name, got.ReadyNodes, got.Nodes, got.Allocatable)
 		}

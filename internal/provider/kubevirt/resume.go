@@ -11,13 +11,18 @@ import (
 // cluster has come that far; what happened before is lost (seen with Kubernetes
 // 1.34). So before a watch goes on, one small list tells how far the cluster is.
 // A cluster that comes and goes is not asked each time.
-func (f *feed[O, K]) ahead(ctx context.Context, p *Provider, c *client, place string) (bool, error) {
+func (f *feed[O, P, K]) ahead(ctx context.Context, p *Provider, c *client, place string) (bool, error) {
 	if time.Since(f.looked) < p.timing.look {
 		return false, nil
 	}
-	opt := f.options
-	opt.Limit = 1
-	_, page, err := f.page(ctx, c, opt)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	body, err := f.request(c).SetHeader("Accept", "application/json").Param("limit", "1").Stream(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = body.Close() }()
+	page, err := readList[O](body, func(P) {})
 	if err != nil {
 		return false, err
 	}

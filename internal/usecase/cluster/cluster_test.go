@@ -33,19 +33,42 @@ type script struct {
 
 	preflight func(context.Context, domain.Credential) domain.Preflight
 	health    func(ctx context.Context, cluster string) domain.ClusterHealth
+	describe  func(ctx context.Context, cluster string) domain.ClusterHealth // nil: as health, with the time
 	watch     func(ctx context.Context, cluster string) error
+	heard     func(cluster string, tell func(time.Time)) // nil: never
+	trouble   func(cluster string) domain.Connection     // nil: all is well
 }
 
 func (s *script) Preflight(ctx context.Context, c domain.Credential) domain.Preflight {
 	return s.preflight(ctx, c)
 }
 
-func (s *script) CheckHealth(ctx context.Context, cluster string) domain.ClusterHealth {
-	return s.health(ctx, cluster)
+func (s *script) CheckHealth(ctx context.Context, cluster string, describe bool) domain.ClusterHealth {
+	switch {
+	case !describe:
+		return s.health(ctx, cluster)
+	case s.describe != nil:
+		return s.describe(ctx, cluster)
+	}
+	h := s.health(ctx, cluster)
+	if h.Status == domain.ClusterHealthy {
+		h.DescribedAt = time.Now().UTC()
+	}
+	return h
 }
 
-func (s *script) Watch(ctx context.Context, cluster string, _ provider.Sink, _ func(time.Time)) error {
+func (s *script) Watch(ctx context.Context, cluster string, _ provider.Sink, heard func(time.Time)) error {
+	if s.heard != nil {
+		s.heard(cluster, heard)
+	}
 	return s.watch(ctx, cluster)
+}
+
+func (s *script) Connection(cluster string) domain.Connection {
+	if s.trouble == nil {
+		return domain.Connection{}
+	}
+	return s.trouble(cluster)
 }
 
 // passed is the pre-flight of a good cluster of that identity.
