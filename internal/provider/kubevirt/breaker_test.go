@@ -76,12 +76,12 @@ func TestBreaker(t *testing.T) {
 	// A health check passes, and its answer closes the breaker.
 	tries(503, 5)
 	before := asked.Load()
-	p.CheckHealth(t.Context(), "c1")
+	p.CheckHealth(t.Context(), "c1", false)
 	if asked.Load() == before || !p.Connection("c1").Open {
 		t.Error("a check does not pass, or its failure closes the breaker")
 	}
 	code.Store(404)
-	p.CheckHealth(t.Context(), "c1")
+	p.CheckHealth(t.Context(), "c1", false)
 	if p.Connection("c1").Open {
 		t.Error("the answer to a check does not close the breaker")
 	}

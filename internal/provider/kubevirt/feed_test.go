@@ -249,7 +249,7 @@ func TestFeedFlapping(t *testing.T) {
 		t.Errorf("%d lists while flapping", n)
 	}
 	a.putVM("end", "Running")
-	p.CheckHealth(t.Context(), "c1") // closes the breaker, as each half minute
+	p.CheckHealth(t.Context(), "c1", false) // closes the breaker, as each half minute
 	rec.WaitVM(t, "n", "end", "is seen", 10*time.Second, func(*domain.VM) bool { return true })
 }
 
@@ -326,7 +326,7 @@ func TestFeedLosesNothing(t *testing.T) {
 		want[name], _, _ = strings.Cut(v, `"`)
 	}
 	a.mu.Unlock()
-	p.CheckHealth(t.Context(), "c1")
+	p.CheckHealth(t.Context(), "c1", false)
 	rec.Wait(t, "the last version of each VM", 10*time.Second, func() bool {
 		for name, v := range want {
 			if vm := rec.VM("n", name); vm == nil || vm.ResourceVersion != v {

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
-	entvm "kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
