@@ -166,7 +166,7 @@ func TestWatchOfRestoredCluster(t *testing.T) {
 		}
 		answer(w, http.StatusOK, map[string]any{"kind": kind, "apiVersion": api, "metadata": map[string]any{"resourceVersion": now}, "items": []any{}})
 	})
-	p.timing.coalesce, p.timing.look, p.timing.maxBackoff = time.Millisecond, 0, 10*time.Millisecond
+	p.timing.coalesce, p.timing.look, p.timing.maxBackoff = time.Millisecond, time.Nanosecond, 10*time.Millisecond
 	got := make(lists, 10)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})

@@ -12,7 +12,7 @@ import (
 // 1.34). So before a watch goes on, one small list tells how far the cluster is.
 // A cluster that comes and goes is not asked each time.
 func (f *feed[O, P, K]) ahead(ctx context.Context, p *Provider, c *client, place string) (bool, error) {
-	if time.Since(f.looked) < p.timing.look {
+	if p.timing.look == 0 || time.Since(f.looked) < p.timing.look {
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

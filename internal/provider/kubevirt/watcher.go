@@ -45,7 +45,7 @@ type timing struct {
 	silence    time.Duration // no event and no bookmark (one a minute): the watch is dead
 	minWatch   time.Duration // of the server-side timeout; the maximum is double
 	relist     time.Duration // how old a complete list may get, a tenth more or less
-	look       time.Duration // how often a cluster is asked how far it is, when a watch goes on
+	look       time.Duration // how often a cluster is asked how far it is, when a watch goes on; 0: never
 	maxBackoff time.Duration
 	rotation   time.Duration // how often the credential is compared
 	listWait   time.Duration // for the instances, before VMs are shown without
