@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -32,7 +31,7 @@ func (s *Server) newCluster(w http.ResponseWriter, r *http.Request) error {
 // kubeconfigForm draws the first step, empty or with what was wrong. What was
 // uploaded is a secret and never comes back.
 func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err error) error {
-	v := views.ClusterNewView{Commands: cluster.Recipe(s.ClusterRole(nil))}
+	v := views.ClusterNewView{Commands: cluster.Recipe(s.ClusterRole(nil, ""))}
 	status := http.StatusOK
 	if err != nil {
 		e := classify(err)
@@ -47,6 +46,9 @@ func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err erro
 		v.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: message(r, e.Code, e.Params).Text()}}
 		if refused := (*cluster.Refused)(nil); errors.As(err, &refused) {
 			v.Refused = s.refusedContexts(r, refused.Contexts)
+			if len(v.Refused) > 1 { // not only the one of the error
+				v.Errors[0].Message = i18n.T(r.Context(), "No context of this file can be used. For each of them this page says why, and what to do.")
+			}
 		}
 		status = statusOf(e)
 	}
@@ -186,7 +188,7 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 	}
 	chosen := contextOf(d, chosenContext(d, form.Context))
 	v := views.ClusterDraftView{
-		Draft: d.ID, File: d.FileName, Ends: &d.ExpiresAt, Errors: errs, Commands: chosen.Recipe(s.ClusterRole(nil)),
+		Draft: d.ID, File: d.FileName, Ends: &d.ExpiresAt, Errors: errs, Commands: chosen.Recipe(s.ClusterRole(nil, "")),
 		Preflight: s.preflightView(r, found(chosen), chosen.Subject),
 	}
 	if adding := r.Method == post && !strings.HasSuffix(r.URL.Path, "/check"); !adding {
@@ -360,7 +362,7 @@ func (s *Server) refusedContexts(r *http.Request, contexts []cluster.Context) []
 			v.Export = c.Export()
 		}
 		if len(list) < maxRecipes {
-			v.Commands = c.Recipe(s.ClusterRole(nil))
+			v.Commands = c.Recipe(s.ClusterRole(nil, ""))
 		}
 		list = append(list, v)
 	}
@@ -380,32 +382,11 @@ func (s *Server) preflightView(r *http.Request, p domain.Preflight, subject stri
 	for _, e := range p.Excess {
 		v.Excess = append(v.Excess, excessText(r.Context(), e))
 	}
-	if len(p.Missing) > 0 {
-		v.Missing = s.ClusterRole(p.Missing) + binding(subject)
+	switch lacks := slices.Concat(p.Missing, p.Optional); {
+	case len(p.Missing) > 0: // who adds those adds the others too
+		v.Missing = s.ClusterRole(lacks, subject)
+	case len(lacks) > 0:
+		v.Optional = s.ClusterRole(lacks, subject)
 	}
 	return v
-}
-
-// binding gives the missing permissions to the service account of the
-// credential, when it is one: a role alone gives nothing.
-func binding(subject string) string {
-	account, ok := strings.CutPrefix(subject, "system:serviceaccount:")
-	namespace, name, found := strings.Cut(account, ":")
-	if !ok || !found || !domain.ValidName(namespace) || !domain.ValidName(name) {
-		return ""
-	}
-	return fmt.Sprintf(`---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: kubevirt-shepherd-missing
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: kubevirt-shepherd-missing
-subjects:
-  - kind: ServiceAccount
-    namespace: %s
-    name: %s
-`, namespace, name)
 }

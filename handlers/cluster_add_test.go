@@ -69,6 +69,7 @@ func TestVerdicts(t *testing.T) {
 			found.Missing = []domain.ResourceRule{{Resource: "nodes", Verb: "list"}}
 		case "https://10.0.0.3:6443":
 			found.Checks = append(found.Checks, domain.Check{ID: "storage", State: domain.CheckWarn, Code: apperr.ErrStorageNoDefault})
+			found.Optional = []domain.ResourceRule{{Resource: "resourcequotas", Verb: "list"}}
 		}
 		return found
 	}
@@ -111,6 +112,7 @@ func TestVerdicts(t *testing.T) {
 	if other.has("main") || other.attr("#fields", "hx-swap-oob") != "true" || other.attr("#name", "value") != "fra-test-1" || !other.has("#verdict-2[hx-swap-oob=true]") {
 		t.Errorf("the part: %s", other.Body)
 	}
+	admin.post(path+"/check", "context", "admin@fra-prod-2", "look", "once").is(http.StatusOK).wants("missing and not needed", "kind: ClusterRole")
 	typed := admin.part("checks").post(path+"/check", "context", "admin@fra-test-3", "name", "mine", "environment", "test", "place", "", "suggested", "admin@fra-test-1", "look", "once")
 	if typed.has("#fields") || typed.has("#name") {
 		t.Error("what was typed is replaced")

@@ -2,7 +2,10 @@ package handlers_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +49,29 @@ func TestChecksOfAStoredCluster(t *testing.T) {
 	}
 }
 
+// Programs are told of the same checks.
+func TestDocumentedChecks(t *testing.T) {
+	text, err := os.ReadFile("../docs/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Components struct {
+			Schemas struct {
+				PreflightCheck struct {
+					Properties struct{ ID struct{ Enum []string } }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if got := doc.Components.Schemas.PreflightCheck.Properties.ID.Enum; !slices.Equal(got, domain.Checks()) {
+		t.Errorf("documented are %q", got)
+	}
+}
+
 // An optional permission that lacks is a warning that says what will not work,
 // in both languages, and the cluster can be added.
 func TestOptionalPermissions(t *testing.T) {
@@ -60,7 +86,7 @@ func TestOptionalPermissions(t *testing.T) {
 	draft := admin.follow(admin.upload(goodKubeconfig()))
 	path, at := draft.attr("main form", "action"), draft.attr("form[method=post] [name=context]", "value")
 	checked := admin.post(path+"/check", "context", at, "name", "east", "environment", "test").is(http.StatusOK)
-	checked.wants("Permissions that one can do without are missing: 2.", "What will not work: showing the quota of a namespace, making namespaces from the portal.", "make itself a token of any service account")
+	checked.wants("Permissions that one can do without are missing: 2.", "What will not work: showing the quota of a namespace, making namespaces from the portal.", "make itself a token of any service account", "kind: ClusterRole")
 	if checked.attr("#add", "aria-disabled") == "true" {
 		t.Error("a warning stands in the way")
 	}

@@ -67,9 +67,10 @@ type Config struct {
 	// Ready says why the portal cannot do its work now: the database does not
 	// answer, or changes are not heard.
 	Ready func(context.Context) error
-	// ClusterRole is the manifest of a role with the missing rules, or with all
-	// that Shepherd needs when there are none.
-	ClusterRole func(missing []domain.ResourceRule) string
+	// ClusterRole is the manifest of a role with the missing rules, bound to the
+	// subject if that is a service account, or of a role with all that Shepherd
+	// uses when there are none.
+	ClusterRole func(missing []domain.ResourceRule, subject string) string
 
 	// OIDC signs people in with their company account; nil: there is none.
 	OIDC *oidc.Provider

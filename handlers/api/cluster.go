@@ -115,15 +115,16 @@ type ClusterRef struct {
 
 // Preflight is what was found before a cluster is added.
 type Preflight struct {
-	Passed  bool             `json:"passed" doc:"The cluster can be added."`
-	Checks  []PreflightCheck `json:"checks"`
-	Missing []string         `json:"missing" doc:"Permissions that the credential lacks: verb and resource." example:"create virtualmachines.kubevirt.io"`
-	Excess  []string         `json:"excess" doc:"Permissions that it should not have."`
+	Passed   bool             `json:"passed" doc:"The cluster can be added."`
+	Checks   []PreflightCheck `json:"checks"`
+	Missing  []string         `json:"missing" doc:"Permissions that the credential lacks: verb and resource." example:"create virtualmachines.kubevirt.io"`
+	Optional []string         `json:"optional" doc:"Likewise, those that one can do without."`
+	Excess   []string         `json:"excess" doc:"Permissions that it should not have."`
 }
 
 // PreflightCheck is one check.
 type PreflightCheck struct {
-	ID     string  `json:"id" enum:"reachable,tls,credentials,kubernetes,kubevirt,storage,permissions"`
+	ID     string  `json:"id" enum:"dns,reachable,tls,credentials,kubernetes,kubevirt,permissions,privilege,cdi,snapshots,storage,instancetypes"`
 	State  string  `json:"state" enum:"ok,warn,failed,not_run"`
 	Reason *Reason `json:"reason,omitempty"`
 }
@@ -157,14 +158,21 @@ func preflightOf(ctx context.Context, found *domain.Preflight) *Preflight {
 	for _, c := range found.Checks {
 		p.Checks = append(p.Checks, PreflightCheck{c.ID, string(c.State), problem(ctx, domain.Problem{Code: c.Code, Params: c.Params})})
 	}
-	for _, m := range found.Missing {
-		name := m.Resource
-		if m.Group != "" {
-			name += "." + m.Group
-		}
-		p.Missing = append(p.Missing, m.Verb+" "+name)
-	}
+	p.Missing, p.Optional = permissions(found.Missing), permissions(found.Optional)
 	return &p
+}
+
+// permissions writes rules as verb and resource: "create virtualmachines.kubevirt.io".
+func permissions(rules []domain.ResourceRule) []string {
+	var list []string
+	for _, r := range rules {
+		name := r.Resource
+		if r.Group != "" {
+			name += "." + r.Group
+		}
+		list = append(list, r.Verb+" "+name)
+	}
+	return list
 }
 
 // PreflightContext chooses a context, or all.

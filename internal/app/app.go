@@ -50,12 +50,13 @@ import (
 
 // How often the chores are done.
 const (
-	checkEvery   = 3 * time.Second  // health of the clusters that are due
-	sweepEvery   = 30 * time.Second // orders that lost their job
-	expireEvery  = 5 * time.Minute  // requests that nobody decided
-	remindEvery  = 10 * time.Minute // tokens that end soon
-	cleanupEvery = time.Hour        // ended sessions, drafts and old events of clusters, old tokens
-	archiveEvery = 10 * time.Minute // old entries of the audit log
+	checkEvery      = 3 * time.Second  // health of the clusters that are due
+	namespacesEvery = 30 * time.Second // those whose last look is some minutes old
+	sweepEvery      = 30 * time.Second // orders that lost their job
+	expireEvery     = 5 * time.Minute  // requests that nobody decided
+	remindEvery     = 10 * time.Minute // tokens that end soon
+	cleanupEvery    = time.Hour        // ended sessions, drafts and old events of clusters, old tokens
+	archiveEvery    = 10 * time.Minute // old entries of the audit log
 )
 
 // Deadlines of a connection. Pages are small and uploads 64 KiB; the stream of
@@ -149,7 +150,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	}
 	a.Clusters = &cluster.Service{
 		DB: a.DB, Keys: keys, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,
-		TellAdmins: a.Accounts.TellAdmins,
+		Spaces: a.provider, TellAdmins: a.Accounts.TellAdmins,
 	}
 	a.Approval = &approval.Service{
 		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.Accounts.Approvers,
@@ -163,6 +164,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 
 	a.runner, err = jobs.New(a.DB, logger, c.Workers, a.VMs.Execute, []jobs.Chore{
 		{Name: "check-clusters", Every: checkEvery, Run: a.Clusters.CheckDue},
+		{Name: "check-namespaces", Every: namespacesEvery, Run: a.Clusters.CheckNamespaces},
 		{Name: "sweep-orders", Every: sweepEvery, Run: a.VMs.Sweep},
 		{Name: "expire-tickets", Every: expireEvery, Run: func(ctx context.Context) error {
 			_, err := a.Approval.Expire(ctx)

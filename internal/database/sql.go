@@ -76,6 +76,19 @@ func (db *DB) Now(ctx context.Context, tx *ent.Tx) (time.Time, error) {
 	return t.UTC(), err
 }
 
+// NameLock is a kind of names of which one is registered at a time.
+type NameLock int32
+
+// LockNamespace is held by who registers a namespace.
+const LockNamespace NameLock = 1
+
+// LockName keeps others from taking the same lock for the same name until tx
+// ends. Two names that share a hash wait for each other, which harms nothing.
+func LockName(ctx context.Context, tx *ent.Tx, kind NameLock, name string) error {
+	_, err := tx.SQLTx().ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, hashtext($2))`, int32(kind), name)
+	return err
+}
+
 // AuditLink is one link of the chain over the audit log, see package audit.
 // Row is the sealed entry in its canonical form, nil when the entry is gone.
 type AuditLink struct {
@@ -188,22 +201,31 @@ func ObserveVMs(ctx context.Context, tx *ent.Tx, cluster uuid.UUID, seen []SeenV
 }
 
 // Heard notes when clusters were last heard, given as ages because the clocks of
-// replicas differ. A time never goes back. Rows that others hold just now, such as
-// a check that writes its findings, are left for the next time.
-func Heard(ctx context.Context, tx *ent.Tx, ages map[uuid.UUID]time.Duration) error {
+// replicas differ, and says of which it did. A time never goes back. Rows that
+// others hold just now, such as a check that writes its findings, are left out.
+func Heard(ctx context.Context, tx *ent.Tx, ages map[uuid.UUID]time.Duration) ([]uuid.UUID, error) {
 	ids, seconds := make([]string, 0, len(ages)), make([]float64, 0, len(ages))
 	for id, age := range ages {
 		ids, seconds = append(ids, id.String()), append(seconds, age.Seconds())
 	}
-	_, err := tx.SQLTx().ExecContext(ctx, `WITH heard AS (
+	rows, err := tx.SQLTx().QueryContext(ctx, `WITH heard AS (
 			SELECT c.id, clock_timestamp() - make_interval(secs => h.age) AS at FROM clusters c
 			JOIN unnest($1::text[]::uuid[], $2::float8[]) AS h(id, age) ON h.id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED
 		)
-		UPDATE clusters c SET heard_at = GREATEST(c.heard_at, h.at) FROM heard h WHERE c.id = h.id`, ids, seconds)
+		UPDATE clusters c SET heard_at = GREATEST(c.heard_at, h.at) FROM heard h WHERE c.id = h.id RETURNING c.id`, ids, seconds)
 	if err != nil {
-		return fmt.Errorf("heard clusters: %w", err)
+		return nil, fmt.Errorf("heard clusters: %w", err)
 	}
-	return nil
+	defer func() { _ = rows.Close() }()
+	var written []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		written = append(written, id)
+	}
+	return written, rows.Err()
 }
 
 // auditLock is the key of the advisory lock of who seals.

@@ -185,18 +185,14 @@ func Presences() []Presence {
 	return []Presence{PresenceUnknown, PresencePresent, PresenceMissing, PresenceTerminating}
 }
 
-// Quota is one line of a ResourceQuota, in Kubernetes' own notation.
-type Quota struct {
-	Name     string `json:"name"`     // of the ResourceQuota
-	Resource string `json:"resource"` // such as requests.memory
-	Hard     string `json:"hard"`
-	Used     string `json:"used"`
-}
+// Gone says that no VM can be made in the namespace.
+func (p Presence) Gone() bool { return p == PresenceMissing || p == PresenceTerminating }
 
 // NamespaceState is what a cluster says of a namespace.
 type NamespaceState struct {
-	Presence Presence
-	Quotas   []Quota
+	Presence  Presence
+	Quotas    []Quota // nil: not known, because the credential may not read them; empty: there are none
+	MayCreate bool    // the credential may create it; asked only when it is missing
 }
 
 // StorageClass is a class of disks that a cluster offers.

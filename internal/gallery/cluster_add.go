@@ -83,7 +83,7 @@ func addingCluster() map[string]templ.Component {
 	start := views.ClusterNewView{Checks: notRun, Commands: commands}
 	broken, clouds := start, start
 	broken.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: "The kubeconfig cannot be read: see line 7. It is not valid YAML or JSON."}}
-	clouds.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: "This context signs in through Amazon EKS, by running a program (users[1].user.exec)."}}
+	clouds.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: "No context of this file can be used. For each of them this page says why, and what to do."}}
 	clouds.Refused = refusedContexts()
 
 	fresh, passing, known, many, bad := clusterDraft(), clusterDraft(), clusterDraft(), clusterDraft(), clusterDraft()

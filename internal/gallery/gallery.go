@@ -36,6 +36,7 @@ func Pages() []Page {
 func all() map[string]templ.Component {
 	m := frame()
 	maps.Copy(m, work())
+	maps.Copy(m, spaces())
 	maps.Copy(m, record())
 	maps.Copy(m, addingCluster())
 	maps.Copy(m, programs())

@@ -285,16 +285,6 @@ func cluster() views.ClusterView {
 	}
 }
 
-func namespaces() views.NamespacesView {
-	return views.NamespacesView{
-		CanRegister: true, HasClusters: true, Pager: ui.PagerView{Summary: "1–2 of 2"},
-		Rows: []views.NamespaceRow{
-			{ID: "n1", Name: "shop-prod", ClusterID: "c1", Cluster: "fra-prod-1", Environment: domain.Prod, Systems: []views.NavSystem{{Name: "shop", Href: "/systems/y1"}, {Name: "payments", Href: "/systems/y2"}}},
-			{ID: "n2", Name: "lab", ClusterID: "c5", Cluster: "fra-test-1", Environment: domain.Test},
-		},
-	}
-}
-
 func catalog() views.CatalogView {
 	both := []domain.Environment{domain.Test, domain.Prod}
 	return views.CatalogView{
@@ -375,11 +365,6 @@ func work() map[string]templ.Component {
 		"clusters-demo":      views.Clusters(admin, building),
 		"clusters-empty":     views.Clusters(admin, views.ClustersView{Self: "/clusters", CanAdd: true}),
 		"cluster":            views.Cluster(admin, cluster()),
-		"namespaces":         views.Namespaces(admin, namespaces()),
-		"namespaces-empty":   views.Namespaces(admin, views.NamespacesView{CanRegister: true}),
-		"namespace-form":     views.NamespaceForm(admin, views.NamespaceFormView{Name: "Shop", Errors: []ui.FieldError{{Field: "name", Label: "Name in Kubernetes", Message: "small letters, digits and dashes"}}}),
-		"namespace-delete":   views.NamespaceDelete(admin, views.NamespaceDeleteView{Row: namespaces().Rows[1]}),
-		"namespace-in-use":   views.NamespaceDelete(admin, views.NamespaceDeleteView{Row: namespaces().Rows[0]}),
 		"catalog":            views.Catalog(admin, catalog()),
 		"template-form":      views.TemplateForm(admin, views.TemplateFormView{MinDisk: "10"}),
 		"template-form-version": views.TemplateForm(admin, views.TemplateFormView{

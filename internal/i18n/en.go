@@ -156,9 +156,11 @@ var english = catalogue{
 		apperr.ErrQuarantineOpen:      {"The quarantine cannot end yet.", "Something is still to accept, or the cluster was not read completely since it began.", "Accept each group first. A complete list comes when the cluster answers."},
 		apperr.ErrNotQuarantined:      {"[{cluster} is not in quarantine.|The cluster is not in quarantine.]", "Somebody has ended it, or it never was.", "Open the cluster to see how it is."},
 		apperr.ErrClusterDisabled:     {"[{cluster} is switched off.|The cluster is switched off.]", "[{by} switched it off.]", "Choose another cluster, or ask the platform team to switch it on."},
-		apperr.ErrNamespaceMissing:    {"[{cluster} has no namespace {namespace}.|The cluster has no such namespace.]", "", "Create it in the cluster, or choose another one."},
+		apperr.ErrNamespaceMissing:    {"[The cluster {cluster} has no namespace {namespace}.|The cluster has no such namespace.]", "", "Create it in the cluster, or choose another one."},
 		apperr.ErrNamespaceRegistered: {"[{namespace} in {cluster} is already registered.|This namespace is already registered.]", "[It is for {environment}.]", "Choose another namespace."},
 		apperr.ErrNamespaceInUse:      {"[{namespace} is in use.|The namespace is in use.]", "[Systems use it: {children}.|Systems that use it: {count}.|Systems use it.]", "Move or delete them first."},
+		apperr.ErrNamespaceEnding:     {"[The cluster {cluster} is deleting the namespace {namespace}.|The cluster is deleting this namespace.]", "No VM can be made in it.", "Wait until it is gone and create it again, or choose another one."},
+		apperr.ErrNamespaceSystem:     {"[The namespace {namespace} belongs to the cluster itself.|This namespace belongs to the cluster itself.]", "VMs and their Secrets must not stand beside the controllers of the cluster.", "Choose a namespace that is made for VMs."},
 		apperr.ErrDraftExpired:        {"The upload is not kept any longer.", "Kubeconfigs that nobody confirms are deleted after a short time.", "Upload the kubeconfig again."},
 		apperr.ErrNotImplemented:      {"[Shepherd cannot {operation} VMs yet.|Shepherd cannot do this yet.]", "", "Do it in the cluster, or ask the platform team."},
 

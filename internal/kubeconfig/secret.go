@@ -1,8 +1,6 @@
 package kubeconfig
 
 import (
-	"encoding/base64"
-
 	"go.yaml.in/yaml/v3"
 
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -29,7 +27,7 @@ func unwrap(secret *yaml.Node) (root *yaml.Node, at string, refusal *apperr.AppE
 			text := []byte(v.Value)
 			if field == "data" {
 				var err error
-				if text, err = base64.StdEncoding.DecodeString(v.Value); err != nil {
+				if text, err = unfold(v.Value); err != nil {
 					continue
 				}
 			}

@@ -152,6 +152,8 @@ type Watcher interface {
 // Namespaces looks after the namespaces in which VMs live.
 type Namespaces interface {
 	// Namespace never takes "not there" for an error: that is a presence.
+	// CLUSTER_FORBIDDEN when the credential may not look; that it may not read
+	// the quotas leaves them nil.
 	Namespace(ctx context.Context, cluster, name string) (domain.NamespaceState, error)
 	// CreateNamespace makes it with the labels; one that exists is left as it is.
 	// CLUSTER_FORBIDDEN when the credential may not.

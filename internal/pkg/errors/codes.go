@@ -145,6 +145,8 @@ const (
 	ErrNamespaceMissing    = "NAMESPACE_MISSING"
 	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"
 	ErrNamespaceInUse      = "NAMESPACE_IN_USE"
+	ErrNamespaceEnding     = "NAMESPACE_TERMINATING" // the cluster is deleting it
+	ErrNamespaceSystem     = "NAMESPACE_SYSTEM"      // it is Kubernetes' own
 	ErrDraftExpired        = "CLUSTER_DRAFT_EXPIRED"
 	ErrNotImplemented      = "NOT_IMPLEMENTED" // the provider cannot do this yet (RFC-0011, RFC-0013, RFC-0014)
 
@@ -232,7 +234,7 @@ var kinds = map[string]Kind{
 	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
 	ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
 	ErrClusterRestored: Unavailable, ErrVMsDisappeared: Unavailable, ErrQuarantineChanged: Conflict, ErrQuarantineOpen: Conflict, ErrNotQuarantined: Conflict,
-	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrDraftExpired: NotFound,
+	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrNamespaceEnding: Invalid, ErrNamespaceSystem: Invalid, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
 	ErrPermissionsOptional: Invalid, ErrCDIMissing: Unavailable, ErrSnapshotsMissing: Unavailable, ErrSnapshotClassMissing: Unavailable, ErrInstanceTypesMissing: Unavailable,
 	ErrStorageMissing: Unavailable, ErrStorageNoDefault: Unavailable, ErrNodesNotReady: Unavailable,

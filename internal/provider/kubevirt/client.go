@@ -68,11 +68,9 @@ type client struct {
 	transport *http.Transport
 	writes    *writeGate
 	breaker   *breaker
+	door      door
 	print     [sha256.Size]byte // of the configuration
 	secrets   []string          // never to appear in an error
-
-	door    chan struct{} // of who asks whether it answers at all, see knock
-	knocked time.Time     // last answer to that
 
 	// live ends when the client is replaced: watches have to move on.
 	live context.Context
@@ -127,7 +125,7 @@ func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, erro
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	c := &client{transport: t, writes: writes, breaker: b, print: fingerprint(cfg), door: make(chan struct{}, 1)}
+	c := &client{transport: t, writes: writes, breaker: b, print: fingerprint(cfg), door: door{turn: make(chan struct{}, 1)}}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
 			c.secrets = append(c.secrets, encodings(s)...)

@@ -77,8 +77,11 @@ func TestFeedResumes(t *testing.T) {
 		a.network(netDown)
 		a.putVM(fmt.Sprint("new-", round), "Starting")
 		a.putVM("a", []string{"Stopping", "Stopped", "Starting"}[round])
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 		a.network(netUp)
+		if p.Connection("c1").Open {
+			t.Error("a short cut opens the breaker")
+		}
 		rec.Wait(t, "what happened meanwhile", 5*time.Second, func() bool {
 			return rec.VM("n", fmt.Sprint("new-", round)) != nil && string(rec.VM("n", "a").Status.State) == []string{"Stopping", "Stopped", "Starting"}[round]
 		})

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kv "kubevirt.io/api/core/v1"
 
@@ -267,7 +266,7 @@ func (c *client) countNodes(ctx context.Context, h *domain.ClusterHealth) (kubel
 			Items    []struct {
 				Spec   struct{ Unschedulable bool }
 				Status struct {
-					Allocatable struct{ CPU, Memory resource.Quantity }
+					Allocatable struct{ CPU, Memory foreignQuantity }
 					Conditions  []leanCondition
 					NodeInfo    struct{ KubeletVersion string }
 				}

@@ -99,7 +99,7 @@ type liteInstanceSpec struct {
 			Threads uint32 `json:"threads"`
 		} `json:"cpu"`
 		Memory *struct {
-			Guest *resource.Quantity `json:"guest"`
+			Guest *foreignQuantity `json:"guest"`
 		} `json:"memory"`
 	} `json:"domain"`
 	Volumes []struct {
@@ -126,7 +126,7 @@ type liteDisk struct {
 			StorageClassName *string `json:"storageClassName"`
 			Resources        struct {
 				Requests struct {
-					Storage resource.Quantity `json:"storage"`
+					Storage foreignQuantity `json:"storage"`
 				} `json:"requests"`
 			} `json:"resources"`
 		} `json:"storage"`

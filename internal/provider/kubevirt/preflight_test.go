@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -156,7 +157,7 @@ func TestPreflightOfStrangers(t *testing.T) {
 }
 
 func TestClusterRoleYAML(t *testing.T) {
-	all := ClusterRoleYAML(nil)
+	all := ClusterRoleYAML(nil, "")
 	for _, must := range []string{`"virtualmachines/start"`, `"virtualmachines"`, `resources: ["secrets"]` + "\n    verbs: [\"create\", \"patch\"]"} {
 		if !strings.Contains(all, must) {
 			t.Errorf("no %s in\n%s", must, all)
@@ -165,12 +166,13 @@ func TestClusterRoleYAML(t *testing.T) {
 	if strings.Contains(all, "*") || strings.Count(all, "# optional: ") != 6 {
 		t.Errorf("a wildcard in\n%s", all)
 	}
-	got := ClusterRoleYAML([]domain.ResourceRule{{Group: "kubevirt.io", Resource: "virtualmachines", Verb: "get"}, {Resource: "nodes", Verb: "list"}, {Group: "kubevirt.io", Resource: "virtualmachines", Verb: "delete"}})
+	rules := []domain.ResourceRule{{Group: "kubevirt.io", Resource: "virtualmachines", Verb: "get"}, {Resource: "nodes", Verb: "list"}, {Group: "kubevirt.io", Resource: "virtualmachines", Verb: "delete"}, {Resource: "resourcequotas", Verb: "list"}}
+	got := ClusterRoleYAML(rules, "system:serviceaccount:shepherd-system:shepherd")
 	want := `# What the credential of KubeVirt Shepherd lacks. Apply it with: kubectl apply -f FILE
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
-  name: kubevirt-shepherd-missing
+  name: NAME
 rules:
   - apiGroups: ["kubevirt.io"]
     resources: ["virtualmachines"]
@@ -178,8 +180,37 @@ rules:
   - apiGroups: [""]
     resources: ["nodes"]
     verbs: ["list"]
+  # optional: to show what is left of a namespace's quota
+  - apiGroups: [""]
+    resources: ["resourcequotas"]
+    verbs: ["list"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: NAME
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: NAME
+subjects:
+  - kind: ServiceAccount
+    namespace: shepherd-system
+    name: shepherd
 `
-	if got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	roleName := func(manifest string) string {
+		return regexp.MustCompile(`name: (kubevirt-shepherd-missing-[0-9a-f]{8})\n`).FindStringSubmatch(manifest)[1]
+	}
+	if plain := strings.ReplaceAll(got, roleName(got), "NAME"); plain != want {
+		t.Errorf("got\n%s\nwant\n%s", plain, want)
+	}
+	// Another role for other rules, so that one does not take the other's away.
+	if roleName(got) != roleName(ClusterRoleYAML(rules, "")) || roleName(got) == roleName(ClusterRoleYAML(rules[:1], "")) {
+		t.Error("the name of a role does not follow its rules")
+	}
+	for _, subject := range []string{"", "root", "system:serviceaccount:x", "system:serviceaccount:x:y: z", "system:serviceaccount:x:y\nkind: z"} {
+		if strings.Contains(ClusterRoleYAML(rules, subject), "Binding") {
+			t.Errorf("bound to %q", subject)
+		}
 	}
 }

@@ -32,7 +32,7 @@ func TestPreflight(t *testing.T) {
 		}
 	})
 	t.Run("LeastPrivilege", func(t *testing.T) {
-		f := p.Preflight(t.Context(), serviceAccount(t, p, ns, ClusterRoleYAML(nil)))
+		f := p.Preflight(t.Context(), serviceAccount(t, p, ns, ClusterRoleYAML(nil, "")))
 		if !f.Passed() || len(f.Missing) > 0 || len(f.Optional) > 0 || len(f.Excess) > 0 {
 			t.Errorf("%s, missing %v and %v, excess %v", outcome(f), f.Missing, f.Optional, f.Excess)
 		}
@@ -43,7 +43,7 @@ func TestPreflight(t *testing.T) {
 	t.Run("TooLittle", func(t *testing.T) {
 		want := []domain.ResourceRule{{Group: "kubevirt.io", Resource: "virtualmachines", Verb: "delete"}, {Resource: "secrets", Verb: "patch"}}
 		without := slices.DeleteFunc(Rules(), func(r domain.ResourceRule) bool { return slices.Contains(want, r) })
-		cred := serviceAccount(t, p, ns, ClusterRoleYAML(without))
+		cred := serviceAccount(t, p, ns, ClusterRoleYAML(without, ""))
 		f := p.Preflight(t.Context(), cred)
 		if f.Passed() || !slices.Equal(f.Missing, want) {
 			t.Errorf("%s, missing %v", outcome(f), f.Missing)
@@ -52,13 +52,13 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("permissions: %+v", c)
 		}
 		// The manifest that is offered is what was missing.
-		if f := p.Preflight(t.Context(), serviceAccount(t, p, ns, ClusterRoleYAML(f.Missing))); slices.ContainsFunc(want, func(r domain.ResourceRule) bool { return slices.Contains(f.Missing, r) }) {
+		if f := p.Preflight(t.Context(), serviceAccount(t, p, ns, ClusterRoleYAML(f.Missing, ""))); slices.ContainsFunc(want, func(r domain.ResourceRule) bool { return slices.Contains(f.Missing, r) }) {
 			t.Errorf("after applying it %v is missing", f.Missing)
 		}
 	})
 	t.Run("TooMuch", func(t *testing.T) {
 		role := ClusterRoleYAML(append(Rules(), domain.ResourceRule{Resource: "secrets", Verb: "get"}, domain.ResourceRule{Resource: "pods/exec", Verb: "create"},
-			domain.ResourceRule{Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Verb: "escalate"}))
+			domain.ResourceRule{Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Verb: "escalate"}), "")
 		f := p.Preflight(t.Context(), serviceAccount(t, p, ns, role))
 		if !f.Passed() || !slices.Equal(f.Excess, []string{"secrets", "escalate", "exec"}) || check(f, domain.CheckPrivilege).State != domain.CheckWarn {
 			t.Errorf("%s, excess %v", outcome(f), f.Excess)

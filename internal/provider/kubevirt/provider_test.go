@@ -27,7 +27,7 @@ import (
 func TestSuite(t *testing.T) {
 	p, st := testProvider(t, admin(t))
 	ns := namespace(t)
-	st.set("c1", serviceAccount(t, p, ns, ClusterRoleYAML(nil)))
+	st.set("c1", serviceAccount(t, p, ns, ClusterRoleYAML(nil, "")))
 	providertest.Run(t, p, "c1", ns)
 }
 

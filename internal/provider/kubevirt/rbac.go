@@ -2,6 +2,7 @@ package kubevirt
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,16 +95,22 @@ var excess = []struct {
 const everything = "*"
 
 // ClusterRoleYAML is the manifest of a ClusterRole with the missing rules, or
-// with all that the portal uses when missing is empty. It is plain text for a
-// person to read and apply.
-func ClusterRoleYAML(missing []domain.ResourceRule) string {
+// with all that the portal uses when missing is empty. When subject is a service
+// account (system:serviceaccount:namespace:name) it is bound to the role of the
+// missing rules, as a role alone gives nothing. It is plain text for a person to
+// read and apply.
+//
+// The name of a role of missing rules comes from the rules: to apply what is
+// missing today must not take away what was missing, and applied, last year.
+func ClusterRoleYAML(missing []domain.ResourceRule, subject string) string {
 	var b strings.Builder
 	roleName := "kubevirt-shepherd"
 	if len(missing) > 0 {
-		roleName = "kubevirt-shepherd-missing"
+		sum := sha256.Sum256(fmt.Append(nil, missing))
+		roleName = fmt.Sprintf("kubevirt-shepherd-missing-%x", sum[:4])
 		b.WriteString("# What the credential of KubeVirt Shepherd lacks. Apply it with: kubectl apply -f FILE\n")
 	} else {
-		missing = Rules()
+		missing, subject = Rules(), ""
 		b.WriteString("# All that KubeVirt Shepherd asks a cluster for. Apply it with: kubectl apply -f FILE\n")
 	}
 	type line struct{ group, resource, lost string }
@@ -131,7 +138,32 @@ func ClusterRoleYAML(missing []domain.ResourceRule) string {
 		}
 		fmt.Fprintf(&b, "  - apiGroups: [%q]\n    resources: [%q]\n    verbs: [%s]\n", l.group, l.resource, strings.Join(quoted, ", "))
 	}
+	if namespace, account, ok := serviceAccountOf(subject); ok {
+		fmt.Fprintf(&b, binding, roleName, roleName, namespace, account)
+	}
 	return b.String()
+}
+
+// binding gives a role to a service account: name twice, namespace, account.
+const binding = `---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: %s
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: %s
+subjects:
+  - kind: ServiceAccount
+    namespace: %s
+    name: %s
+`
+
+func serviceAccountOf(subject string) (namespace, account string, ok bool) {
+	both, ok := strings.CutPrefix(subject, "system:serviceaccount:")
+	namespace, account, found := strings.Cut(both, ":")
+	return namespace, account, ok && found && domain.ValidName(namespace) && domain.ValidName(account)
 }
 
 // optional says in the manifest what the permissions are for that one can do without.

@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 )
 
@@ -28,35 +29,31 @@ func TestLiteLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, change := range map[string]func(s string) string{
-		"runs": nil, "stopped": nil,
-		"no-image": func(s string) string { return s + "/does-not-exist" },
+	if err := p.EnsureCloudInit(t.Context(), "c1", provider.CloudInit{Namespace: ns, Name: "runs-ci", OperationID: "op", UserData: []byte("#cloud-config\n")}); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*domain.VMSpec){
+		"runs":     func(s *domain.VMSpec) { s.CloudInitName = "runs-ci" },
+		"stopped":  func(s *domain.VMSpec) { s.Running = false },
+		"no-image": func(s *domain.VMSpec) { s.Image = "https://example.org/does-not-exist.qcow2" },
+		"too-big":  func(s *domain.VMSpec) { s.MemoryMiB = 1 << 22 },
 	} {
 		s := spec(ns, name)
-		s.Running = name != "stopped"
-		if change != nil {
-			s.Image = change(s.Image)
-		}
-		if name == "runs" {
-			s.CloudInitName = "runs-ci"
-			if err := p.EnsureCloudInit(t.Context(), "c1", provider.CloudInit{Namespace: ns, Name: s.CloudInitName, OperationID: "op", UserData: []byte("#cloud-config\n")}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if name == "no-image" {
-			s.Image = "https://example.org/does-not-exist.qcow2"
-		}
+		s.Running = true
+		change(&s)
 		if _, _, err := p.CreateVM(t.Context(), "c1", s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	big := spec(ns, "too-big")
-	big.Running, big.MemoryMiB = true, 1<<22
-	if _, _, err := p.CreateVM(t.Context(), "c1", big); err != nil {
-		t.Fatal(err)
-	}
 	samples := map[string]map[string]json.RawMessage{"virtualmachines": {}, "virtualmachineinstances": {}, "nodes": {}}
-	for end := time.Now().Add(25 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	complete := func() bool {
+		vms, vmis := samples["virtualmachines"], samples["virtualmachineinstances"]
+		return vms["runs Running "] != nil && vms["too-big ErrorUnschedulable "] != nil && vms["no-image DataVolumeError "] != nil && vmis["runs  Running"] != nil
+	}
+	for end := time.Now().Add(time.Minute); !complete(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not all states came")
+		}
 		for kind, seen := range samples {
 			client := rest.Interface(c.kubevirt.KubevirtV1().RESTClient())
 			if kind == "nodes" {

@@ -1,12 +1,8 @@
 package kubevirt
 
 import (
-	"fmt"
-	"runtime"
 	"testing"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/provider/providertest"
@@ -77,35 +73,4 @@ func TestView(t *testing.T) {
 	if flushed(v); v.machines[k].row.uid() != "u2" {
 		t.Error("the new VM was dropped")
 	}
-}
-
-// TestViewMemory: a hundred thousand VMs fit.
-func TestViewMemory(t *testing.T) {
-	const n = 20000
-	heap := func() uint64 {
-		runtime.GC() // twice: what has a finalizer goes with the second
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	v := newView("c1", defaultTiming)
-	before := heap()
-	for i := range n {
-		s := spec("team-a", fmt.Sprintf("shop-web-%05d", i))
-		raw, err := render(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw.UID = types.UID(fmt.Sprintf("%036d", i))
-		raw.Status.PrintableStatus = "Running"
-		v.setVM(keyOf(raw), compact(fromVM(raw)))
-	}
-	clear(v.dirty)
-	each := (heap() - before) / n
-	t.Logf("%d bytes for each VM", each)
-	if each > 1500 {
-		t.Errorf("%d bytes for each VM", each)
-	}
-	runtime.KeepAlive(v)
 }

@@ -134,8 +134,6 @@ type change func(*view)
 
 type key struct{ namespace, name string }
 
-func keyOf(o metav1.Object) key { return key{name(o.GetNamespace()), name(o.GetName())} }
-
 // feed reads objects of type O and keeps K of each.
 type feed[O any, P lite[O], K any] struct {
 	kind    string // for the log
@@ -201,35 +199,42 @@ var (
 	errForgotten = errors.New("the cluster has forgotten our place")
 )
 
+// position is how far a feed has come.
+type position struct {
+	version string    // resourceVersion to go on from; "": list
+	listed  time.Time // last complete list
+	reached time.Time // since when the cluster answers, this time; zero: it does not
+}
+
 // run follows until ctx ends.
 func (f *feed[O, P, K]) run(ctx context.Context, p *Provider, cluster string, log *slog.Logger, emit func(context.Context, change)) {
 	var (
-		place    string    // to go on from; "": list
-		listed   time.Time // last complete list
+		at       position
 		forgot   time.Time // when the cluster last had forgotten our place
 		failures int
+		told     bool // that the watch is lost
 	)
 	for ctx.Err() == nil {
 		replaced := context.Background()
-		began := time.Now()
+		at.reached = time.Time{}
 		c, err := p.clients.get(ctx, cluster)
 		if err == nil {
 			replaced = c.live
-			place, err = f.follow(ctx, p, c, place, &listed, emit)
+			err = f.follow(ctx, p, c, &at, emit)
 		}
 		if replaced.Err() != nil { // another credential, perhaps another cluster
-			failures, place = 0, ""
+			failures, at.version = 0, ""
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > p.timing.maxBackoff {
-			failures = 0
+		if !at.reached.IsZero() && time.Since(at.reached) > p.timing.maxBackoff {
+			failures, told = 0, false
 		}
-		open := (*errOpen)(nil)
+		lost, open := err, (*errOpen)(nil)
 		switch {
-		case err == nil && failures == 0 && time.Since(began) > time.Second:
+		case err == nil && failures == 0 && time.Since(at.reached) > time.Second:
 			continue // the server ended the watch in time, as asked
 		case errors.As(err, &open):
 			continue // somebody else has found out; follow waits
@@ -239,13 +244,18 @@ func (f *feed[O, P, K]) run(ctx context.Context, p *Provider, cluster string, lo
 			forgot = time.Now()
 			continue
 		case err != nil && c != nil:
+			c.door.doubt.Store(true)
 			if !apierrors.IsTooManyRequests(err) {
 				c.breaker.trouble(f.kind, reason(c.fail(err)))
 			}
 			err = c.fail(err)
 		}
-		if err != nil && failures == 0 {
+		if err != nil && !told {
 			log.WarnContext(ctx, "watch lost", "error", err)
+			told = true
+		}
+		if errors.As(lost, new(noAnswer)) {
+			continue // the next knock waits by itself
 		}
 		failures++
 		select {
@@ -263,37 +273,38 @@ func backoff(failures int, limit time.Duration) time.Duration {
 }
 
 // follow lists when there is no place to go on from, and watches until the
-// watch ends. It returns the place to go on from; "" means: list again.
-func (f *feed[O, P, K]) follow(ctx context.Context, p *Provider, c *client, place string, listed *time.Time, emit func(context.Context, change)) (string, error) {
+// watch ends.
+func (f *feed[O, P, K]) follow(ctx context.Context, p *Provider, c *client, at *position, emit func(context.Context, change)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.live, func() { cancel(nil) })()
 
 	if err := c.breaker.wait(ctx); err != nil {
-		return place, err
+		return err
 	}
-	if err := c.knock(ctx, p.timing.knock); err != nil {
-		return place, err
+	if err := c.knock(ctx, p.timing); err != nil {
+		return err
 	}
-	if place != "" && time.Since(*listed) > p.timing.relist*9/10+rand.N(p.timing.relist/5) {
-		place = ""
+	at.reached = time.Now()
+	if at.version != "" && time.Since(at.listed) > p.timing.relist*9/10+rand.N(p.timing.relist/5) {
+		at.version = ""
 	}
-	if place != "" {
-		restored, err := f.ahead(ctx, p, c, place)
+	if at.version != "" {
+		restored, err := f.ahead(ctx, p, c, at.version)
 		if err != nil {
-			return place, because(ctx, err)
+			return because(ctx, err)
 		}
 		if restored {
-			place = ""
+			at.version = ""
 		}
 	}
-	if place == "" {
+	if at.version == "" {
 		began := time.Now()
-		all, version, err := f.listAll(ctx, p, c, !listed.IsZero())
+		all, version, err := f.listAll(ctx, p, c, !at.listed.IsZero())
 		if err != nil {
-			return "", err
+			return err
 		}
-		place, *listed, f.looked = version, time.Now(), time.Now()
+		at.version, at.listed, f.looked = version, time.Now(), time.Now()
 		emit(ctx, f.replace(all, version))
 		f.sign(c, began)
 	}
@@ -303,17 +314,18 @@ func (f *feed[O, P, K]) follow(ctx context.Context, p *Provider, c *client, plac
 	defer timer.Stop()
 	seconds := (p.timing.minWatch + rand.N(p.timing.minWatch)).Seconds()
 	body, err := f.request(c).SetHeader("Accept", "application/json").
-		Param("watch", "true").Param("allowWatchBookmarks", "true").Param("resourceVersion", place).
+		Param("watch", "true").Param("allowWatchBookmarks", "true").Param("resourceVersion", at.version).
 		Param("timeoutSeconds", strconv.Itoa(int(seconds))).Stream(ctx)
 	if err != nil {
 		if forgotten(err) {
-			return "", errForgotten
+			at.version = ""
+			return errForgotten
 		}
-		return place, because(ctx, err)
+		return because(ctx, err)
 	}
 	defer func() { _ = body.Close() }()
 	if !timer.Stop() {
-		return place, context.DeadlineExceeded
+		return context.DeadlineExceeded
 	}
 	silent := time.AfterFunc(p.timing.silence, func() { cancel(errSilent) })
 	defer silent.Stop()
@@ -321,22 +333,23 @@ func (f *feed[O, P, K]) follow(ctx context.Context, p *Provider, c *client, plac
 		ev, err := seen.next()
 		silent.Stop() // what the sink takes is not the cluster's silence
 		if errors.Is(err, io.EOF) {
-			return place, nil
+			return nil
 		}
 		if err != nil {
-			return place, because(ctx, err)
+			return because(ctx, err)
 		}
 		o := P(&ev.Object)
 		if watch.EventType(ev.Type) == watch.Error {
 			err := o.head().status()
 			if forgotten(err) {
-				return "", errForgotten
+				at.version = ""
+				return errForgotten
 			}
-			return place, err
+			return err
 		}
 		f.event(ctx, c, watch.EventType(ev.Type), o, emit)
 		if version := o.head().Metadata.ResourceVersion; version != "" {
-			place = version
+			at.version = version
 		}
 		f.sign(c, time.Now())
 	}
@@ -379,42 +392,50 @@ func (f *feed[O, P, K]) listAll(ctx context.Context, p *Provider, c *client, aga
 	if again {
 		n := p.relists.Add(1)
 		defer p.relists.Add(-1)
-		select {
-		case <-time.After(rand.N(time.Duration(n) * spread)):
-		case <-ctx.Done():
-			return nil, "", ctx.Err()
+		if err := pause(ctx, rand.N(time.Duration(n)*spread)); err != nil {
+			return nil, "", err
 		}
 	}
 	// A cluster that does not answer any more must not hold one of the slots.
-	if err := c.knock(ctx, p.timing.knock); err != nil {
+	if err := c.knock(ctx, p.timing); err != nil {
 		return nil, "", err
 	}
+	all := map[key]K{}
+	more := map[key]func(context.Context) K{}
+	version, err := f.pages(ctx, p, c, func(o P) {
+		k := o.head().key()
+		kept, ask := f.keep(c, o)
+		all[k] = kept
+		if ask != nil {
+			more[k] = ask
+		}
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	f.ask(ctx, all, more)
+	return all, version, nil
+}
+
+// pages reads a list to its end, in one of the slots.
+func (f *feed[O, P, K]) pages(ctx context.Context, p *Provider, c *client, each func(P)) (version string, err error) {
 	select {
 	case p.lists <- struct{}{}:
 		defer func() { <-p.lists }()
 	case <-ctx.Done():
-		return nil, "", ctx.Err()
+		return "", ctx.Err()
 	}
-	all := map[key]K{}
-	more := map[key]func(context.Context) K{}
-	for next, pages := "", 0; pages < maxListPages; pages++ {
-		page, err := f.page(ctx, c, next, func(o P) {
-			k := o.head().key()
-			kept, ask := f.keep(c, o)
-			all[k] = kept
-			if ask != nil {
-				more[k] = ask
-			}
-		})
+	next := ""
+	for range maxListPages {
+		page, err := f.page(ctx, c, next, each)
 		if err != nil {
-			return nil, "", err
+			return "", err
 		}
 		if next = page.Continue; next == "" {
-			f.ask(ctx, all, more)
-			return all, name(page.ResourceVersion), nil
+			return name(page.ResourceVersion), nil
 		}
 	}
-	return nil, "", errResponseTooLarge
+	return "", errResponseTooLarge
 }
 
 // ask asks for more about some objects, for as long as one request may last:
@@ -445,27 +466,70 @@ func (f *feed[O, P, K]) page(ctx context.Context, c *client, next string, each f
 	return readList[O, P](body, each)
 }
 
-// knock asks for an answer of any kind, one feed after the other: so a cluster
-// that swallows connections costs one dial at a time and no slot, and the feeds
-// of one that is back share a connection. An answer counts for a second.
-func (c *client) knock(ctx context.Context, limit time.Duration) error {
+// noAnswer is the error of a knock. The next one waits long enough by itself.
+type noAnswer struct{ error }
+
+func (e noAnswer) Unwrap() error { return e.error }
+
+// door is where the feeds of a cluster stand in line, see knock.
+type door struct {
+	turn     chan struct{}
+	answered time.Time   // last answer
+	failures int         // since then
+	next     time.Time   // not before; after a failure
+	doubt    atomic.Bool // somebody has lost a connection since
+}
+
+// knock asks for an answer of any kind, one feed after the other and ever more
+// slowly: so a cluster that does not answer costs one dial at a time, a short cut
+// does not open the breaker, and the feeds of one that is back share a
+// connection. An answer counts for a second.
+func (c *client) knock(ctx context.Context, t timing) error {
+	d := &c.door
 	select {
-	case c.door <- struct{}{}:
-		defer func() { <-c.door }()
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if time.Since(c.knocked) < time.Second {
+	if time.Since(d.answered) < time.Second && !d.doubt.Load() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := c.kube.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
-	if err != nil && !refused(err) {
+	if err := pause(ctx, time.Until(d.next)); err != nil {
 		return err
 	}
-	c.knocked = time.Now()
-	return nil
+	limited, cancel := context.WithTimeout(ctx, t.knock)
+	defer cancel()
+	d.doubt.Store(false)
+	err := c.kube.Discovery().RESTClient().Get().AbsPath("/version").Do(limited).Error()
+	open := (*errOpen)(nil)
+	switch {
+	case err == nil, refused(err) && !apierrors.IsUnauthorized(err):
+		d.answered, d.failures, d.next = time.Now(), 0, time.Time{}
+		return nil
+	case errors.As(err, &open), apierrors.IsTooManyRequests(err): // the breaker says how long to wait
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	d.failures++
+	d.next = time.Now().Add(backoff(d.failures, t.maxBackoff))
+	return noAnswer{err}
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // forgotten says that the cluster cannot go on from our place: it is too old,

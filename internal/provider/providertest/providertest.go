@@ -56,6 +56,7 @@ func Run(t *testing.T, p provider.KubeVirtProvider, cluster, namespace string) {
 	}
 	t.Run("Health", s.health)
 	t.Run("InstanceTypes", s.instanceTypes)
+	t.Run("Namespaces", s.namespaces)
 	t.Run("Refused", s.refused)
 	t.Run("Lifecycle", s.lifecycle)
 	t.Run("Problems", s.problems)
@@ -130,6 +131,22 @@ func (s *suite) health(t *testing.T) {
 	}
 	if c := d.Capabilities; c.InstanceTypes == 0 || c.Preferences == 0 || !c.Serves("kubevirt.io") || !c.Serves("cdi.kubevirt.io") || !c.Serves("instancetype.kubevirt.io") || c.Serves("apps") {
 		t.Errorf("capabilities are %+v", c)
+	}
+}
+
+func (s *suite) namespaces(t *testing.T) {
+	p, ok := s.KubeVirtProvider.(provider.Namespaces)
+	if !ok {
+		t.Fatalf("%T is no provider.Namespaces", s.KubeVirtProvider)
+	}
+	if n, err := p.Namespace(t.Context(), s.cluster, s.namespace); err != nil || n.Presence != domain.PresencePresent || n.MayCreate {
+		t.Errorf("the suite's own: %+v, %v", n, err)
+	}
+	if n, err := p.Namespace(t.Context(), s.cluster, "no-such-"+s.id); err != nil || n.Presence != domain.PresenceMissing || n.Quotas != nil {
+		t.Errorf("one that is not there: %+v, %v", n, err)
+	}
+	if _, err := p.Namespace(t.Context(), "no-such-cluster", s.namespace); err == nil {
+		t.Error("an unknown cluster answers")
 	}
 }
 

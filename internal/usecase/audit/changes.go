@@ -20,7 +20,7 @@ var fields = map[string][]string{
 	"vm":           {"state", "uid", "cpu", "memory_mib", "disk_gib"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
 	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "credential_generation", "credential_expires_at", "quarantine", "gone", "back", "changed"},
-	"namespace":    {"cluster", "environment"},
+	"namespace":    {"cluster", "environment", "presence"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
 	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language", "identity", "admin_until", "owner", "description"},
@@ -47,6 +47,7 @@ var actions = map[string]struct{ update bool }{
 	"cluster.update": {true}, "cluster.delete": {},
 	"cluster.quarantine": {true}, "cluster.accept": {true}, "cluster.release": {true}, "vm.accept": {true},
 	"namespace.register": {}, "namespace.unregister": {true},
+	"namespace.create": {}, "namespace.presence": {true}, // made in the cluster; what the cluster said of it
 	"template.create": {}, "size.create": {},
 
 	"user.create": {}, "user.invite": {true}, "user.bind": {true}, "user.unbind": {true}, "user.disable": {true}, "user.enable": {true}, "user.set_password": {true}, "user.set_language": {true},

@@ -35,7 +35,8 @@ type Service struct {
 	Prober   provider.Prober                 // looks at a cluster that is not stored yet
 	Provider provider.InfrastructureProvider // asked for the health of stored clusters
 	Watcher  provider.Watcher
-	Sink     provider.Sink // takes what the watcher sees
+	Spaces   provider.Namespaces // asked for the namespaces of stored clusters
+	Sink     provider.Sink       // takes what the watcher sees
 	Logger   *slog.Logger
 
 	// TellAdmins puts a message into the inbox of all platform admins.

@@ -179,6 +179,9 @@ func (s *Service) Draft(ctx context.Context, actor domain.Actor, id string) (Dra
 		v := contextOf(c)
 		if p, ok := row.Preflights[c.Name]; ok {
 			v.Preflight, v.Known = &p, known[p.Health.IdentityUID]
+			if p.Passed() { // so it is this machine that is meant
+				v.Warnings = slices.DeleteFunc(v.Warnings, func(w domain.Problem) bool { return w.Code == kubeconfig.WarnLoopback })
+			}
 		}
 		d.Contexts = append(d.Contexts, v)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -53,7 +55,7 @@ func (s *Service) CheckDue(ctx context.Context) error {
 			}
 			for _, row := range rows {
 				running++
-				go func() { ended <- s.check(ctx, row, false) }()
+				go func() { ended <- s.checkSafely(ctx, row) }()
 			}
 		}
 		if running == 0 {
@@ -64,6 +66,17 @@ func (s *Service) CheckDue(ctx context.Context) error {
 		}
 		running--
 	}
+}
+
+// checkSafely turns a panic into an error: what one cluster says must not end
+// the portal.
+func (s *Service) checkSafely(ctx context.Context, row *ent.Cluster) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in the check of %s: %v\n%s", row.Name, p, debug.Stack())
+		}
+	}()
+	return s.check(ctx, row, false)
 }
 
 // claim takes up to n clusters that are due. Until their checks are stored, or

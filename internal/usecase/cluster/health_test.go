@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -291,6 +292,25 @@ func TestDue(t *testing.T) {
 	must(t, st.CheckDue(ctx))
 	if row := st.DB.Ent.Cluster.Query().Where(entcluster.Name("later")).OnlyX(ctx); row.CheckedAt != nil {
 		t.Errorf("stored %s", row.Status)
+	}
+}
+
+// A panic about one cluster is an error of the round, and the others are checked.
+func TestCheckPanics(t *testing.T) {
+	st := newStage(t)
+	bad := st.stored("bad", domain.Test).ID.String()
+	good := st.stored("good", domain.Test).ID.String()
+	st.play.health = func(_ context.Context, id string) domain.ClusterHealth {
+		if id == bad {
+			panic("a mistake of ours")
+		}
+		return healthy("uid-good")
+	}
+	if err := st.CheckDue(t.Context()); err == nil || !strings.Contains(err.Error(), "a mistake of ours") {
+		t.Errorf("error %v", err)
+	}
+	if st.row(good).Status != "HEALTHY" {
+		t.Errorf("the other is %s", st.row(good).Status)
 	}
 }
 

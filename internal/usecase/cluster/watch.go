@@ -74,12 +74,12 @@ func (s *Service) Run(ctx context.Context) {
 			s.Logger.WarnContext(ctx, "watch leases", "error", err) // the expiry timers go on
 		} else {
 			s.reconcile(ctx, running, held, asked, ended)
+			if time.Since(written) >= heardEvery {
+				s.hear(ctx, running)
+				written = time.Now()
+			}
+			s.complain(ctx, running)
 		}
-		if time.Since(written) >= heardEvery {
-			s.hear(ctx, running)
-			written = time.Now()
-		}
-		s.complain(ctx, running)
 		select {
 		case <-ctx.Done():
 			return
@@ -164,29 +164,34 @@ func (s *Service) hear(ctx context.Context, running map[uuid.UUID]*watch) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
 	// A transaction of its own: that of the leases would keep a check waiting.
-	if err := s.DB.InTx(ctx, func(tx *ent.Tx) error { return database.Heard(ctx, tx, ages) }); err != nil {
+	var written []uuid.UUID
+	if err := s.DB.InTx(ctx, func(tx *ent.Tx) (err error) {
+		written, err = database.Heard(ctx, tx, ages)
+		return err
+	}); err != nil {
 		s.Logger.WarnContext(ctx, "age of the clusters' data", "error", err)
 		return
 	}
-	for id, at := range heard {
-		running[id].written = at
+	for _, id := range written {
+		running[id].written = heard[id]
 	}
 }
 
 // complain records what is wrong with the watches: what is new at once, and what
-// lasts now and then.
+// lasts now and then. What could not be recorded is tried the next time.
 func (s *Service) complain(ctx context.Context, running map[uuid.UUID]*watch) {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout) // in all: the leases must be renewed
+	defer cancel()
 	for id, w := range running {
 		c := s.Watcher.Connection(id.String())
 		if c.Problem.IsZero() || !c.ProblemAt.After(w.told) || c.Problem.Code == w.trouble.Code && time.Since(w.told) < troubleEvery {
 			continue
 		}
-		w.trouble, w.told = c.Problem, time.Now()
-		write, cancel := context.WithTimeout(ctx, leaseTimeout)
-		if err := s.RecordError(write, id.String(), c.Problem); err != nil {
+		if err := s.RecordError(ctx, id.String(), c.Problem); err != nil {
 			s.Logger.WarnContext(ctx, "record trouble of a watch", "cluster", id, "error", err)
+			return
 		}
-		cancel()
+		w.trouble, w.told = c.Problem, time.Now()
 	}
 }
 
