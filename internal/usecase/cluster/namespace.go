@@ -337,13 +337,12 @@ func namespaceEntry(action string, was, is *ent.Namespace, on *ent.Cluster) audi
 
 // PlacedVM is a VM that stands in a namespace of a cluster.
 type PlacedVM struct {
-	ID, Name      string
-	State         domain.VMState
-	Problem       domain.Problem
-	Size          string
-	CreatedBy     string
-	ObservedAt    *time.Time
-	ClusterStatus domain.ClusterStatus // how much the state is worth
+	ID, Name   string
+	State      domain.VMState
+	Problem    domain.Problem
+	Size       string
+	CreatedBy  string
+	ObservedAt *time.Time
 }
 
 // NamespaceVMs gives the VMs in a registered namespace of its cluster, by name,
@@ -375,7 +374,7 @@ func (s *Service) NamespaceVMs(ctx context.Context, actor domain.Actor, id strin
 	for _, m := range rows {
 		list.Items = append(list.Items, PlacedVM{
 			ID: m.ID.String(), Name: m.Name, State: domain.VMState(m.State), Problem: m.Problem, Size: m.Size, CreatedBy: m.CreatedBy,
-			ObservedAt: m.ObservedAt, ClusterStatus: domain.ClusterStatus(row.Edges.Cluster.Status),
+			ObservedAt: m.ObservedAt,
 		})
 	}
 	return list, total, nil

@@ -18,11 +18,6 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 )
 
-// registration of a namespace of a test cluster.
-func registration(on *ent.Cluster, name string) cluster.Registration {
-	return cluster.Registration{ClusterID: on.ID.String(), Name: name, Environment: domain.Test}
-}
-
 // namespaceRow is the only registered namespace of a name.
 func (st *stage) namespaceRow(id string) *ent.Namespace {
 	st.t.Helper()
@@ -45,7 +40,7 @@ func TestRegisterAsksTheCluster(t *testing.T) {
 		return state, fault
 	}
 	try := func(r cluster.Registration) (string, error) { return st.RegisterNamespace(ctx, st.admin, r) }
-	plain := registration(east, "shop")
+	plain := registration(east.ID.String(), "shop")
 	unseen := plain
 	unseen.Unseen = true
 
@@ -158,7 +153,7 @@ func TestCreateNamespaceOnTheCluster(t *testing.T) {
 		return nil
 	}
 	want := func(name string) cluster.Registration {
-		r := registration(east, name)
+		r := registration(east.ID.String(), name)
 		r.Create = true
 		return r
 	}
@@ -177,7 +172,7 @@ func TestCreateNamespaceOnTheCluster(t *testing.T) {
 	}
 	st.sql(`UPDATE clusters SET quarantined_at = now()`)
 	wants(t, second(st.RegisterNamespace(ctx, st.admin, want("later"))), apperr.ErrClusterQuarantined)
-	if e := wants(t, second(st.RegisterNamespace(ctx, st.admin, registration(east, "later"))), apperr.ErrNamespaceMissing); e.Params["creatable"] != false {
+	if e := wants(t, second(st.RegisterNamespace(ctx, st.admin, registration(east.ID.String(), "later"))), apperr.ErrNamespaceMissing); e.Params["creatable"] != false {
 		t.Errorf("%v", e)
 	}
 	st.sql(`UPDATE clusters SET quarantined_at = NULL, enabled = false`)
