@@ -18,6 +18,27 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for AcceptanceGroup.
+const (
+	AcceptanceGroupBack    AcceptanceGroup = "back"
+	AcceptanceGroupChanged AcceptanceGroup = "changed"
+	AcceptanceGroupGone    AcceptanceGroup = "gone"
+)
+
+// Valid indicates whether the value is a known member of the AcceptanceGroup enum.
+func (e AcceptanceGroup) Valid() bool {
+	switch e {
+	case AcceptanceGroupBack:
+		return true
+	case AcceptanceGroupChanged:
+		return true
+	case AcceptanceGroupGone:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ApprovalEnvironment.
 const (
 	ApprovalEnvironmentProd ApprovalEnvironment = "prod"
@@ -648,6 +669,27 @@ func (e PreflightCheckState) Valid() bool {
 	case PreflightCheckStateOk:
 		return true
 	case PreflightCheckStateWarn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QuarantineGroupGroup.
+const (
+	QuarantineGroupGroupBack    QuarantineGroupGroup = "back"
+	QuarantineGroupGroupChanged QuarantineGroupGroup = "changed"
+	QuarantineGroupGroupGone    QuarantineGroupGroup = "gone"
+)
+
+// Valid indicates whether the value is a known member of the QuarantineGroupGroup enum.
+func (e QuarantineGroupGroup) Valid() bool {
+	switch e {
+	case QuarantineGroupGroupBack:
+		return true
+	case QuarantineGroupGroupChanged:
+		return true
+	case QuarantineGroupGroupGone:
 		return true
 	default:
 		return false
@@ -1587,6 +1629,27 @@ func (e ListClusterEventsParamsKind) Valid() bool {
 	}
 }
 
+// Defines values for ListFindingsParamsGroup.
+const (
+	ListFindingsParamsGroupBack    ListFindingsParamsGroup = "back"
+	ListFindingsParamsGroupChanged ListFindingsParamsGroup = "changed"
+	ListFindingsParamsGroupGone    ListFindingsParamsGroup = "gone"
+)
+
+// Valid indicates whether the value is a known member of the ListFindingsParamsGroup enum.
+func (e ListFindingsParamsGroup) Valid() bool {
+	switch e {
+	case ListFindingsParamsGroupBack:
+		return true
+	case ListFindingsParamsGroupChanged:
+		return true
+	case ListFindingsParamsGroupGone:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TakeGroupRoleParamsRole.
 const (
 	TakeGroupRoleParamsRoleAdmin      TakeGroupRoleParamsRole = "admin"
@@ -1850,6 +1913,21 @@ func (e ListVMsParamsHealth) Valid() bool {
 		return false
 	}
 }
+
+// Acceptance defines model for Acceptance.
+type Acceptance struct {
+	// Digest Of the group, as it was read. When it is another one now, nothing is accepted.
+	Digest string `json:"digest,omitempty"`
+
+	// Group Left out, to end a quarantine in which nothing is different.
+	Group AcceptanceGroup `json:"group,omitempty"`
+
+	// Reason What happened, for the audit log.
+	Reason string `json:"reason"`
+}
+
+// AcceptanceGroup Left out, to end a quarantine in which nothing is different.
+type AcceptanceGroup string
 
 // Access defines model for Access.
 type Access struct {
@@ -2300,6 +2378,20 @@ type Facts struct {
 	Vms int `json:"vms"`
 }
 
+// Finding defines model for Finding.
+type Finding struct {
+	// After What is there.
+	After Observed `json:"after,omitempty"`
+
+	// Before What Shepherd knows.
+	Before    Observed `json:"before,omitempty"`
+	Name      string   `json:"name"`
+	Namespace string   `json:"namespace"`
+
+	// VmId Not there: Shepherd knows no such VM.
+	VmId openapi_types.UUID `json:"vm_id,omitempty"`
+}
+
 // Found defines model for Found.
 type Found struct {
 	// More Some kind has more hits than these.
@@ -2702,6 +2794,19 @@ type Notifications struct {
 	Unread int `json:"unread"`
 }
 
+// Observed defines model for Observed.
+type Observed struct {
+	// Cpu vCPU.
+	Cpu             int    `json:"cpu,omitempty"`
+	DiskGib         int    `json:"disk_gib,omitempty"`
+	MemoryMib       int    `json:"memory_mib,omitempty"`
+	ResourceVersion string `json:"resource_version,omitempty"`
+
+	// State Examples: Running
+	State string `json:"state,omitempty"`
+	Uid   string `json:"uid,omitempty"`
+}
+
 // OpenRequest defines model for OpenRequest.
 type OpenRequest struct {
 	Environment OpenRequestEnvironment `json:"environment"`
@@ -2765,6 +2870,14 @@ type PageClusterEvent struct {
 // PageClusterOrder defines model for PageClusterOrder.
 type PageClusterOrder struct {
 	Items []ClusterOrder `json:"items"`
+
+	// Next Cursor of the following page, for the parameter after. Not there on the last page.
+	Next string `json:"next,omitempty"`
+}
+
+// PageFinding defines model for PageFinding.
+type PageFinding struct {
+	Items []Finding `json:"items"`
 
 	// Next Cursor of the following page, for the parameter after. Not there on the last page.
 	Next string `json:"next,omitempty"`
@@ -2900,15 +3013,15 @@ type PersonGroup struct {
 
 // Placement defines model for Placement.
 type Placement struct {
-	Fits bool `json:"fits"`
-
-	// Id Not there when I may not know of the cluster.
-	Id openapi_types.UUID `json:"id,omitempty"`
+	Fits bool               `json:"fits"`
+	Id   openapi_types.UUID `json:"id"`
 
 	// Left Of the namespace's quotas there, without what is approved already.
 	Left []Left `json:"left,omitempty"`
 
-	// Name Examples: fra-test-1
+	// Name Not there when I may not know of the cluster.
+	//
+	// Examples: fra-test-1
 	Name    string `json:"name,omitempty"`
 	Refusal Reason `json:"refusal,omitempty"`
 }
@@ -3009,6 +3122,33 @@ type Problem struct {
 	// Examples: /docs/api-guide#errors
 	Type string `json:"type"`
 }
+
+// Quarantine defines model for Quarantine.
+type Quarantine struct {
+	// ComparedAt Not there: no complete list was read since it began.
+	ComparedAt time.Time `json:"compared_at,omitempty"`
+
+	// Groups The groups that are not empty. The quarantine ends when each is accepted.
+	Groups []QuarantineGroup `json:"groups"`
+
+	// QuarantinedAt Not there: the cluster is not in quarantine.
+	QuarantinedAt time.Time `json:"quarantined_at,omitempty"`
+	Reason        Reason    `json:"reason,omitempty"`
+}
+
+// QuarantineGroup defines model for QuarantineGroup.
+type QuarantineGroup struct {
+	Count int `json:"count"`
+
+	// Digest Of what the findings say. Accepting names it.
+	Digest string `json:"digest"`
+
+	// Group gone: Shepherd has the VM, the cluster has not. back: the cluster has it, Shepherd has deleted it or has never known it. changed: it is older, another object, or has another size.
+	Group QuarantineGroupGroup `json:"group"`
+}
+
+// QuarantineGroupGroup gone: Shepherd has the VM, the cluster has not. back: the cluster has it, Shepherd has deleted it or has never known it. changed: it is older, another object, or has another size.
+type QuarantineGroupGroup string
 
 // Quota defines model for Quota.
 type Quota struct {
@@ -4095,6 +4235,31 @@ type ListClusterOrdersParams struct {
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
 
+// AcceptQuarantineParams defines parameters for AcceptQuarantine.
+type AcceptQuarantineParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListFindingsParams defines parameters for ListFindings.
+type ListFindingsParams struct {
+	// Limit How many entries a page has at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After Cursor: next of the page before.
+	After *string                 `form:"after,omitempty" json:"after,omitempty"`
+	Group ListFindingsParamsGroup `form:"group" json:"group"`
+}
+
+// ListFindingsParamsGroup defines parameters for ListFindings.
+type ListFindingsParamsGroup string
+
+// CompareQuarantineParams defines parameters for CompareQuarantine.
+type CompareQuarantineParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
 	// Limit How many entries a page has at most.
@@ -4589,6 +4754,9 @@ type UpdateClusterJSONRequestBody = ClusterSettings
 // SetClusterModeJSONRequestBody defines body for SetClusterMode for application/json ContentType.
 type SetClusterModeJSONRequestBody = ClusterMode
 
+// AcceptQuarantineJSONRequestBody defines body for AcceptQuarantine for application/json ContentType.
+type AcceptQuarantineJSONRequestBody = Acceptance
+
 // CreateGroupJSONRequestBody defines body for CreateGroup for application/json ContentType.
 type CreateGroupJSONRequestBody = NewGroup
 
@@ -4924,6 +5092,45 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /clusters/{cluster}/orders (the `ListClusterOrders` operationId).
 	ListClusterOrders(ctx context.Context, cluster openapi_types.UUID, params *ListClusterOrdersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetQuarantine Whether a cluster is in quarantine, and why
+	//
+	// A token needs the scope `read`.
+	//
+	// Corresponds with GET /clusters/{cluster}/quarantine (the `GetQuarantine` operationId).
+	GetQuarantine(ctx context.Context, cluster openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptQuarantineWithBody Accept a group of what is different in a quarantined cluster
+	//
+	// gone: the VMs are missing, and open orders to create them fail. back: the VMs stay, and wait for adoption. changed: Shepherd takes over the objects that are there. A token needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /clusters/{cluster}/quarantine/accept (the `AcceptQuarantine` operationId).
+	AcceptQuarantineWithBody(ctx context.Context, cluster openapi_types.UUID, params *AcceptQuarantineParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptQuarantine Accept a group of what is different in a quarantined cluster
+	//
+	// gone: the VMs are missing, and open orders to create them fail. back: the VMs stay, and wait for adoption. changed: Shepherd takes over the objects that are there. A token needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /clusters/{cluster}/quarantine/accept (the `AcceptQuarantine` operationId).
+	AcceptQuarantine(ctx context.Context, cluster openapi_types.UUID, params *AcceptQuarantineParams, body AcceptQuarantineJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListFindings What is different in a quarantined cluster
+	//
+	// A token needs the scope `read`.
+	//
+	// Corresponds with GET /clusters/{cluster}/quarantine/findings (the `ListFindings` operationId).
+	ListFindings(ctx context.Context, cluster openapi_types.UUID, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CompareQuarantine Compare a quarantined cluster again, now
+	//
+	// A token needs the scope `admin`.
+	//
+	// Corresponds with POST /clusters/{cluster}/quarantine/read (the `CompareQuarantine` operationId).
+	CompareQuarantine(ctx context.Context, cluster openapi_types.UUID, params *CompareQuarantineParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups Groups, by name
 	//
@@ -6079,6 +6286,95 @@ func (c *Client) SetClusterMode(ctx context.Context, cluster openapi_types.UUID,
 // Corresponds with GET /clusters/{cluster}/orders (the `ListClusterOrders` operationId).
 func (c *Client) ListClusterOrders(ctx context.Context, cluster openapi_types.UUID, params *ListClusterOrdersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListClusterOrdersRequest(c.Server, cluster, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetQuarantine Whether a cluster is in quarantine, and why
+//
+// A token needs the scope `read`.
+//
+// Corresponds with GET /clusters/{cluster}/quarantine (the `GetQuarantine` operationId).
+func (c *Client) GetQuarantine(ctx context.Context, cluster openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetQuarantineRequest(c.Server, cluster)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptQuarantineWithBody Accept a group of what is different in a quarantined cluster
+//
+// gone: the VMs are missing, and open orders to create them fail. back: the VMs stay, and wait for adoption. changed: Shepherd takes over the objects that are there. A token needs the scope `admin`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /clusters/{cluster}/quarantine/accept (the `AcceptQuarantine` operationId).
+func (c *Client) AcceptQuarantineWithBody(ctx context.Context, cluster openapi_types.UUID, params *AcceptQuarantineParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptQuarantineRequestWithBody(c.Server, cluster, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptQuarantine Accept a group of what is different in a quarantined cluster
+//
+// gone: the VMs are missing, and open orders to create them fail. back: the VMs stay, and wait for adoption. changed: Shepherd takes over the objects that are there. A token needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /clusters/{cluster}/quarantine/accept (the `AcceptQuarantine` operationId).
+func (c *Client) AcceptQuarantine(ctx context.Context, cluster openapi_types.UUID, params *AcceptQuarantineParams, body AcceptQuarantineJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptQuarantineRequest(c.Server, cluster, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFindings What is different in a quarantined cluster
+//
+// A token needs the scope `read`.
+//
+// Corresponds with GET /clusters/{cluster}/quarantine/findings (the `ListFindings` operationId).
+func (c *Client) ListFindings(ctx context.Context, cluster openapi_types.UUID, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFindingsRequest(c.Server, cluster, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CompareQuarantine Compare a quarantined cluster again, now
+//
+// A token needs the scope `admin`.
+//
+// Corresponds with POST /clusters/{cluster}/quarantine/read (the `CompareQuarantine` operationId).
+func (c *Client) CompareQuarantine(ctx context.Context, cluster openapi_types.UUID, params *CompareQuarantineParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCompareQuarantineRequest(c.Server, cluster, params)
 	if err != nil {
 		return nil, err
 	}
@@ -9041,6 +9337,232 @@ func NewListClusterOrdersRequest(server string, cluster openapi_types.UUID, para
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetQuarantineRequest constructs an http.Request for the GetQuarantine method
+func NewGetQuarantineRequest(server string, cluster openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s/quarantine", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAcceptQuarantineRequest calls the generic AcceptQuarantine builder with application/json body
+func NewAcceptQuarantineRequest(server string, cluster openapi_types.UUID, params *AcceptQuarantineParams, body AcceptQuarantineJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAcceptQuarantineRequestWithBody(server, cluster, params, "application/json", bodyReader)
+}
+
+// NewAcceptQuarantineRequestWithBody constructs an http.Request for the AcceptQuarantine method, with any body, and a specified content type
+func NewAcceptQuarantineRequestWithBody(server string, cluster openapi_types.UUID, params *AcceptQuarantineParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s/quarantine/accept", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListFindingsRequest constructs an http.Request for the ListFindings method
+func NewListFindingsRequest(server string, cluster openapi_types.UUID, params *ListFindingsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s/quarantine/findings", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "group", params.Group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCompareQuarantineRequest constructs an http.Request for the CompareQuarantine method
+func NewCompareQuarantineRequest(server string, cluster openapi_types.UUID, params *CompareQuarantineParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s/quarantine/read", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -13537,6 +14059,51 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /clusters/{cluster}/orders (the `ListClusterOrders` operationId).
 	ListClusterOrdersWithResponse(ctx context.Context, cluster openapi_types.UUID, params *ListClusterOrdersParams, reqEditors ...RequestEditorFn) (*ListClusterOrdersResponse, error)
 
+	// GetQuarantineWithResponse Whether a cluster is in quarantine, and why
+	//
+	// A token needs the scope `read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /clusters/{cluster}/quarantine (the `GetQuarantine` operationId).
+	GetQuarantineWithResponse(ctx context.Context, cluster openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetQuarantineResponse, error)
+
+	// AcceptQuarantineWithBodyWithResponse Accept a group of what is different in a quarantined cluster
+	//
+	// gone: the VMs are missing, and open orders to create them fail. back: the VMs stay, and wait for adoption. changed: Shepherd takes over the objects that are there. A token needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clusters/{cluster}/quarantine/accept (the `AcceptQuarantine` operationId).
+	AcceptQuarantineWithBodyWithResponse(ctx context.Context, cluster openapi_types.UUID, params *AcceptQuarantineParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptQuarantineResponse, error)
+
+	// AcceptQuarantineWithResponse Accept a group of what is different in a quarantined cluster
+	//
+	// gone: the VMs are missing, and open orders to create them fail. back: the VMs stay, and wait for adoption. changed: Shepherd takes over the objects that are there. A token needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clusters/{cluster}/quarantine/accept (the `AcceptQuarantine` operationId).
+	AcceptQuarantineWithResponse(ctx context.Context, cluster openapi_types.UUID, params *AcceptQuarantineParams, body AcceptQuarantineJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptQuarantineResponse, error)
+
+	// ListFindingsWithResponse What is different in a quarantined cluster
+	//
+	// A token needs the scope `read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /clusters/{cluster}/quarantine/findings (the `ListFindings` operationId).
+	ListFindingsWithResponse(ctx context.Context, cluster openapi_types.UUID, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*ListFindingsResponse, error)
+
+	// CompareQuarantineWithResponse Compare a quarantined cluster again, now
+	//
+	// A token needs the scope `admin`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clusters/{cluster}/quarantine/read (the `CompareQuarantine` operationId).
+	CompareQuarantineWithResponse(ctx context.Context, cluster openapi_types.UUID, params *CompareQuarantineParams, reqEditors ...RequestEditorFn) (*CompareQuarantineResponse, error)
+
 	// ListGroupsWithResponse Groups, by name
 	//
 	// A token needs the scope `admin`.
@@ -15240,6 +15807,198 @@ func (r ListClusterOrdersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListClusterOrdersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetQuarantineResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Quarantine
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetQuarantineResponse) GetJSON200() *Quarantine {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetQuarantineResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetQuarantineResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetQuarantineResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetQuarantineResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetQuarantineResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcceptQuarantineResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Quarantine
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcceptQuarantineResponse) GetJSON200() *Quarantine {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AcceptQuarantineResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AcceptQuarantineResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcceptQuarantineResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcceptQuarantineResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcceptQuarantineResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFindingsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageFinding
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFindingsResponse) GetJSON200() *PageFinding {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFindingsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFindingsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFindingsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFindingsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFindingsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CompareQuarantineResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Quarantine
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CompareQuarantineResponse) GetJSON200() *Quarantine {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CompareQuarantineResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CompareQuarantineResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CompareQuarantineResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CompareQuarantineResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CompareQuarantineResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18828,6 +19587,81 @@ func (c *ClientWithResponses) ListClusterOrdersWithResponse(ctx context.Context,
 	return ParseListClusterOrdersResponse(rsp)
 }
 
+// GetQuarantineWithResponse Whether a cluster is in quarantine, and why
+//
+// A token needs the scope `read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /clusters/{cluster}/quarantine (the `GetQuarantine` operationId).
+func (c *ClientWithResponses) GetQuarantineWithResponse(ctx context.Context, cluster openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetQuarantineResponse, error) {
+	rsp, err := c.GetQuarantine(ctx, cluster, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetQuarantineResponse(rsp)
+}
+
+// AcceptQuarantineWithBodyWithResponse Accept a group of what is different in a quarantined cluster
+//
+// gone: the VMs are missing, and open orders to create them fail. back: the VMs stay, and wait for adoption. changed: Shepherd takes over the objects that are there. A token needs the scope `admin`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clusters/{cluster}/quarantine/accept (the `AcceptQuarantine` operationId).
+func (c *ClientWithResponses) AcceptQuarantineWithBodyWithResponse(ctx context.Context, cluster openapi_types.UUID, params *AcceptQuarantineParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptQuarantineResponse, error) {
+	rsp, err := c.AcceptQuarantineWithBody(ctx, cluster, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptQuarantineResponse(rsp)
+}
+
+// AcceptQuarantineWithResponse Accept a group of what is different in a quarantined cluster
+//
+// gone: the VMs are missing, and open orders to create them fail. back: the VMs stay, and wait for adoption. changed: Shepherd takes over the objects that are there. A token needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clusters/{cluster}/quarantine/accept (the `AcceptQuarantine` operationId).
+func (c *ClientWithResponses) AcceptQuarantineWithResponse(ctx context.Context, cluster openapi_types.UUID, params *AcceptQuarantineParams, body AcceptQuarantineJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptQuarantineResponse, error) {
+	rsp, err := c.AcceptQuarantine(ctx, cluster, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptQuarantineResponse(rsp)
+}
+
+// ListFindingsWithResponse What is different in a quarantined cluster
+//
+// A token needs the scope `read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /clusters/{cluster}/quarantine/findings (the `ListFindings` operationId).
+func (c *ClientWithResponses) ListFindingsWithResponse(ctx context.Context, cluster openapi_types.UUID, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*ListFindingsResponse, error) {
+	rsp, err := c.ListFindings(ctx, cluster, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFindingsResponse(rsp)
+}
+
+// CompareQuarantineWithResponse Compare a quarantined cluster again, now
+//
+// A token needs the scope `admin`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clusters/{cluster}/quarantine/read (the `CompareQuarantine` operationId).
+func (c *ClientWithResponses) CompareQuarantineWithResponse(ctx context.Context, cluster openapi_types.UUID, params *CompareQuarantineParams, reqEditors ...RequestEditorFn) (*CompareQuarantineResponse, error) {
+	rsp, err := c.CompareQuarantine(ctx, cluster, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCompareQuarantineResponse(rsp)
+}
+
 // ListGroupsWithResponse Groups, by name
 //
 // A token needs the scope `admin`.
@@ -20780,6 +21614,138 @@ func ParseListClusterOrdersResponse(rsp *http.Response) (*ListClusterOrdersRespo
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageClusterOrder
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetQuarantineResponse parses an HTTP response from a GetQuarantineWithResponse call
+func ParseGetQuarantineResponse(rsp *http.Response) (*GetQuarantineResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetQuarantineResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Quarantine
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcceptQuarantineResponse parses an HTTP response from a AcceptQuarantineWithResponse call
+func ParseAcceptQuarantineResponse(rsp *http.Response) (*AcceptQuarantineResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcceptQuarantineResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Quarantine
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListFindingsResponse parses an HTTP response from a ListFindingsWithResponse call
+func ParseListFindingsResponse(rsp *http.Response) (*ListFindingsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFindingsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageFinding
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCompareQuarantineResponse parses an HTTP response from a CompareQuarantineWithResponse call
+func ParseCompareQuarantineResponse(rsp *http.Response) (*CompareQuarantineResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CompareQuarantineResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Quarantine
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
