@@ -104,6 +104,8 @@ type Cluster struct {
 	QuarantinedAt *time.Time `json:"quarantined_at,omitempty"`
 	// QuarantineReason holds the value of the "quarantine_reason" field.
 	QuarantineReason domain.Problem `json:"quarantine_reason,omitempty"`
+	// RemovedAt holds the value of the "removed_at" field.
+	RemovedAt *time.Time `json:"removed_at,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the ClusterQuery when eager-loading is set.
 	Edges        ClusterEdges `json:"edges"`
@@ -196,7 +198,7 @@ func (*Cluster) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullInt64)
 		case cluster.FieldName, cluster.FieldPlace, cluster.FieldEnvironment, cluster.FieldCreatedBy, cluster.FieldEncryptionKeyID, cluster.FieldCredentialKind, cluster.FieldCredentialSubject, cluster.FieldAPIServerURL, cluster.FieldIdentityUID, cluster.FieldStatus, cluster.FieldKubevirtVersion, cluster.FieldKubernetesVersion, cluster.FieldWatcher:
 			values[i] = new(sql.NullString)
-		case cluster.FieldCreatedAt, cluster.FieldUpdatedAt, cluster.FieldCredentialExpiresAt, cluster.FieldDescribedAt, cluster.FieldCheckedAt, cluster.FieldAnsweredAt, cluster.FieldNextCheckAt, cluster.FieldWatchUntil, cluster.FieldHeardAt, cluster.FieldQuarantinedAt:
+		case cluster.FieldCreatedAt, cluster.FieldUpdatedAt, cluster.FieldCredentialExpiresAt, cluster.FieldDescribedAt, cluster.FieldCheckedAt, cluster.FieldAnsweredAt, cluster.FieldNextCheckAt, cluster.FieldWatchUntil, cluster.FieldHeardAt, cluster.FieldQuarantinedAt, cluster.FieldRemovedAt:
 			values[i] = new(sql.NullTime)
 		case cluster.FieldID:
 			values[i] = new(uuid.UUID)
@@ -493,6 +495,13 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 					return fmt.Errorf("unmarshal field quarantine_reason: %w", err)
 				}
 			}
+		case cluster.FieldRemovedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field removed_at", values[i])
+			} else if value.Valid {
+				_m.RemovedAt = new(time.Time)
+				*_m.RemovedAt = value.Time
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -699,6 +708,11 @@ func (_m *Cluster) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("quarantine_reason=")
 	builder.WriteString(fmt.Sprintf("%v", _m.QuarantineReason))
+	builder.WriteString(", ")
+	if v := _m.RemovedAt; v != nil {
+		builder.WriteString("removed_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
 	builder.WriteByte(')')
 	return builder.String()
 }

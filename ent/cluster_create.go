@@ -539,6 +539,20 @@ func (_c *ClusterCreate) SetNillableQuarantineReason(v *domain.Problem) *Cluster
 	return _c
 }
 
+// SetRemovedAt sets the "removed_at" field.
+func (_c *ClusterCreate) SetRemovedAt(v time.Time) *ClusterCreate {
+	_c.mutation.SetRemovedAt(v)
+	return _c
+}
+
+// SetNillableRemovedAt sets the "removed_at" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableRemovedAt(v *time.Time) *ClusterCreate {
+	if v != nil {
+		_c.SetRemovedAt(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *ClusterCreate) SetID(v uuid.UUID) *ClusterCreate {
 	_c.mutation.SetID(v)
@@ -1055,6 +1069,10 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.QuarantineReason(); ok {
 		_spec.SetField(cluster.FieldQuarantineReason, field.TypeJSON, value)
 		_node.QuarantineReason = value
+	}
+	if value, ok := _c.mutation.RemovedAt(); ok {
+		_spec.SetField(cluster.FieldRemovedAt, field.TypeTime, value)
+		_node.RemovedAt = &value
 	}
 	if nodes := _c.mutation.VmsIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -1837,6 +1855,24 @@ func (u *ClusterUpsert) UpdateQuarantineReason() *ClusterUpsert {
 // ClearQuarantineReason clears the value of the "quarantine_reason" field.
 func (u *ClusterUpsert) ClearQuarantineReason() *ClusterUpsert {
 	u.SetNull(cluster.FieldQuarantineReason)
+	return u
+}
+
+// SetRemovedAt sets the "removed_at" field.
+func (u *ClusterUpsert) SetRemovedAt(v time.Time) *ClusterUpsert {
+	u.Set(cluster.FieldRemovedAt, v)
+	return u
+}
+
+// UpdateRemovedAt sets the "removed_at" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateRemovedAt() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldRemovedAt)
+	return u
+}
+
+// ClearRemovedAt clears the value of the "removed_at" field.
+func (u *ClusterUpsert) ClearRemovedAt() *ClusterUpsert {
+	u.SetNull(cluster.FieldRemovedAt)
 	return u
 }
 
@@ -2639,6 +2675,27 @@ func (u *ClusterUpsertOne) UpdateQuarantineReason() *ClusterUpsertOne {
 func (u *ClusterUpsertOne) ClearQuarantineReason() *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
 		s.ClearQuarantineReason()
+	})
+}
+
+// SetRemovedAt sets the "removed_at" field.
+func (u *ClusterUpsertOne) SetRemovedAt(v time.Time) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetRemovedAt(v)
+	})
+}
+
+// UpdateRemovedAt sets the "removed_at" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateRemovedAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateRemovedAt()
+	})
+}
+
+// ClearRemovedAt clears the value of the "removed_at" field.
+func (u *ClusterUpsertOne) ClearRemovedAt() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearRemovedAt()
 	})
 }
 
@@ -3608,6 +3665,27 @@ func (u *ClusterUpsertBulk) UpdateQuarantineReason() *ClusterUpsertBulk {
 func (u *ClusterUpsertBulk) ClearQuarantineReason() *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
 		s.ClearQuarantineReason()
+	})
+}
+
+// SetRemovedAt sets the "removed_at" field.
+func (u *ClusterUpsertBulk) SetRemovedAt(v time.Time) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetRemovedAt(v)
+	})
+}
+
+// UpdateRemovedAt sets the "removed_at" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateRemovedAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateRemovedAt()
+	})
+}
+
+// ClearRemovedAt clears the value of the "removed_at" field.
+func (u *ClusterUpsertBulk) ClearRemovedAt() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearRemovedAt()
 	})
 }
 

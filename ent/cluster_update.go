@@ -738,6 +738,26 @@ func (_u *ClusterUpdate) ClearQuarantineReason() *ClusterUpdate {
 	return _u
 }
 
+// SetRemovedAt sets the "removed_at" field.
+func (_u *ClusterUpdate) SetRemovedAt(v time.Time) *ClusterUpdate {
+	_u.mutation.SetRemovedAt(v)
+	return _u
+}
+
+// SetNillableRemovedAt sets the "removed_at" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableRemovedAt(v *time.Time) *ClusterUpdate {
+	if v != nil {
+		_u.SetRemovedAt(*v)
+	}
+	return _u
+}
+
+// ClearRemovedAt clears the value of the "removed_at" field.
+func (_u *ClusterUpdate) ClearRemovedAt() *ClusterUpdate {
+	_u.mutation.ClearRemovedAt()
+	return _u
+}
+
 // AddVMIDs adds the "vms" edge to the VM entity by IDs.
 func (_u *ClusterUpdate) AddVMIDs(ids ...uuid.UUID) *ClusterUpdate {
 	_u.mutation.AddVMIDs(ids...)
@@ -1261,6 +1281,12 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.QuarantineReasonCleared() {
 		_spec.ClearField(cluster.FieldQuarantineReason, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.RemovedAt(); ok {
+		_spec.SetField(cluster.FieldRemovedAt, field.TypeTime, value)
+	}
+	if _u.mutation.RemovedAtCleared() {
+		_spec.ClearField(cluster.FieldRemovedAt, field.TypeTime)
 	}
 	if _u.mutation.VmsCleared() {
 		edge := &sqlgraph.EdgeSpec{
@@ -2254,6 +2280,26 @@ func (_u *ClusterUpdateOne) ClearQuarantineReason() *ClusterUpdateOne {
 	return _u
 }
 
+// SetRemovedAt sets the "removed_at" field.
+func (_u *ClusterUpdateOne) SetRemovedAt(v time.Time) *ClusterUpdateOne {
+	_u.mutation.SetRemovedAt(v)
+	return _u
+}
+
+// SetNillableRemovedAt sets the "removed_at" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableRemovedAt(v *time.Time) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetRemovedAt(*v)
+	}
+	return _u
+}
+
+// ClearRemovedAt clears the value of the "removed_at" field.
+func (_u *ClusterUpdateOne) ClearRemovedAt() *ClusterUpdateOne {
+	_u.mutation.ClearRemovedAt()
+	return _u
+}
+
 // AddVMIDs adds the "vms" edge to the VM entity by IDs.
 func (_u *ClusterUpdateOne) AddVMIDs(ids ...uuid.UUID) *ClusterUpdateOne {
 	_u.mutation.AddVMIDs(ids...)
@@ -2807,6 +2853,12 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	}
 	if _u.mutation.QuarantineReasonCleared() {
 		_spec.ClearField(cluster.FieldQuarantineReason, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.RemovedAt(); ok {
+		_spec.SetField(cluster.FieldRemovedAt, field.TypeTime, value)
+	}
+	if _u.mutation.RemovedAtCleared() {
+		_spec.ClearField(cluster.FieldRemovedAt, field.TypeTime)
 	}
 	if _u.mutation.VmsCleared() {
 		edge := &sqlgraph.EdgeSpec{

@@ -8006,6 +8006,7 @@ type ClusterMutation struct {
 	addlist_version           *int64
 	quarantined_at            *time.Time
 	quarantine_reason         *domain.Problem
+	removed_at                *time.Time
 	clearedFields             map[string]struct{}
 	vms                       map[uuid.UUID]struct{}
 	removedvms                map[uuid.UUID]struct{}
@@ -10154,6 +10155,55 @@ func (m *ClusterMutation) ResetQuarantineReason() {
 	delete(m.clearedFields, cluster.FieldQuarantineReason)
 }
 
+// SetRemovedAt sets the "removed_at" field.
+func (m *ClusterMutation) SetRemovedAt(t time.Time) {
+	m.removed_at = &t
+}
+
+// RemovedAt returns the value of the "removed_at" field in the mutation.
+func (m *ClusterMutation) RemovedAt() (r time.Time, exists bool) {
+	v := m.removed_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRemovedAt returns the old "removed_at" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldRemovedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRemovedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRemovedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRemovedAt: %w", err)
+	}
+	return oldValue.RemovedAt, nil
+}
+
+// ClearRemovedAt clears the value of the "removed_at" field.
+func (m *ClusterMutation) ClearRemovedAt() {
+	m.removed_at = nil
+	m.clearedFields[cluster.FieldRemovedAt] = struct{}{}
+}
+
+// RemovedAtCleared returns if the "removed_at" field was cleared in this mutation.
+func (m *ClusterMutation) RemovedAtCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldRemovedAt]
+	return ok
+}
+
+// ResetRemovedAt resets all changes to the "removed_at" field.
+func (m *ClusterMutation) ResetRemovedAt() {
+	m.removed_at = nil
+	delete(m.clearedFields, cluster.FieldRemovedAt)
+}
+
 // AddVMIDs adds the "vms" edge to the VM entity by ids.
 func (m *ClusterMutation) AddVMIDs(ids ...uuid.UUID) {
 	if m.vms == nil {
@@ -10512,7 +10562,7 @@ func (m *ClusterMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ClusterMutation) Fields() []string {
-	fields := make([]string, 0, 42)
+	fields := make([]string, 0, 43)
 	if m.created_at != nil {
 		fields = append(fields, cluster.FieldCreatedAt)
 	}
@@ -10639,6 +10689,9 @@ func (m *ClusterMutation) Fields() []string {
 	if m.quarantine_reason != nil {
 		fields = append(fields, cluster.FieldQuarantineReason)
 	}
+	if m.removed_at != nil {
+		fields = append(fields, cluster.FieldRemovedAt)
+	}
 	return fields
 }
 
@@ -10731,6 +10784,8 @@ func (m *ClusterMutation) Field(name string) (ent.Value, bool) {
 		return m.QuarantinedAt()
 	case cluster.FieldQuarantineReason:
 		return m.QuarantineReason()
+	case cluster.FieldRemovedAt:
+		return m.RemovedAt()
 	}
 	return nil, false
 }
@@ -10824,6 +10879,8 @@ func (m *ClusterMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldQuarantinedAt(ctx)
 	case cluster.FieldQuarantineReason:
 		return m.OldQuarantineReason(ctx)
+	case cluster.FieldRemovedAt:
+		return m.OldRemovedAt(ctx)
 	}
 	return nil, fmt.Errorf("unknown Cluster field %s", name)
 }
@@ -11127,6 +11184,13 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetQuarantineReason(v)
 		return nil
+	case cluster.FieldRemovedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRemovedAt(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Cluster field %s", name)
 }
@@ -11340,6 +11404,9 @@ func (m *ClusterMutation) ClearedFields() []string {
 	if m.FieldCleared(cluster.FieldQuarantineReason) {
 		fields = append(fields, cluster.FieldQuarantineReason)
 	}
+	if m.FieldCleared(cluster.FieldRemovedAt) {
+		fields = append(fields, cluster.FieldRemovedAt)
+	}
 	return fields
 }
 
@@ -11413,6 +11480,9 @@ func (m *ClusterMutation) ClearField(name string) error {
 		return nil
 	case cluster.FieldQuarantineReason:
 		m.ClearQuarantineReason()
+		return nil
+	case cluster.FieldRemovedAt:
+		m.ClearRemovedAt()
 		return nil
 	}
 	return fmt.Errorf("unknown Cluster nullable field %s", name)
@@ -11547,6 +11617,9 @@ func (m *ClusterMutation) ResetField(name string) error {
 		return nil
 	case cluster.FieldQuarantineReason:
 		m.ResetQuarantineReason()
+		return nil
+	case cluster.FieldRemovedAt:
+		m.ResetRemovedAt()
 		return nil
 	}
 	return fmt.Errorf("unknown Cluster field %s", name)

@@ -31,6 +31,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/handlers/api"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 )
 
@@ -221,6 +222,26 @@ func TestAPIStory(t *testing.T) {
 	get(s.admin, "/clusters/"+cl.ID)
 	post(s.admin, "/clusters/"+cl.ID+"/check", nil, 200)
 	get(s.admin, "/cluster-capacities")
+	mine := "/clusters/" + cl.ID
+	set := c.call(s.admin, "PATCH", mine, fields{"place": "Berlin", "weight": 50, "hardware": []string{"sriov"}}).is(http.StatusOK)
+	if got := read[api.Cluster](set); got.Place != "Berlin" || got.Weight != 50 || len(got.Hardware) != 1 {
+		t.Errorf("settings: %+v", got)
+	}
+	problem(c.call(s.admin, "PATCH", mine, fields{"weight": 7}, "If-Match", `"old"`), 412, "PRECONDITION_FAILED")
+	c.call(s.admin, "PATCH", mine, fields{"weight": 70}, "If-Match", set.Header.Get("ETag")).is(http.StatusOK)
+	if got := read[api.Cluster](post(s.admin, mine+"/mode", fields{"do": "drain"}, 200)); !got.Drained || !got.Enabled {
+		t.Errorf("drained: %+v", got)
+	}
+	post(s.admin, mine+"/mode", fields{"do": "undrain"}, 200)
+	if list := read[api.Page[api.ClusterEvent]](get(s.auditor, mine+"/events?kind=mode")); len(list.Items) != 8 {
+		t.Errorf("timeline: %+v", list.Items)
+	}
+	if list := read[api.Page[api.ClusterOrder]](get(s.auditor, mine+"/orders")); len(list.Items) != 0 {
+		t.Errorf("orders: %+v", list.Items)
+	}
+	if list := read[api.Page[api.VMRow]](get(s.admin, "/vms?cluster_id="+cl.ID)); len(list.Items) != 0 {
+		t.Errorf("VMs of a new cluster: %+v", list.Items)
+	}
 	if list := read[api.Page[api.Cluster]](get(s.auditor, "/clusters")); len(list.Items) != 3 {
 		t.Errorf("%d clusters", len(list.Items))
 	}
@@ -440,6 +461,27 @@ func TestAPIStory(t *testing.T) {
 	if zip := s.auditor.do("POST", api.Prefix+request+"/evidence", "", nil).is(http.StatusOK); zip.Header.Get("Content-Type") != "application/zip" || !strings.HasPrefix(zip.Body, "PK") {
 		t.Errorf("evidence: %s", zip.Header)
 	}
+	quarantine := "/clusters/" + cl.ID + "/quarantine"
+	s.quarantine(uuid.MustParse(cl.ID))("lost", "found")
+	q := read[api.Quarantine](get(s.approver, quarantine))
+	if len(q.Groups) != 1 || q.Groups[0].Count != 2 || q.QuarantinedAt == nil || q.ComparedAt == nil || q.Reason.Code != "CLUSTER_RESTORED" {
+		t.Errorf("quarantine: %+v", q)
+	}
+	if f := read[api.Page[api.Finding]](get(s.approver, quarantine+"/findings?group=back&limit=1")); len(f.Items) != 1 || f.Items[0].Name != "found" || f.Items[0].Before != nil || f.Next == "" {
+		t.Errorf("findings: %+v", f)
+	}
+	s.play.list = func(provider.ListOptions) (*domain.VMList, error) {
+		return &domain.VMList{ResourceVersion: "60", Items: []*domain.VM{{Namespace: "team-a", Name: "found", UID: "uid-found"}}}, nil
+	}
+	if now := read[api.Quarantine](post(s.admin, quarantine+"/read", nil, 200)); now.Groups[0].Count != 1 || now.Groups[0].Digest == q.Groups[0].Digest {
+		t.Errorf("quarantine: %+v", now)
+	}
+	accept := fields{"group": "back", "digest": q.Groups[0].Digest, "reason": "The backup of Monday."}
+	problem(c.call(s.admin, "POST", quarantine+"/accept", accept), 409, "QUARANTINE_CHANGED")
+	accept["digest"] = s.digest(uuid.MustParse(cl.ID), domain.FindingBack)
+	if end := read[api.Quarantine](post(s.admin, quarantine+"/accept", accept, 200)); end.QuarantinedAt != nil || len(end.Groups) != 0 {
+		t.Errorf("quarantine: %+v", end)
+	}
 	c.seen["exportAudit"], c.seen["exportEvidence"] = map[int]bool{200: true}, map[int]bool{200: true}
 
 	// The end.
@@ -447,6 +489,10 @@ func TestAPIStory(t *testing.T) {
 	c.call(s.dev, "DELETE", service+"?confirm=web", nil).is(http.StatusNoContent)
 	c.call(s.dev, "DELETE", system+"?confirm=blog", nil).is(http.StatusNoContent)
 	c.call(s.admin, "DELETE", at, nil).is(http.StatusNoContent)
+	problem(c.call(s.admin, "DELETE", "/clusters/"+s.test.cluster+"?confirm=c-test", nil), 409, "CLUSTER_HAS_VMS")
+	problem(c.call(s.admin, "DELETE", mine+"?confirm=old", nil), 422, "NAME_MISMATCH")
+	c.call(s.admin, "DELETE", mine+"?confirm=new", nil).is(http.StatusNoContent)
+	problem(c.call(s.admin, "GET", mine, nil), 404, "NOT_FOUND")
 	post(s.dev, "/me/sessions/end", nil, 204)
 
 	for _, o := range api.New(api.Config{}).Operations() {
@@ -769,6 +815,7 @@ var notInAPI = map[string]string{
 	"GET /account/sessions": "sessions are of browsers; all of them can be ended", "POST /account/sessions/end-others": "a program is in no session",
 	"POST /account/sessions/{session}/end": "sessions are of browsers; all of them can be ended", "POST /people/{person}/sessions/{session}/end": "all of them can be ended",
 	"GET /account/confirm": "asks a person", "POST /account/confirm": "asks a person", "GET /account/confirm/oidc": "asks a person",
+	"GET /clusters/{cluster}/quarantine/accept":     "a form; the group and its digest are of getQuarantine",
 	"GET /people/{person}/tokens":                   forPeople,
 	"GET /account/tokens":                           forPeople,
 	"GET /account/tokens/new":                       forPeople,
@@ -787,14 +834,16 @@ var notInAPI = map[string]string{
 	"POST /service-accounts/{account}/enable":       forPeople,
 	"GET /service-accounts/{account}/tokens/new":    forPeople,
 	"POST /service-accounts/{account}/tokens":       forPeople,
-	"POST /theme":                                   "how pages look in this browser", "POST /language": "programs send Accept-Language",
+	"POST /theme": "how pages look in this browser", "POST /language": "programs send Accept-Language",
 	"GET /docs": "text", "GET /docs/{guide}": "text", "GET /docs/images/{name}": "pictures", "GET /docs/api": "the API itself",
 	"GET /catalog/templates/new": "a form", "GET /catalog/sizes/new": "a form", "GET /people/new": "a form", "GET /namespaces/new": "a form", "GET /clusters/new": "a form",
 	"GET /groups/new": "a form", "GET /groups/{group}/edit": "a form", "GET /groups/{group}/delete": "asks first", "GET /systems/{system}/transfer": "a form",
 	"GET /systems/{system}/edit": "a form", "GET /services/{service}/edit": "a form",
 	"GET /systems/{system}/delete": "asks first", "GET /services/{service}/delete": "asks first", "GET /vms/{vm}/power": "asks first", "GET /vms/{vm}/delete": "asks first",
 	"GET /namespaces/{namespace}/delete": "asks first",
-	"POST /approvals/{ticket}/check":     "draws the form again; the answer of a decision says the same",
+	"GET /clusters/{cluster}/vms":        "listVMs has the parameter cluster_id",
+	"GET /clusters/{cluster}/settings":   "a form", "GET /clusters/{cluster}/mode": "asks first", "GET /clusters/{cluster}/remove": "asks first",
+	"POST /approvals/{ticket}/check": "draws the form again; the answer of a decision says the same",
 }
 
 // Whatever a page does, a program can do.

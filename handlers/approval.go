@@ -123,8 +123,8 @@ func (f decisionForm) decision() approval.Decision {
 	}
 }
 
-// unchanged is the form that approves what is asked. The cluster is chosen
-// when there is no choice.
+// unchanged is the form that approves what is asked, on the cluster that is
+// proposed, or the only one.
 func unchanged(t approval.Ticket) decisionForm {
 	spec := t.Spec.Spec
 	f := decisionForm{
@@ -135,6 +135,9 @@ func unchanged(t approval.Ticket) decisionForm {
 	for _, c := range t.Clusters {
 		if c.Refusal == nil {
 			fit = append(fit, c.ID)
+		}
+		if f.Cluster == "" && c.Proposed {
+			f.Cluster = c.ID
 		}
 	}
 	if f.Cluster == "" && len(fit) == 1 {
@@ -239,7 +242,19 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 	if err != nil {
 		return err
 	}
-	v := s.ticketView(r, t, form, options)
+	// What is chosen now decides which clusters fit.
+	if spec := t.Spec.Spec; form.Template != spec.TemplateID || form.Size != spec.SizeID || form.Count.Value != spec.Count {
+		if err := s.Approval.Reconsider(r.Context(), &t, form.Template, form.Size, form.Count.Value); err != nil {
+			return err
+		}
+	}
+	var old stale
+	if t.Target != nil {
+		if old, err = s.stale(r); err != nil {
+			return err
+		}
+	}
+	v := ticketView(r, t, form, options, old)
 	v.Errors, v.Conflict = errs, conflict
 	switch {
 	case conflict != nil:
@@ -259,7 +274,7 @@ func (s *Server) ticketPage(w http.ResponseWriter, r *http.Request, t approval.T
 	return s.page(w, r, status, views.Ticket(sh, v))
 }
 
-func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionForm, o approval.Options) views.TicketView {
+func ticketView(r *http.Request, t approval.Ticket, form decisionForm, o approval.Options, old stale) views.TicketView {
 	ctx := r.Context()
 	v := views.TicketView{
 		MayPack: mayExport(r, t.Row),
@@ -287,7 +302,7 @@ func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionFor
 		v.Deciders = append(v.Deciders, views.DeciderView{Name: actor(r).Username, Why: i18n.T(ctx, "you asked for it"), Locked: true})
 	}
 	if t.Operation != domain.OpCreate {
-		v.Target = targetView(r, t)
+		v.Target = targetView(r, t, old)
 		v.Checks = targetChecks(r, t)
 		return v
 	}
@@ -298,9 +313,10 @@ func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionFor
 		choice := views.ClusterChoice{ID: c.ID, Name: c.Name, Text: candidateText(r, c), Fits: c.Refusal == nil, Selected: c.ID == form.Cluster}
 		if choice.Fits {
 			fits++
-			choice.Room = roomView(ctx, t.Rooms, c.ID, demand)
+			choice.Room = roomView(ctx, c.Room, demand)
 			choice.Warn = choice.Room != nil && len(choice.Room.Short) > 0
 		}
+		choice.Why = proposalText(ctx, c)
 		v.Clusters = append(v.Clusters, choice)
 	}
 	if t.Status.Decided() {
@@ -377,14 +393,14 @@ var effects = map[domain.Operation]string{
 	domain.OpRestart: i18n.N("The VM is shut down and started again."),
 }
 
-func targetView(r *http.Request, t approval.Ticket) *views.TargetView {
+func targetView(r *http.Request, t approval.Ticket, old stale) *views.TargetView {
 	m := t.Target
 	if m == nil {
 		return nil
 	}
 	ctx := r.Context()
 	v := &views.TargetView{
-		ID: m.ID, Name: m.Name, Status: vmStatus(ctx, m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem),
+		ID: m.ID, Name: m.Name, Status: old.status(ctx, m.ClusterID, m.State, m.Problem), Sentence: problemText(r, m.Problem), Stale: old.notes(m.ClusterID),
 		Facts: []views.Fact{
 			{Label: i18n.T(ctx, "Cluster"), Value: m.Cluster},
 			{Label: i18n.T(ctx, "Namespace"), Value: m.Namespace, Mono: true},

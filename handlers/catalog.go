@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+	"strings"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"
@@ -28,7 +29,7 @@ func (s *Server) showCatalog(w http.ResponseWriter, r *http.Request) error {
 	for _, t := range templates {
 		v.Templates = append(v.Templates, views.TemplateRow{
 			ID: t.ID, Name: t.Name, System: t.DisplayName, Version: t.Version, Image: t.Image, State: t.Status, Note: cmp.Or(t.Note, t.Description),
-			Environments: domain.Environments(),
+			Environments: domain.Environments(), Features: t.Needs.Features, Hardware: t.Needs.Hardware,
 		})
 	}
 	for _, z := range sizes {
@@ -49,6 +50,8 @@ type templateForm struct {
 	Description string `form:"description" label:"Description"`
 	Image       string `form:"image" label:"Image"`
 	MinDisk     number `form:"min_disk_gib" label:"Smallest disk, GiB" validate:"min=1,max=65536"`
+	Features    string `form:"required_features" label:"Features that clusters need"`
+	Hardware    string `form:"required_hardware" label:"Hardware that clusters need"`
 	CloudInit   string `form:"cloud_init" label:"First boot"`
 }
 
@@ -66,7 +69,10 @@ func (s *Server) newTemplate(w http.ResponseWriter, r *http.Request) error {
 			return apperr.New(apperr.ErrNotFound)
 		}
 		t := list[i]
-		form = templateForm{Name: t.Name, DisplayName: t.DisplayName, Description: t.Description, Image: t.Image, MinDisk: whole(t.MinDiskGiB)}
+		form = templateForm{
+			Name: t.Name, DisplayName: t.DisplayName, Description: t.Description, Image: t.Image, MinDisk: whole(t.MinDiskGiB),
+			Features: strings.Join(t.Needs.Features, " "), Hardware: strings.Join(t.Needs.Hardware, " "),
+		}
 	}
 	return s.templateForm(w, r, restored(s, w, r, form), list, nil)
 }
@@ -78,6 +84,7 @@ func (s *Server) createTemplate(w http.ResponseWriter, r *http.Request) error {
 		_, err = s.Catalog.CreateTemplate(r.Context(), actor(r), catalog.NewTemplate{
 			Name: form.Name, DisplayName: form.DisplayName, Description: form.Description, Image: form.Image,
 			MinDiskGiB: form.MinDisk.Value, CloudInit: domain.Secret(form.CloudInit),
+			Needs: domain.Requirements{Features: domain.Tokens(form.Features), Hardware: domain.Tokens(form.Hardware)},
 		})
 	}
 	if err != nil {
@@ -98,7 +105,7 @@ func (s *Server) templateForm(w http.ResponseWriter, r *http.Request, form templ
 	}
 	v := views.TemplateFormView{
 		Name: form.Name, DisplayName: form.DisplayName, Description: form.Description, Image: form.Image, MinDisk: form.MinDisk.Text,
-		CloudInit: form.CloudInit, Errors: errs,
+		CloudInit: form.CloudInit, Features: form.Features, Hardware: form.Hardware, Errors: errs,
 	}
 	// Also of a rejected form: it says by itself that it is a next version.
 	for _, t := range list {

@@ -1,10 +1,8 @@
 package handlers
 
 import (
-	"cmp"
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,68 +17,134 @@ import (
 // expiryNotice is how long before its end a credential is pointed out.
 const expiryNotice = 30 * 24 * time.Hour
 
+// Sizes of the lists of clusters.
+const (
+	clustersPage  = 50
+	shownProblems = 3
+	shownOf       = 5 // entries of each list on the page of a cluster
+)
+
 // listClusters answers GET /clusters.
 func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.Clusters.List(r.Context(), actor(r), cluster.Page{After: r.URL.Query().Get("after"), Limit: maxRows})
-	if err != nil {
-		return err
-	}
-	spaces, err := s.namespacesByCluster(r)
+	ctx, q := r.Context(), r.URL.Query()
+	f := cluster.Filter{Status: domain.ClusterStatus(q.Get("status")), Environment: domain.Environment(q.Get("env")), Query: q.Get("q")}
+	list, err := s.Clusters.Worst(ctx, actor(r), f, cluster.Page{After: q.Get("after"), Limit: clustersPage})
 	if err != nil {
 		return err
 	}
 	v := views.ClustersView{
-		Self: r.URL.RequestURI(), Total: len(list.Items), DemoProgress: s.Demo(), CanAdd: mayOn(r, domain.ClusterCreate), CheckEvery: s.CheckEvery,
-		Pager: pager(r, "", list.Next),
+		Self: r.URL.RequestURI(), DemoProgress: s.Demo(), CanAdd: mayOn(r, domain.ClusterCreate), CheckEvery: s.CheckEvery,
+		Pager: pager(r, "", list.Next), Query: f.Query, Filtered: f != cluster.Filter{}, Envs: anyEnvironment(ctx, f.Environment), Statuses: clusterStatuses(ctx, f.Status),
+	}
+	if v.Total, err = s.Clusters.Count(ctx, actor(r), cluster.Filter{}); err != nil {
+		return err
+	}
+	ids := make([]string, len(list.Items))
+	for i, c := range list.Items {
+		ids[i] = c.ID
+	}
+	capacity, err := s.Clusters.CapacityOf(ctx, actor(r), ids...)
+	if err != nil {
+		return err
+	}
+	waiting, err := s.Clusters.Waiting(ctx, actor(r), ids...)
+	if err != nil {
+		return err
 	}
 	for _, c := range list.Items {
-		v.Rows = append(v.Rows, clusterRow(r, c, len(spaces[c.ID])))
-		if c.Status == domain.ClusterUnreachable || c.Status == domain.ClusterUnhealthy {
-			v.Problems = append(v.Problems, clusterProblem(r, c))
+		row := s.clusterRow(r, c)
+		row.Memory = memoryDemand(capacity[c.ID])
+		v.Rows = append(v.Rows, row)
+		if c.Enabled && (c.Status == domain.ClusterUnreachable || c.Status == domain.ClusterUnhealthy) {
+			if len(v.Problems) == shownProblems {
+				v.MoreProblems++
+				continue
+			}
+			v.Problems = append(v.Problems, clusterProblem(r, c, waiting[c.ID]))
 		}
 	}
-	slices.SortStableFunc(v.Rows, func(a, b views.ClusterRow) int { return cmp.Compare(severity(a.Status), severity(b.Status)) })
-	sh, err := s.shell(r, i18n.T(r.Context(), "Clusters"), "clusters")
+	sh, err := s.shell(r, i18n.T(ctx, "Clusters"), "clusters")
 	if err != nil {
 		return err
 	}
 	return s.page(w, r, http.StatusOK, views.Clusters(sh, v))
 }
 
-// severity puts the worst first.
-func severity(s domain.ClusterStatus) int {
-	return slices.Index([]domain.ClusterStatus{domain.ClusterUnreachable, domain.ClusterUnhealthy, domain.ClusterUnknown, domain.ClusterHealthy}, s)
+func clusterStatuses(ctx context.Context, chosen domain.ClusterStatus) []ui.Option {
+	options := []ui.Option{{Label: i18n.T(ctx, "Every state"), Selected: chosen == ""}}
+	for _, st := range []domain.ClusterStatus{domain.ClusterUnreachable, domain.ClusterUnhealthy, domain.ClusterUnknown, domain.ClusterHealthy} {
+		options = append(options, ui.Option{Value: string(st), Label: i18n.T(ctx, views.ClusterState(st).Label), Selected: st == chosen})
+	}
+	return options
 }
 
-func clusterRow(r *http.Request, c cluster.Cluster, namespaces int) views.ClusterRow {
+func memoryDemand(c cluster.Capacity) views.Demand {
+	return views.Demand{On: c.On.MemoryMiB, Off: c.Off.MemoryMiB, Limit: c.Allocatable.MemoryMiB}
+}
+
+func (s *Server) clusterRow(r *http.Request, c cluster.Cluster) views.ClusterRow {
+	ctx := r.Context()
 	row := views.ClusterRow{
 		ID: c.ID, Name: c.Name, Place: c.Place, Status: c.Status, Why: problemText(r, c.Reason), CheckedAt: c.CheckedAt,
 		Environment: c.Environment, KubeVirt: c.KubeVirtVersion, Kubernetes: c.KubernetesVersion, Features: c.Features,
-		VMs: c.VMs, Namespaces: namespaces, Stale: c.Status == domain.ClusterUnreachable,
+		VMs: c.VMs, Stale: domain.Freshness(c.Enabled, c.Status, c.HeardAt, c.AnsweredAt, s.now()).Stale, Off: !c.Enabled, Drained: c.Drained,
+		Marks: s.clusterMarks(ctx, c),
 	}
 	switch {
+	case !c.Enabled:
+		row.Why = i18n.T(ctx, "Shepherd leaves it alone")
 	case row.Why != "":
 	case c.Status == domain.ClusterHealthy && c.Nodes > 0:
-		row.Why = i18n.TN(r.Context(), c.Nodes, "{ready} of {n} node ready", "{ready} of {n} nodes ready", "ready", c.ReadyNodes)
+		row.Why = i18n.TN(ctx, c.Nodes, "{ready} of {n} node ready", "{ready} of {n} nodes ready", "ready", c.ReadyNodes)
 	case c.Status == domain.ClusterHealthy:
-		row.Why = i18n.T(r.Context(), "All checks passed")
+		row.Why = i18n.T(ctx, "All checks passed")
 	case c.Status == domain.ClusterUnknown:
-		row.Why = i18n.T(r.Context(), "The first check is under way")
-	}
-	if !c.Enabled {
-		row.Why = i18n.Join(i18n.T(r.Context(), "Takes no new VMs."), row.Why)
+		row.Why = i18n.T(ctx, "The first check is under way")
 	}
 	return row
 }
 
-func clusterProblem(r *http.Request, c cluster.Cluster) views.ClusterProblem {
+// clusterMarks are what is special about a cluster beside its health.
+func (s *Server) clusterMarks(ctx context.Context, c cluster.Cluster) []ui.StatusView {
+	var marks []ui.StatusView
+	if c.QuarantinedAt != nil {
+		marks = append(marks, ui.StatusView{Label: i18n.T(ctx, "In quarantine"), Role: ui.Bad, Glyph: "failed"})
+	}
+	if c.Drained {
+		marks = append(marks, ui.StatusView{Label: i18n.T(ctx, "Takes no new VMs"), Role: ui.Wait, Glyph: "paused"})
+	}
+	if text, role := s.credentialEnd(ctx, c); role != "" {
+		marks = append(marks, ui.StatusView{Label: text, Role: role, Glyph: "warn"})
+	}
+	return marks
+}
+
+// credentialEnd says when a credential ends, with a role when that is soon.
+func (s *Server) credentialEnd(ctx context.Context, c cluster.Cluster) (text string, role ui.Role) {
+	if c.CredentialExpiresAt == nil {
+		return i18n.T(ctx, "does not end, or does not say when"), ""
+	}
+	left := c.CredentialExpiresAt.Sub(s.now())
+	switch {
+	case left <= 0:
+		return i18n.T(ctx, "Credential has ended"), ui.Bad
+	case left < expiryNotice:
+		return i18n.T(ctx, "Credential ends {when}", "when", ui.Relative(ctx, *c.CredentialExpiresAt, s.now())), ui.Warn
+	}
+	return ui.Relative(ctx, *c.CredentialExpiresAt, s.now()), ""
+}
+
+func clusterProblem(r *http.Request, c cluster.Cluster, waiting int) views.ClusterProblem {
+	ctx := r.Context()
 	m := message(r, c.Reason.Code, with(c.Reason.Params, "cluster", c.Name))
 	p := views.ClusterProblem{ID: c.ID, What: m.What, Severe: c.Status == domain.ClusterUnreachable}
 	if p.Severe {
-		p.Effect = i18n.TN(r.Context(), c.VMs, "What is shown of {n} VM there is the last known state. Approved requests wait.",
-			"What is shown of {n} VMs there is the last known state. Approved requests wait.")
+		p.Effect = i18n.TN(ctx, c.VMs, "What is shown of {n} VM there is the last known state.", "What is shown of {n} VMs there is the last known state.")
 	} else {
-		p.Effect = i18n.T(r.Context(), "VMs keep running. It gets no new ones until this is repaired.")
+		p.Effect = i18n.T(ctx, "VMs keep running. It gets no new ones until this is repaired.")
+	}
+	if waiting > 0 {
+		p.Effect = i18n.Join(p.Effect, i18n.TN(ctx, waiting, "{n} order waits for it.", "{n} orders wait for it."))
 	}
 	return p
 }
@@ -100,39 +164,15 @@ func (s *Server) showCluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	spaces, err := s.namespacesByCluster(r)
+	v, err := s.clusterView(r, c)
 	if err != nil {
 		return err
-	}
-	v := views.ClusterView{
-		Self: r.URL.RequestURI(), Row: clusterRow(r, c, len(spaces[c.ID])), Problem: problemView(r, c.Reason), Facts: clusterFacts(r.Context(), s.now(), c),
-		Checks: healthChecks(r, c), Namespaces: spaces[c.ID], CanCheck: mayOn(r, domain.ClusterCheck), CanRegister: mayOn(r, domain.NamespaceCreate),
 	}
 	sh, err := s.shell(r, c.Name, "clusters")
 	if err != nil {
 		return err
 	}
 	return s.page(w, r, http.StatusOK, views.Cluster(sh, v))
-}
-
-func clusterFacts(ctx context.Context, now time.Time, c cluster.Cluster) []views.Fact {
-	facts := []views.Fact{
-		{Label: i18n.T(ctx, "Server"), Value: c.Server, Mono: true},
-		{Label: "Kubernetes", Value: c.KubernetesVersion},
-		{Label: "KubeVirt", Value: c.KubeVirtVersion},
-		{Label: i18n.T(ctx, "Features"), Value: strings.Join(c.Features, ", ")},
-		{Label: i18n.T(ctx, "Nodes"), Value: nodesText(ctx, c)},
-		{Label: i18n.T(ctx, "Storage"), Value: storageClasses(ctx, c.StorageClasses)},
-		{Label: i18n.T(ctx, "Takes new VMs"), Value: yesNo(ctx, c.Enabled)},
-		{Label: i18n.T(ctx, "Added"), Value: i18n.T(ctx, "{name}, {when}", "name", c.CreatedBy, "when", ui.Relative(ctx, c.CreatedAt, now))},
-	}
-	if c.AnsweredAt != nil {
-		facts = append(facts, views.Fact{Label: i18n.T(ctx, "Last answer"), Value: ui.Relative(ctx, *c.AnsweredAt, now)})
-	}
-	if c.CredentialExpiresAt != nil {
-		facts = append(facts, views.Fact{Label: i18n.T(ctx, "Credential ends"), Value: ui.Relative(ctx, *c.CredentialExpiresAt, now)})
-	}
-	return facts
 }
 
 func nodesText(ctx context.Context, c cluster.Cluster) string {
@@ -151,13 +191,6 @@ func storageClasses(ctx context.Context, list []domain.StorageClass) string {
 		}
 	}
 	return strings.Join(names, ", ")
-}
-
-func yesNo(ctx context.Context, b bool) string {
-	if b {
-		return i18n.T(ctx, "yes")
-	}
-	return i18n.T(ctx, "no")
 }
 
 // checkCluster answers POST /clusters/{cluster}/check.

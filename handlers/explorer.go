@@ -36,6 +36,9 @@ func (s *Server) showExplorer(w http.ResponseWriter, r *http.Request) error {
 		if v.Namespaces, err = s.namespaceCount(r); err != nil {
 			return err
 		}
+		if v.Stale, err = s.staleNotes(r, ""); err != nil {
+			return err
+		}
 	}
 	sh, err := s.shell(r, i18n.T(r.Context(), "Explorer"), "explorer")
 	if err != nil {
@@ -127,6 +130,9 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, selected string) (
 		v.Systems = append(v.Systems, row)
 	}
 	v.Opened()
+	if err := s.markOld(r, &v, t); err != nil {
+		return v, err
+	}
 	// A part that refreshes itself, perhaps in a tab that nobody looks at, is no
 	// news of what the person wants to see.
 	if own := r.Header.Get("HX-Trigger"); fragment(r) == "" || own != "tree" && !rest {
@@ -204,11 +210,30 @@ func treeRest(parent string, rows int, p system.TreePart) views.TreeRestView {
 	return v
 }
 
+// markOld tells the VMs of the tree that are shown as last known.
+func (s *Server) markOld(r *http.Request, v *views.TreeView, t system.Tree) error {
+	var old stale
+	for i, sys := range t.Systems {
+		for j, sv := range sys.Services {
+			for k, m := range sv.List {
+				if old == nil {
+					var err error
+					if old, err = s.stale(r); err != nil {
+						return err
+					}
+				}
+				v.Systems[i].Services[j].List[k].Status = old.status(r.Context(), m.ClusterID, m.State, m.Problem)
+			}
+		}
+	}
+	return nil
+}
+
 func treeService(ctx context.Context, sv system.TreeService) views.TreeService {
 	row := views.TreeService{ID: sv.ID, Name: sv.Name, Open: sv.Open, VMs: sv.VMs, Bad: sv.Bad, Rest: treeRest(sv.ID, len(sv.List), sv.Part)}
 	for _, m := range sv.List {
 		row.List = append(row.List, views.TreeVM{
-			ID: m.ID, Name: shortName(sv.Name, m.Instance), Status: vmStatus(ctx, m.State, m.Problem, "", nil),
+			ID: m.ID, Name: shortName(sv.Name, m.Instance), Status: vmStatus(ctx, m.State, m.Problem, false, nil),
 		})
 	}
 	return row
@@ -217,16 +242,20 @@ func treeService(ctx context.Context, sv system.TreeService) views.TreeService {
 // attention lists the first VMs that need somebody.
 func (s *Server) attention(r *http.Request) ([]views.Attention, error) {
 	vms, err := s.Systems.Attention(r.Context(), actor(r), shownAttention)
+	if err != nil || len(vms) == 0 {
+		return nil, err
+	}
+	old, err := s.stale(r)
 	var list []views.Attention
 	for _, m := range vms {
-		list = append(list, attentionRow(r, m))
+		list = append(list, attentionRow(r, m, old))
 	}
 	return list, err
 }
 
-func attentionRow(r *http.Request, m system.TreeVM) views.Attention {
+func attentionRow(r *http.Request, m system.TreeVM, old stale) views.Attention {
 	a := views.Attention{
-		Status: vmStatus(r.Context(), m.State, m.Problem, "", nil), Name: m.Name, Href: paths.VM(m.ID), Env: string(m.Environment),
+		Status: old.status(r.Context(), m.ClusterID, m.State, m.Problem), Name: m.Name, Href: paths.VM(m.ID), Env: string(m.Environment),
 	}
 	if m.Problem.IsZero() {
 		a.Fact = i18n.Sentence(i18n.T(r.Context(), a.Status.Label))

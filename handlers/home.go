@@ -42,6 +42,9 @@ func (s *Server) developerHome(w http.ResponseWriter, r *http.Request) error {
 	if v.Attention, err = s.attention(r); err != nil {
 		return err
 	}
+	if v.Stale, err = s.staleNotes(r, ""); err != nil {
+		return err
+	}
 	mine, err := s.Approval.Requests(ctx, a, approval.RequestFilter{Mine: true}, approval.Page{Limit: 200})
 	if err != nil {
 		return err
@@ -181,7 +184,7 @@ func (s *Server) approverHome(w http.ResponseWriter, r *http.Request) error {
 		if c.Status != domain.ClusterHealthy {
 			down++
 		}
-		row := clusterRow(r, c, 0)
+		row := s.clusterRow(r, c)
 		v.Clusters = append(v.Clusters, views.HomeCluster{
 			Name: c.Name, Href: paths.Cluster(c.ID), Env: string(c.Environment), Status: views.ClusterState(c.Status), Text: row.Why, VMs: c.VMs,
 		})

@@ -105,9 +105,13 @@ func (s *Server) showNamespace(w http.ResponseWriter, r *http.Request) error {
 			v.Others = append(v.Others, namespaceRow(ctx, o))
 		}
 	}
+	old, err := s.stale(r)
+	if err != nil {
+		return err
+	}
 	for _, m := range vms.Items {
 		v.VMs = append(v.VMs, views.NamespaceVM{
-			ID: m.ID, Name: m.Name, Status: vmStatus(ctx, m.State, m.Problem, m.ClusterStatus, m.ObservedAt), Problem: problemText(r, m.Problem),
+			ID: m.ID, Name: m.Name, Status: old.status(ctx, m.ClusterID, m.State, m.Problem), Problem: problemText(r, m.Problem),
 			Size: m.Size, Owner: m.CreatedBy,
 		})
 	}
@@ -202,14 +206,14 @@ func (s *Server) namespaceHelp(r *http.Request, form namespaceForm, clusters []c
 		return nil
 	}
 	h := &views.NamespaceHelp{Name: form.Name}
-	quarantined := false
+	quarantined, subject := false, ""
 	for _, c := range clusters {
 		if c.ID == form.Cluster {
-			h.Cluster, quarantined = c.Name, c.QuarantinedAt != nil
+			h.Cluster, quarantined, subject = c.Name, c.QuarantinedAt != nil, c.CredentialSubject
 		}
 	}
 	rule := func(verb string) string {
-		return s.ClusterRole([]domain.ResourceRule{{Resource: "namespaces", Verb: verb}})
+		return s.ClusterRole([]domain.ResourceRule{{Resource: "namespaces", Verb: verb}}, subject)
 	}
 	switch {
 	case e.Code == apperr.ErrNamespaceMissing:

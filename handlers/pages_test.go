@@ -141,7 +141,7 @@ func TestVMPage(t *testing.T) {
 		t.Error("who only looks gets a power menu")
 	}
 	s.db.Ent.Cluster.UpdateOneID(id(s.test.cluster)).SetStatus(entcluster.StatusUNREACHABLE).ExecX(t.Context())
-	s.dev.get(path).wants("Was running", "c-test does not answer", "last known state")
+	s.dev.get(path).wants("Was running", "c-test does not answer", "Its VMs are shown as last known")
 	for _, id := range []string{"vm-head", "vm-body"} {
 		if part := s.dev.part(id).get(path).is(http.StatusOK); part.has("main") || !part.has("#"+id) {
 			t.Errorf("%s: %s", id, part.Body)

@@ -75,10 +75,12 @@ func (s *Server) previewRequest(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) submitRequest(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[requestForm](r)
 	if err == nil {
-		var number int
-		number, err = s.Approval.SubmitCreate(r.Context(), actor(r), form.input())
-		if err == nil {
-			return s.redirect(w, r, paths.Request(number))
+		var done approval.Submitted
+		if done, err = s.Approval.Submit(r.Context(), actor(r), form.input()); err == nil {
+			if done.Unchecked {
+				s.flash(r, ui.Wait, i18n.T(r.Context(), "No cluster could be asked whether it would take the VMs"), i18n.T(r.Context(), "It is asked again when somebody approves."))
+			}
+			return s.redirect(w, r, paths.Request(done.Number))
 		}
 	}
 	return s.requestForm(w, r, form, err)
@@ -186,7 +188,15 @@ func clusterFits(r *http.Request, p approval.Preview) []views.ClusterFit {
 	for _, c := range p.Clusters {
 		fit := views.ClusterFit{Name: c.Name, Fits: c.Refusal == nil, Reason: candidateText(r, c)}
 		if fit.Fits {
-			fit.Room = roomView(r.Context(), p.Rooms, c.ID, demand)
+			fit.Room = roomView(r.Context(), c.Room, demand)
+		}
+		// Those without a name that are alike are told together.
+		same := slices.IndexFunc(fits, func(f views.ClusterFit) bool {
+			return c.Name == "" && f.Name == "" && f.Room == nil && fit.Room == nil && f.Reason == fit.Reason
+		})
+		if same >= 0 {
+			fits[same].More++
+			continue
 		}
 		fits = append(fits, fit)
 	}
@@ -196,8 +206,12 @@ func clusterFits(r *http.Request, p approval.Preview) []views.ClusterFit {
 // candidateText is why a cluster can or cannot be chosen, beside its name.
 func candidateText(r *http.Request, c cluster.Candidate) string {
 	switch {
+	case c.Refusal == nil && c.Name == "":
+		return i18n.T(r.Context(), "can take it")
 	case c.Refusal == nil:
 		return i18n.TN(r.Context(), c.VMs, "healthy, {n} VM", "healthy, {n} VMs")
+	case c.Refusal.Code == apperr.ErrClusterIncompatible:
+		return lowerFirst(i18n.Phrase(message(r, c.Refusal.Code, c.Refusal.Params).Why))
 	case c.Refusal.Code == apperr.ErrEnvironmentMismatch:
 		return i18n.T(r.Context(), "takes {environment} VMs only", "environment", ui.EnvName(r.Context(), string(c.Environment)))
 	case c.Refusal.Code == apperr.ErrNamespaceMissing && c.Refusal.Params["presence"] != nil:
@@ -207,6 +221,18 @@ func candidateText(r *http.Request, c cluster.Candidate) string {
 	}
 	params := with(c.Refusal.Params, "cluster", nil) // the name stands beside it
 	return lowerFirst(i18n.Phrase(message(r, c.Refusal.Code, params).What))
+}
+
+// proposalText says that a candidate is the proposed one, and why; "" for the
+// others.
+func proposalText(ctx context.Context, c cluster.Candidate) string {
+	switch {
+	case !c.Proposed:
+		return ""
+	case c.Free < 0:
+		return i18n.T(ctx, "Proposed: weight {weight}, capacity not known.", "weight", c.Weight)
+	}
+	return i18n.T(ctx, "Proposed: weight {weight}, {free} % of its memory would be left.", "weight", c.Weight, "free", c.Free)
 }
 
 // policyText says in a sentence what a policy wants. The policies of the
@@ -332,20 +358,32 @@ func (s *Server) showRequest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	var old stale
+	if len(t.VMs) > 0 {
+		if old, err = s.stale(r); err != nil {
+			return err
+		}
+	}
 	sh, err := s.shell(r, domain.TicketName(number), "requests")
 	if err != nil {
 		return err
 	}
-	return s.page(w, r, http.StatusOK, views.RequestPage(sh, requestView(r, t)))
+	return s.page(w, r, http.StatusOK, views.RequestPage(sh, requestView(r, t, old)))
 }
 
-func requestView(r *http.Request, t approval.Request) views.RequestView {
+func requestView(r *http.Request, t approval.Request, old stale) views.RequestView {
 	running, failed := 0, 0
+	var clusters []string
+	for _, m := range t.VMs {
+		if seenByCluster(m.State) {
+			clusters = append(clusters, m.ClusterID)
+		}
+	}
 	v := views.RequestView{
 		Self: paths.Request(t.Number), Number: t.Number, Operation: t.Operation, What: t.Title, Environment: t.Environment,
 		System: t.System, Service: t.Service, ServiceHref: paths.Service(t.ServiceID), Requester: t.Requester, Own: t.Own,
 		SubmittedAt: t.CreatedAt, Spec: specLines(r.Context(), t), Approved: t.ClusterID != "",
-		MayPack:     mayExport(r, t.Row),
+		MayPack: mayExport(r, t.Row), Stale: old.notes(clusters...),
 		CanWithdraw: t.CanWithdraw, CanDecide: t.CanDecide, Waited: ui.Age(r.Context(), t.Waited),
 	}
 	if t.Worked > 0 {
@@ -358,7 +396,7 @@ func requestView(r *http.Request, t approval.Request) views.RequestView {
 		if m.Order == domain.EventFailed || m.NeedsAttention {
 			failed++
 		}
-		v.VMs = append(v.VMs, requestVM(r, m))
+		v.VMs = append(v.VMs, requestVM(r, m, old))
 	}
 	v.Status = views.TicketState(t.Status)
 	if t.Operation == domain.OpCreate {
@@ -391,8 +429,8 @@ func decidedBy(ctx context.Context, approver string) string {
 	return approver
 }
 
-func requestVM(r *http.Request, m approval.Progress) views.RequestVM {
-	v := views.RequestVM{ID: m.ID, Name: m.Name, Status: vmStatus(r.Context(), m.State, m.Problem, "", nil), Sentence: problemText(r, m.Problem)}
+func requestVM(r *http.Request, m approval.Progress, old stale) views.RequestVM {
+	v := views.RequestVM{ID: m.ID, Name: m.Name, Status: old.status(r.Context(), m.ClusterID, m.State, m.Problem), Sentence: problemText(r, m.Problem)}
 	if m.NeedsAttention {
 		v.Status = ui.StatusView{Label: needsAttention(r.Context(), v.Status.Label), Role: ui.Warn, Glyph: "warn"}
 	}

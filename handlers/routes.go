@@ -185,6 +185,19 @@ func (s *Server) routes() []route {
 		{post, paths.NewCluster + "/{draft}", domain.ClusterCreate, s.theDraft(), s.addCluster},
 		{get, paths.Clusters + "/{cluster}", domain.ClusterRead, s.theCluster(), s.showCluster},
 		{post, paths.Clusters + "/{cluster}/check", domain.ClusterCheck, s.theCluster(), s.checkCluster},
+		{get, paths.Clusters + "/{cluster}/history", domain.ClusterRead, s.theCluster(), s.showClusterHistory},
+		{get, paths.Clusters + "/{cluster}/orders", domain.ClusterRead, s.theCluster(), s.showClusterOrders},
+		{get, paths.Clusters + "/{cluster}/vms", domain.ClusterRead, s.theCluster(), s.showClusterVMs},
+		{get, paths.Clusters + "/{cluster}/settings", domain.ClusterUpdate, s.theCluster(), s.editClusterSettings},
+		{post, paths.Clusters + "/{cluster}/settings", domain.ClusterUpdate, s.theCluster(), s.updateClusterSettings},
+		{get, paths.Clusters + "/{cluster}/mode", domain.ClusterUpdate, s.theCluster(), s.askClusterMode},
+		{post, paths.Clusters + "/{cluster}/mode", domain.ClusterUpdate, s.theCluster(), s.setClusterMode},
+		{get, paths.Clusters + "/{cluster}/remove", domain.ClusterDelete, s.theCluster(), s.askRemoveCluster},
+		{post, paths.Clusters + "/{cluster}/remove", domain.ClusterDelete, s.theCluster(), s.removeCluster},
+		{get, paths.Clusters + "/{cluster}/quarantine", domain.ClusterRead, s.theCluster(), s.showQuarantine},
+		{post, paths.Clusters + "/{cluster}/quarantine/read", domain.ClusterAccept, s.theCluster(), s.readQuarantine},
+		{get, paths.Clusters + "/{cluster}/quarantine/accept", domain.ClusterAccept, s.theCluster(), s.askAcceptQuarantine},
+		{post, paths.Clusters + "/{cluster}/quarantine/accept", domain.ClusterAccept, s.theCluster(), s.acceptQuarantine},
 
 		{get, paths.Namespaces, domain.NamespaceList, nil, s.listNamespaces},
 		{get, paths.NewNamespace, domain.NamespaceCreate, nil, s.newNamespace},
@@ -211,9 +224,10 @@ var dangerous = map[string]bool{
 	post + " " + paths.Tokens: true, post + " " + paths.ServiceAccounts + "/{account}/tokens": true,
 	post + " " + paths.ServiceAccounts + "/{account}/roles": true, post + " " + paths.ServiceAccounts + "/{account}/roles/remove": true,
 	post + " " + paths.ServiceAccounts + "/{account}/edit": true, post + " " + paths.ServiceAccounts + "/{account}/disable": true, post + " " + paths.ServiceAccounts + "/{account}/enable": true,
-	post + " /systems/{system}/delete": true,
-	get + " " + paths.AuditExport:      true,
-	post + " " + paths.Identities:      true, post + " " + paths.Identities + "/{identity}/remove": true,
+	post + " /systems/{system}/delete": true, post + " " + paths.Clusters + "/{cluster}/remove": true,
+	get + " " + paths.AuditExport: true,
+	post + " " + paths.Identities: true, post + " " + paths.Identities + "/{identity}/remove": true,
+	post + " " + paths.Clusters + "/{cluster}/quarantine/accept": true,
 }
 
 // dryRuns are the forms that the header Dry-Run: All sends only to be checked,
@@ -222,7 +236,7 @@ var dangerous = map[string]bool{
 var dryRuns = map[string]bool{
 	paths.Systems: true, "/systems/{system}/services": true, paths.Requests: true, paths.Namespaces: true,
 	paths.Templates: true, paths.Sizes: true, paths.People: true, "/systems/{system}/members": true, paths.Groups: true,
-	paths.ServiceAccounts: true,
+	paths.ServiceAccounts: true, paths.Clusters + "/{cluster}/settings": true,
 }
 
 // isUpload says whether the request is the form that takes a kubeconfig.

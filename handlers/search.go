@@ -25,11 +25,21 @@ func (s *Server) showSearch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	clean, _ := cleanText(q, false)
-	groups := append(places(r.Context(), actor(r), q), searchGroups(r.Context(), found)...)
+	var old stale
+	var clusters []string
+	if len(found.VMs) > 0 {
+		if old, err = s.stale(r); err != nil {
+			return err
+		}
+	}
+	for _, m := range found.VMs {
+		clusters = append(clusters, m.ClusterID)
+	}
+	groups := append(places(r.Context(), actor(r), q), searchGroups(r.Context(), found, old)...)
 	if fragment(r) == "palette-hits" {
 		sh.Hits, sh.Query = groups, clean
 	}
-	return s.page(w, r, http.StatusOK, views.Search(sh, views.SearchView{Query: clean, Groups: groups}))
+	return s.page(w, r, http.StatusOK, views.Search(sh, views.SearchView{Query: clean, Groups: groups, Stale: old.notes(clusters...)}))
 }
 
 // place is a page or an action that the search leads to. also are other words
@@ -103,10 +113,10 @@ func means(ctx context.Context, p place, query string) bool {
 	return true
 }
 
-func searchGroups(ctx context.Context, f search.Results) []views.SearchGroup {
+func searchGroups(ctx context.Context, f search.Results, old stale) []views.SearchGroup {
 	vms := views.SearchGroup{ID: "vms", Title: i18n.T(ctx, "VMs")}
 	for _, m := range f.VMs {
-		status := views.VMState(m.State)
+		status := old.status(ctx, m.ClusterID, m.State, domain.Problem{})
 		vms.Items = append(vms.Items, views.SearchItem{Href: paths.VM(m.ID), Title: m.Name, Sub: m.IP, Env: string(m.Environment), Status: &status})
 	}
 	tickets := views.SearchGroup{ID: "requests", Title: i18n.T(ctx, "Requests")}

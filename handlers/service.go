@@ -106,9 +106,16 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 		href := withQuery(without(r.URL, "after"), "state", string(h.value))
 		v.States = append(v.States, ui.Segment{Label: i18n.T(r.Context(), h.label), Href: href, Count: n, Current: filter.Health == h.value})
 	}
-	for _, m := range list.Items {
-		v.VMs = append(v.VMs, vmRow(r, m))
+	old, err := s.stale(r)
+	if err != nil {
+		return err
 	}
+	var clusters []string
+	for _, m := range list.Items {
+		v.VMs = append(v.VMs, vmRow(r, m, old))
+		clusters = append(clusters, m.ClusterID)
+	}
+	v.Stale = old.notes(clusters...)
 	v.Pager = pager(r, i18n.TN(r.Context(), v.Total, "{n} VM", "{n} VMs"), list.Next)
 	sh, err := s.shell(r, sv.Name, "explorer")
 	if err != nil {
@@ -117,9 +124,9 @@ func (s *Server) showService(w http.ResponseWriter, r *http.Request) error {
 	return s.page(w, r, http.StatusOK, views.ServicePage(sh, v))
 }
 
-func vmRow(r *http.Request, m service.VM) views.VMRow {
+func vmRow(r *http.Request, m service.VM, old stale) views.VMRow {
 	row := views.VMRow{
-		ID: m.ID, Name: m.Name, Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ObservedAt), Problem: problemText(r, m.Problem),
+		ID: m.ID, Name: m.Name, Status: old.status(r.Context(), m.ClusterID, m.State, m.Problem), Problem: problemText(r, m.Problem),
 		Cluster: m.Cluster, Node: m.Node, IP: m.IP, Size: m.Size, CPU: m.CPU, MemoryMiB: m.MemoryMiB, Owner: m.CreatedBy,
 	}
 	if m.Health == domain.HealthOK {

@@ -17,16 +17,16 @@ import (
 )
 
 // vmStatus is the state of a VM as people read it (design language, section 5).
-// What a cluster said before it went silent is told as past, and a VM that runs
-// with a problem is not shown as well.
-func vmStatus(ctx context.Context, state domain.VMState, problem domain.Problem, cluster domain.ClusterStatus, answered *time.Time) ui.StatusView {
+// What is only the last known state is told as past, with its time as far as that
+// is known, and a VM that runs with a problem is not shown as well.
+func vmStatus(ctx context.Context, state domain.VMState, problem domain.Problem, old bool, at *time.Time) ui.StatusView {
 	v := views.VMState(state)
 	switch {
-	case cluster == domain.ClusterUnreachable && seenByCluster(state):
+	case old && seenByCluster(state):
 		was := lowerFirst(i18n.T(ctx, v.Label))
 		v.Label = i18n.T(ctx, "Was {state}", "state", was)
-		if answered != nil {
-			v.Label = i18n.T(ctx, "Was {state}, {time}", "state", was, "time", answered.UTC().Format("15:04"))
+		if at != nil {
+			v.Label = i18n.T(ctx, "Was {state}, {time}", "state", was, "time", at.UTC().Format("15:04"))
 		}
 		v.Role, v.Glyph = ui.Idle, "unknown"
 	case !problem.IsZero() && state.Health() != domain.HealthBad && state != domain.StateDeleted:

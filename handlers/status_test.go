@@ -18,13 +18,13 @@ func TestEveryStateHasALabel(t *testing.T) {
 	for _, s := range domain.VMStates() {
 		for _, c := range domain.ClusterStatuses() {
 			for _, p := range []domain.Problem{{}, {Code: domain.ProblemRestartRequired}} {
-				v := vmStatus(t.Context(), s, p, c, &at)
+				v := vmStatus(t.Context(), s, p, c == domain.ClusterUnreachable, &at)
 				if v.Label == "" || v.Role == "" || v.Glyph == "" {
 					t.Errorf("%s on %s: %+v", s, c, v)
 				}
 			}
 		}
-		if v := vmStatus(t.Context(), s, domain.Problem{}, domain.ClusterHealthy, nil); v.Label == "Unknown" && s != domain.StateUnknown {
+		if v := vmStatus(t.Context(), s, domain.Problem{}, false, nil); v.Label == "Unknown" && s != domain.StateUnknown {
 			t.Errorf("%s has no label", s)
 		}
 	}
@@ -55,7 +55,7 @@ func TestVMStatus(t *testing.T) {
 		{domain.StateErrorUnschedulable, warned, domain.ClusterHealthy, ui.StatusView{Label: "Cannot be scheduled", Role: ui.Bad, Glyph: "failed"}},
 		{domain.StateRequested, domain.Problem{}, domain.ClusterUnreachable, ui.StatusView{Label: "Waiting to be created", Role: ui.Busy, Glyph: "busy"}},
 	} {
-		if got := vmStatus(t.Context(), c.state, c.problem, c.cluster, &at); got != c.want {
+		if got := vmStatus(t.Context(), c.state, c.problem, c.cluster == domain.ClusterUnreachable, &at); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.state, got, c.want)
 		}
 	}

@@ -101,6 +101,9 @@ func (s *Server) showSystem(w http.ResponseWriter, r *http.Request) error {
 	if len(members) > 0 && members[0].Role == domain.RoleOwner {
 		v.Owner = members[0].Username
 	}
+	if v.Stale, err = s.staleNotes(r, sys.ID); err != nil {
+		return err
+	}
 	if v.Clusters, err = s.clustersOf(r, sys.Namespace); err != nil {
 		return err
 	}

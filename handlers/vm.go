@@ -44,7 +44,7 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 	v := views.VMView{
 		ID: m.ID, Name: m.Name, ShortName: shortName(m.Service, m.Instance), Env: string(m.Environment),
 		SystemID: m.SystemID, System: m.System, ServiceID: m.ServiceID, Service: m.Service,
-		Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt), Facts: vmFacts(r.Context(), m, now), Notice: vmNotice(r, m),
+		Status: viewStatus(r.Context(), m), Stale: vmStale(m), Facts: vmFacts(r.Context(), m, now), Notice: vmNotice(r, m),
 		CanDelete: m.CanOperate,
 		IP:        m.IP, Cluster: m.Cluster, Node: m.Node, Namespace: m.Namespace, GuestOS: m.GuestOS, Started: m.StartedAt,
 		CPU: m.CPU, MemoryMiB: m.MemoryMiB, Disks: vmDisks(r.Context(), m), Size: m.Size,
@@ -84,6 +84,28 @@ func (s *Server) vmView(r *http.Request, m vm.View) views.VMView {
 	return v
 }
 
+// viewStatus is the state of a VM for its own pages.
+func viewStatus(ctx context.Context, m vm.View) ui.StatusView {
+	_, at := lastKnown(m)
+	return vmStatus(ctx, m.State, m.Problem, m.LastKnown.Stale, at)
+}
+
+func lastKnown(m vm.View) (old bool, at *time.Time) {
+	if !m.LastKnown.Since.IsZero() {
+		at = &m.LastKnown.Since
+	}
+	return m.LastKnown.Stale && seenByCluster(m.State), at
+}
+
+// vmStale is the note about the VM's cluster, when that is not up to date.
+func vmStale(m vm.View) []views.StaleView {
+	old, at := lastKnown(m)
+	if !old {
+		return nil
+	}
+	return []views.StaleView{{Cluster: m.Cluster, Since: at, Off: m.ClusterOff}}
+}
+
 func vmFacts(ctx context.Context, m vm.View, now time.Time) string {
 	facts := []string{m.Template, m.Size, m.Cluster}
 	if m.StartedAt != nil && m.State.Health() == domain.HealthOK {
@@ -116,13 +138,6 @@ func vmNotice(r *http.Request, m vm.View) *views.VMNotice {
 			n.Text = i18n.T(ctx, "It was deleted on {time}. Its page stays for the record.", "time", ui.Exact(*m.DeletedAt))
 		}
 		return n
-	case m.ClusterStatus == domain.ClusterUnreachable && seenByCluster(m.State):
-		e := message(r, apperr.ErrClusterUnreachable, map[string]any{"cluster": m.Cluster})
-		text := i18n.T(ctx, "This is the last known state.")
-		if m.ClusterAnsweredAt != nil {
-			text = i18n.T(ctx, "This is the state of {time}.", "time", ui.Exact(*m.ClusterAnsweredAt))
-		}
-		return &views.VMNotice{Kind: "warn", Icon: "unplug", Title: e.What, Text: i18n.Join(text, e.Next)}
 	case !m.Problem.IsZero():
 		e := message(r, m.Problem.Code, m.Problem.Params)
 		n := &views.VMNotice{Kind: "warn", Icon: "triangle-alert", Title: e.What, Text: i18n.Message{Why: e.Why, Next: e.Next}.Text()}
@@ -211,6 +226,8 @@ func powerActions(ctx context.Context, m vm.View) []views.PowerAction {
 		switch {
 		case m.Busy != nil:
 			a.Refused = eventTitle(ctx, *m.Busy)
+		case m.ClusterOff:
+			a.Refused = i18n.T(ctx, "{cluster} is switched off", "cluster", m.Cluster)
 		case m.ClusterStatus == domain.ClusterUnreachable:
 			a.Refused = i18n.T(ctx, "{cluster} does not answer", "cluster", m.Cluster)
 		case !m.State.CanPower(op):
@@ -335,7 +352,7 @@ func (s *Server) deleteVMPage(w http.ResponseWriter, r *http.Request, form delet
 		return err
 	}
 	return s.page(w, r, status, views.DeleteVMPage(sh, views.DeleteVMView{
-		ID: m.ID, Name: m.Name, Env: string(m.Environment), Status: vmStatus(r.Context(), m.State, m.Problem, m.ClusterStatus, m.ClusterAnsweredAt),
+		ID: m.ID, Name: m.Name, Env: string(m.Environment), Status: viewStatus(r.Context(), m),
 		Disks: vmDisks(r.Context(), m), NeedsName: true, NeedsApproval: needsApproval(m, domain.OpDelete, errs), Reason: form.Reason, Typed: form.Typed, Errors: errs,
 	}))
 }

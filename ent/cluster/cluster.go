@@ -100,6 +100,8 @@ const (
 	FieldQuarantinedAt = "quarantined_at"
 	// FieldQuarantineReason holds the string denoting the quarantine_reason field in the database.
 	FieldQuarantineReason = "quarantine_reason"
+	// FieldRemovedAt holds the string denoting the removed_at field in the database.
+	FieldRemovedAt = "removed_at"
 	// EdgeVms holds the string denoting the vms edge name in mutations.
 	EdgeVms = "vms"
 	// EdgeNamespaces holds the string denoting the namespaces edge name in mutations.
@@ -203,6 +205,7 @@ var Columns = []string{
 	FieldListVersion,
 	FieldQuarantinedAt,
 	FieldQuarantineReason,
+	FieldRemovedAt,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -494,6 +497,11 @@ func ByListVersion(opts ...sql.OrderTermOption) OrderOption {
 // ByQuarantinedAt orders the results by the quarantined_at field.
 func ByQuarantinedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldQuarantinedAt, opts...).ToFunc()
+}
+
+// ByRemovedAt orders the results by the removed_at field.
+func ByRemovedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRemovedAt, opts...).ToFunc()
 }
 
 // ByVmsCount orders the results by vms count.

@@ -314,7 +314,7 @@ var (
 		{Name: "id", Type: field.TypeUUID},
 		{Name: "created_at", Type: field.TypeTime},
 		{Name: "updated_at", Type: field.TypeTime},
-		{Name: "name", Type: field.TypeString, Unique: true, Size: 63},
+		{Name: "name", Type: field.TypeString, Size: 63},
 		{Name: "place", Type: field.TypeString, Nullable: true},
 		{Name: "environment", Type: field.TypeEnum, Enums: []string{"test", "prod"}},
 		{Name: "enabled", Type: field.TypeBool, Default: true},
@@ -330,7 +330,7 @@ var (
 		{Name: "credential_subject", Type: field.TypeString, Nullable: true},
 		{Name: "credential_warned", Type: field.TypeInt, Default: 0},
 		{Name: "api_server_url", Type: field.TypeString},
-		{Name: "identity_uid", Type: field.TypeString, Unique: true},
+		{Name: "identity_uid", Type: field.TypeString},
 		{Name: "status", Type: field.TypeEnum, Enums: []string{"UNKNOWN", "HEALTHY", "UNHEALTHY", "UNREACHABLE"}, Default: "UNKNOWN"},
 		{Name: "status_reason", Type: field.TypeJSON, Nullable: true},
 		{Name: "kubevirt_version", Type: field.TypeString, Nullable: true},
@@ -354,6 +354,7 @@ var (
 		{Name: "list_version", Type: field.TypeInt64, Default: 0},
 		{Name: "quarantined_at", Type: field.TypeTime, Nullable: true},
 		{Name: "quarantine_reason", Type: field.TypeJSON, Nullable: true},
+		{Name: "removed_at", Type: field.TypeTime, Nullable: true},
 	}
 	// ClustersTable holds the schema information for the "clusters" table.
 	ClustersTable = &schema.Table{
@@ -367,6 +368,22 @@ var (
 				Columns: []*schema.Column{ClustersColumns[35]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "enabled",
+				},
+			},
+			{
+				Name:    "cluster_name",
+				Unique:  true,
+				Columns: []*schema.Column{ClustersColumns[3]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "removed_at IS NULL",
+				},
+			},
+			{
+				Name:    "cluster_identity_uid",
+				Unique:  true,
+				Columns: []*schema.Column{ClustersColumns[19]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "removed_at IS NULL",
 				},
 			},
 		},
@@ -528,6 +545,14 @@ var (
 				Name:    "domainevent_status_created_at",
 				Unique:  false,
 				Columns: []*schema.Column{DomainEventsColumns[10], DomainEventsColumns[1]},
+			},
+			{
+				Name:    "domainevent_cluster_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{DomainEventsColumns[9], DomainEventsColumns[0]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "status = 'PENDING' OR status = 'PROCESSING'",
+				},
 			},
 		},
 	}
@@ -1203,6 +1228,14 @@ var (
 				Name:    "vm_cluster_id_namespace_name",
 				Unique:  true,
 				Columns: []*schema.Column{VmsColumns[27], VmsColumns[5], VmsColumns[4]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "deleted_at IS NULL",
+				},
+			},
+			{
+				Name:    "vm_cluster_id_name_id",
+				Unique:  false,
+				Columns: []*schema.Column{VmsColumns[27], VmsColumns[4], VmsColumns[0]},
 				Annotation: &entsql.IndexAnnotation{
 					Where: "deleted_at IS NULL",
 				},

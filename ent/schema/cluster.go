@@ -21,7 +21,7 @@ func (Cluster) Mixin() []ent.Mixin { return []ent.Mixin{ID{}, Created{}, Updated
 // Fields of Cluster.
 func (Cluster) Fields() []ent.Field {
 	return []ent.Field{
-		field.String("name").NotEmpty().MaxLen(domain.MaxLabel).Unique().Immutable(),
+		field.String("name").NotEmpty().MaxLen(domain.MaxLabel).Immutable(),
 		field.String("place").Optional(),
 		field.Enum("environment").Values(strs(domain.Environments())...).Immutable(),
 		field.Bool("enabled").Default(true).Comment("false: left alone; not checked, not watched, nothing is done there"),
@@ -38,7 +38,7 @@ func (Cluster) Fields() []ent.Field {
 		field.String("credential_subject").Optional().Comment("whom it signs in"),
 		field.Int("credential_warned").Default(0).Comment("days before its end of the last warning; 0: none yet"),
 		field.String("api_server_url").NotEmpty(),
-		field.String("identity_uid").NotEmpty().Unique().Comment("UID of the namespace kube-system"),
+		field.String("identity_uid").NotEmpty().Comment("UID of the namespace kube-system"),
 
 		field.Enum("status").Values(strs(domain.ClusterStatuses())...).Default(string(domain.ClusterUnknown)),
 		field.JSON("status_reason", domain.Problem{}).Optional(),
@@ -68,12 +68,12 @@ func (Cluster) Fields() []ent.Field {
 		field.Int64("list_version").Default(0).Comment("highest resourceVersion of a complete list"),
 		field.Time("quarantined_at").Optional().Nillable(),
 		field.JSON("quarantine_reason", domain.Problem{}).Optional(),
-	}
-}
+		field.JSON("quarantine_report", domain.QuarantineReport{}).Optional().Comment("what the findings sum up to"),
 
-// Indexes of Cluster.
-func (Cluster) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("next_check_at").Annotations(entsql.IndexWhere("enabled"))} // those that are due
+		// A cluster that was removed stays as a row without its credential, switched
+		// off, because deleted VMs and the history name it. It exists for nobody.
+		field.Time("removed_at").Optional().Nillable(),
+	}
 }
 
 // Edges of Cluster.
@@ -85,6 +85,16 @@ func (Cluster) Edges() []ent.Edge {
 		edge.To("events", ClusterEvent.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 		edge.To("findings", QuarantineFinding.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 		edge.To("replacements", ClusterReplacement.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+	}
+}
+
+// Indexes of Cluster: a name and an identity are free again once their cluster
+// was removed.
+func (Cluster) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("next_check_at").Annotations(entsql.IndexWhere("enabled")), // those that are due
+		index.Fields("name").Unique().Annotations(entsql.IndexWhere("removed_at IS NULL")),
+		index.Fields("identity_uid").Unique().Annotations(entsql.IndexWhere("removed_at IS NULL")),
 	}
 }
 

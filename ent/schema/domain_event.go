@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"entgo.io/ent"
+	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/index"
 	"github.com/google/uuid"
@@ -56,5 +57,6 @@ func (DomainEvent) Indexes() []ent.Index {
 		index.Fields("aggregate_type", "aggregate_id", "created_at"),
 		index.Fields("ticket_id", "created_at"),
 		index.Fields("status", "created_at"),
+		index.Fields("cluster_id", "id").Annotations(entsql.IndexWhere("status = 'PENDING' OR status = 'PROCESSING'")),
 	}
 }

@@ -70,6 +70,7 @@ func (VM) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("service_id", "instance").Unique(),
 		index.Fields("cluster_id", "namespace", "name").Unique().Annotations(entsql.IndexWhere("deleted_at IS NULL")),
+		index.Fields("cluster_id", "name", "id").Annotations(entsql.IndexWhere("deleted_at IS NULL")),
 		index.Fields("system_id", "health"),
 		index.Fields("service_id", "health", "instance"),
 		index.Fields("name", "id"),

@@ -11,30 +11,34 @@ import (
 
 // Template is an image that VMs are made from, in one version.
 type Template struct {
-	ID           string `json:"id" format:"uuid"`
-	Name         string `json:"name" example:"debian-12"`
-	DisplayName  string `json:"display_name,omitempty" example:"Debian 12"`
-	Description  string `json:"description,omitempty"`
-	Image        string `json:"image" example:"docker://quay.io/containerdisks/debian:12"`
-	Note         string `json:"note,omitempty"`
-	Version      int    `json:"version"`
-	MinDiskGiB   int    `json:"min_disk_gib"`
-	Status       string `json:"status" enum:"draft,active,deprecated,archived"`
-	HasCloudInit bool   `json:"has_cloud_init" doc:"It has first-boot data, which is never shown."`
+	ID           string   `json:"id" format:"uuid"`
+	Name         string   `json:"name" example:"debian-12"`
+	DisplayName  string   `json:"display_name,omitempty" example:"Debian 12"`
+	Description  string   `json:"description,omitempty"`
+	Image        string   `json:"image" example:"docker://quay.io/containerdisks/debian:12"`
+	Note         string   `json:"note,omitempty"`
+	Version      int      `json:"version"`
+	MinDiskGiB   int      `json:"min_disk_gib"`
+	Status       string   `json:"status" enum:"draft,active,deprecated,archived"`
+	HasCloudInit bool     `json:"has_cloud_init" doc:"It has first-boot data, which is never shown."`
+	Features     []string `json:"required_features" doc:"KubeVirt's feature gates that a cluster must have."`
+	Hardware     []string `json:"required_hardware" doc:"What a cluster must have, as an admin says it of the cluster."`
 }
 
 func templateOf(t catalog.Template) Template {
-	return Template{t.ID, t.Name, t.DisplayName, t.Description, t.Image, t.Note, t.Version, t.MinDiskGiB, t.Status, t.HasCloudInit}
+	return Template{t.ID, t.Name, t.DisplayName, t.Description, t.Image, t.Note, t.Version, t.MinDiskGiB, t.Status, t.HasCloudInit, t.Needs.Features, t.Needs.Hardware}
 }
 
 // NewTemplate is the first or next version of a template.
 type NewTemplate struct {
-	Name        string `json:"name" example:"debian-12" maxLength:"63"`
-	DisplayName string `json:"display_name" example:"Debian 12"`
-	Description string `json:"description,omitempty"`
-	Image       string `json:"image" example:"docker://quay.io/containerdisks/debian:12"`
-	MinDiskGiB  int    `json:"min_disk_gib,omitzero" minimum:"1" maximum:"65536" default:"10"`
-	CloudInit   string `json:"cloud_init,omitempty" writeOnly:"true" doc:"A cloud-config document. It is sealed and never shown."`
+	Name        string   `json:"name" example:"debian-12" maxLength:"63"`
+	DisplayName string   `json:"display_name" example:"Debian 12"`
+	Description string   `json:"description,omitempty"`
+	Image       string   `json:"image" example:"docker://quay.io/containerdisks/debian:12"`
+	MinDiskGiB  int      `json:"min_disk_gib,omitzero" minimum:"1" maximum:"65536" default:"10"`
+	Features    []string `json:"required_features,omitempty" maxItems:"50" doc:"KubeVirt's feature gates that a cluster must have." example:"LiveMigration"`
+	Hardware    []string `json:"required_hardware,omitempty" maxItems:"50" doc:"What a cluster must have, as an admin says it of the cluster." example:"gpu.example.com/a100"`
+	CloudInit   string   `json:"cloud_init,omitempty" writeOnly:"true" doc:"A cloud-config document. It is sealed and never shown."`
 }
 
 // Size is a shape of VMs.
@@ -76,6 +80,7 @@ func (a *API) catalog() []Operation {
 			id, err := a.Catalog.CreateTemplate(ctx, actor, catalog.NewTemplate{
 				Name: in.Body.Name, DisplayName: in.Body.DisplayName, Description: in.Body.Description, Image: in.Body.Image,
 				MinDiskGiB: in.Body.MinDiskGiB, CloudInit: domain.Secret(in.Body.CloudInit),
+				Needs: domain.Requirements{Features: in.Body.Features, Hardware: in.Body.Hardware},
 			})
 			if err != nil {
 				return Template{}, err

@@ -17,7 +17,10 @@ type Cluster struct {
 	Name              string         `json:"name" example:"fra-test-1"`
 	Place             string         `json:"place,omitempty" example:"Frankfurt"`
 	Environment       string         `json:"environment" enum:"test,prod"`
-	Enabled           bool           `json:"enabled" doc:"It takes new VMs."`
+	Enabled           bool           `json:"enabled" doc:"Not so: it is left alone. It is not checked, not watched, and nothing is done there."`
+	Drained           bool           `json:"drained" doc:"It takes no new VMs."`
+	Weight            int            `json:"weight" doc:"New VMs are proposed where weight times free memory is largest; never with 0."`
+	Hardware          []string       `json:"hardware" doc:"What an admin says that it has, for the templates that need it."`
 	Server            string         `json:"server" example:"https://fra-test-1.example.org:6443"`
 	CreatedBy         string         `json:"created_by"`
 	CreatedAt         time.Time      `json:"created_at"`
@@ -25,15 +28,26 @@ type Cluster struct {
 	Reason            *Reason        `json:"reason,omitempty" doc:"Why it is not healthy."`
 	KubernetesVersion string         `json:"kubernetes_version,omitempty"`
 	KubeVirtVersion   string         `json:"kubevirt_version,omitempty"`
-	Features          []string       `json:"features"`
+	Features          []string       `json:"features" doc:"Feature gates of KubeVirt that are in effect."`
+	FeaturesOn        []string       `json:"features_on" doc:"Those of them that are switched on; the others are on by default in its version."`
+	FeaturesOff       []string       `json:"features_off" doc:"Feature gates that are switched off."`
+	APIs              []string       `json:"apis" doc:"Served groups and versions of KubeVirt, CDI and snapshots."`
 	StorageClasses    []StorageClass `json:"storage_classes"`
 	Nodes             int            `json:"nodes"`
 	ReadyNodes        int            `json:"ready_nodes"`
 	VMs               int            `json:"vms"`
 	CheckedAt         *time.Time     `json:"checked_at,omitempty"`
 	AnsweredAt        *time.Time     `json:"answered_at,omitempty"`
+	HeardAt           *time.Time     `json:"heard_at,omitempty" doc:"Up to then everything that happened to its VMs is known."`
+	QuarantinedAt     *time.Time     `json:"quarantined_at,omitempty" doc:"Since then nothing is changed there."`
+	CredentialKind    string         `json:"credential_kind,omitempty" example:"token"`
+	CredentialSubject string         `json:"credential_subject,omitempty" doc:"Whom the credential signs in."`
 	CredentialExpires *time.Time     `json:"credential_expires_at,omitempty"`
+
+	settings string
 }
+
+func (c Cluster) etag() string { return c.settings }
 
 func (c Cluster) location() string { return "/clusters/" + c.ID }
 
@@ -49,6 +63,8 @@ func clusterOf(ctx context.Context) func(cluster.Cluster) Cluster {
 			ID: c.ID, Name: c.Name, Place: c.Place, Environment: string(c.Environment), Enabled: c.Enabled, Server: c.Server, CreatedBy: c.CreatedBy, CreatedAt: c.CreatedAt,
 			Status: string(c.Status), Reason: problem(ctx, c.Reason), KubernetesVersion: c.KubernetesVersion, KubeVirtVersion: c.KubeVirtVersion, Features: c.Features,
 			Nodes: c.Nodes, ReadyNodes: c.ReadyNodes, VMs: c.VMs, CheckedAt: c.CheckedAt, AnsweredAt: c.AnsweredAt, CredentialExpires: c.CredentialExpiresAt,
+			Drained: c.Drained, Weight: c.Weight, Hardware: c.Hardware, FeaturesOn: c.Capabilities.Gates, FeaturesOff: c.Capabilities.DisabledGates, APIs: c.Capabilities.APIs,
+			HeardAt: c.HeardAt, QuarantinedAt: c.QuarantinedAt, CredentialKind: c.CredentialKind, CredentialSubject: c.CredentialSubject, settings: c.Settings().Version(),
 		}
 		for _, s := range c.StorageClasses {
 			v.StorageClasses = append(v.StorageClasses, StorageClass{s.Name, s.Default})
@@ -190,6 +206,44 @@ type NewCluster struct {
 	Place       string `json:"place,omitempty" maxLength:"100" example:"Frankfurt"`
 }
 
+// ClusterSettings are what admins set of a cluster.
+type ClusterSettings struct {
+	Place    string   `json:"place,omitempty" maxLength:"100" example:"Frankfurt"`
+	Weight   int      `json:"weight" minimum:"0" maximum:"1000" example:"100"`
+	Hardware []string `json:"hardware,omitempty" maxItems:"50" doc:"Qualified names as Kubernetes has them." example:"gpu.example.com/a100"`
+}
+
+// ClusterMode says how Shepherd works with a cluster.
+type ClusterMode struct {
+	Do string `json:"do" enum:"drain,undrain,disable,enable" doc:"drain: no new VMs. disable: leave it alone."`
+}
+
+// ClusterEvent is something that changed at a cluster, or went wrong there.
+type ClusterEvent struct {
+	ID      string    `json:"id" format:"uuid"`
+	Kind    string    `json:"kind" enum:"status,version,features,apis,storage,nodes,credential,mode,quarantine,error"`
+	Before  string    `json:"before,omitempty" doc:"Of features, APIs and storage classes: what went."`
+	After   string    `json:"after,omitempty" doc:"Of features, APIs and storage classes: what came."`
+	Problem *Reason   `json:"problem,omitempty"`
+	Count   int       `json:"count" doc:"How often the same happened in a row."`
+	At      time.Time `json:"at"`
+	LastAt  time.Time `json:"last_at"`
+}
+
+// ClusterOrder is work for a cluster that is not finished.
+type ClusterOrder struct {
+	ID             string    `json:"id" format:"uuid"`
+	VMID           string    `json:"vm_id,omitempty" format:"uuid" doc:"Not there when I may not know of the VM."`
+	VM             string    `json:"vm,omitempty"`
+	Operation      string    `json:"operation" enum:"CREATE,MODIFY,DELETE,START,STOP,RESTART"`
+	Request        int       `json:"request,omitzero"`
+	Working        bool      `json:"working" doc:"It is being carried out."`
+	Problem        *Reason   `json:"problem,omitempty" doc:"Why it waits."`
+	NeedsAttention bool      `json:"needs_attention"`
+	CreatedBy      string    `json:"created_by,omitempty"`
+	CreatedAt      time.Time `json:"created_at"`
+}
+
 type clusterPath struct {
 	Cluster string `path:"cluster" format:"uuid"`
 }
@@ -247,6 +301,88 @@ func (a *API) clusters() []Operation {
 				return Cluster{}, err
 			}
 			return a.cluster(ctx, actor, c.ID)
+		}),
+		op(Operation{
+			ID: "updateCluster", Method: "PATCH", Path: "/clusters/{cluster}", Action: domain.ClusterUpdate, Tag: tag, Summary: "Replace the settings of a cluster", DryRun: true,
+			Pages: []string{"POST /clusters/{cluster}/settings"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			clusterPath
+			ifMatch
+			Body ClusterSettings
+		}) (Cluster, error) {
+			was, err := a.cluster(ctx, actor, in.Cluster)
+			if err == nil {
+				err = in.holds(was)
+			}
+			seen := was.settings
+			if in.IfMatch == "" || in.IfMatch == "*" {
+				seen = "" // whatever there is
+			}
+			if err == nil {
+				err = a.Clusters.Update(ctx, actor, in.Cluster, seen, cluster.Settings(in.Body))
+			}
+			if err != nil {
+				return Cluster{}, err
+			}
+			return a.cluster(ctx, actor, in.Cluster)
+		}),
+		op(Operation{
+			ID: "setClusterMode", Method: "POST", Path: "/clusters/{cluster}/mode", Action: domain.ClusterUpdate, Tag: tag, Summary: "Drain a cluster, switch it off, or take that back",
+			Pages: []string{"POST /clusters/{cluster}/mode"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			clusterPath
+			Body ClusterMode
+		}) (Cluster, error) {
+			var err error
+			switch in.Body.Do {
+			case "drain", "undrain":
+				err = a.Clusters.SetDrained(ctx, actor, in.Cluster, in.Body.Do == "drain")
+			default:
+				err = a.Clusters.SetEnabled(ctx, actor, in.Cluster, in.Body.Do == "enable")
+			}
+			if err != nil {
+				return Cluster{}, err
+			}
+			return a.cluster(ctx, actor, in.Cluster)
+		}),
+		op(Operation{
+			ID: "removeCluster", Method: "DELETE", Path: "/clusters/{cluster}", Action: domain.ClusterDelete, Tag: tag, Summary: "Remove a cluster without VMs",
+			Text:  "Its credential is erased and its namespaces are unregistered. Nothing is changed in the cluster.",
+			Pages: []string{"POST /clusters/{cluster}/remove"}, fields: map[string]string{"name": "confirm"}, Conflicts: []string{"CLUSTER_HAS_VMS"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			clusterPath
+			Confirm string `query:"confirm" required:"true" doc:"The cluster's name, so that no other one is removed by mistake."`
+		}) (none, error) {
+			return none{}, a.Clusters.Remove(ctx, actor, in.Cluster, in.Confirm)
+		}),
+		op(Operation{
+			ID: "listClusterEvents", Method: "GET", Path: "/clusters/{cluster}/events", Action: domain.ClusterRead, Tag: tag, Summary: "What happened at a cluster, the newest first",
+			Pages: []string{"GET /clusters/{cluster}/history"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			clusterPath
+			paging
+			Kind string `query:"kind" enum:"status,version,features,apis,storage,nodes,credential,mode,quarantine,error"`
+		}) (Page[ClusterEvent], error) {
+			var kinds []domain.ClusterEventKind
+			if in.Kind != "" {
+				kinds = append(kinds, domain.ClusterEventKind(in.Kind))
+			}
+			list, err := a.Clusters.Events(ctx, actor, in.Cluster, kinds, in.clusters())
+			return items(list.Items, list.Next, func(e cluster.Event) ClusterEvent {
+				return ClusterEvent{e.ID, string(e.Kind), e.Before, e.After, problem(ctx, e.Problem), e.Count, e.At, e.LastAt}
+			}), err
+		}),
+		op(Operation{
+			ID: "listClusterOrders", Method: "GET", Path: "/clusters/{cluster}/orders", Action: domain.ClusterRead, Tag: tag, Summary: "What waits for a cluster, the oldest first",
+			Pages: []string{"GET /clusters/{cluster}/orders"},
+		}, func(ctx context.Context, actor domain.Actor, in struct {
+			clusterPath
+			paging
+		}) (Page[ClusterOrder], error) {
+			list, err := a.Clusters.Orders(ctx, actor, in.Cluster, in.clusters())
+			return items(list.Items, list.Next, func(o cluster.Order) ClusterOrder {
+				return ClusterOrder{o.ID, o.VMID, o.VM, string(o.Operation), o.Ticket, o.Working, problem(ctx, o.Problem), o.NeedsAttention, o.CreatedBy, o.CreatedAt}
+			}), err
 		}),
 		op(Operation{
 			ID: "uploadKubeconfig", Method: "POST", Path: "/cluster-drafts", Action: domain.ClusterCreate, Tag: tag, Summary: "Begin to add a cluster: upload a kubeconfig", Status: http.StatusCreated,

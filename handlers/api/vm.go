@@ -72,7 +72,9 @@ type VM struct {
 	Service         string     `json:"service" example:"redis"`
 	Cluster         string     `json:"cluster" example:"fra-test-1"`
 	ClusterStatus   string     `json:"cluster_status" enum:"UNKNOWN,HEALTHY,UNHEALTHY,UNREACHABLE"`
-	ClusterAnswered *time.Time `json:"cluster_answered_at,omitempty" doc:"While the cluster is away, all of this is as old."`
+	ClusterAnswered *time.Time `json:"cluster_answered_at,omitempty" doc:"When the cluster last answered to a check."`
+	Stale           bool       `json:"stale" doc:"There is no news of the cluster: all of this is the last known state."`
+	LastKnownAt     *time.Time `json:"last_known_at,omitempty" doc:"Up to then everything that happened is shown."`
 	State           string     `json:"state" example:"Running" doc:"Of KubeVirt, or Requested, Failed, Missing, Deleted."`
 	Health          string     `json:"health" enum:"ok,idle,busy,bad"`
 	Problem         *Reason    `json:"problem,omitempty" doc:"Why it is not well."`
@@ -137,7 +139,10 @@ func vmOf(ctx context.Context, m vm.View) VM {
 		State: string(m.State), Health: string(m.Health), Problem: problem(ctx, m.Problem), IP: m.IP, Node: m.Node, GuestOS: m.GuestOS, UID: m.UID,
 		Template: m.Template, TemplateVersion: m.TemplateVersion, Size: m.Size, CPU: m.CPU, MemoryMiB: m.MemoryMiB, DiskGiB: m.DiskGiB,
 		Request: m.Ticket, CreatedBy: m.CreatedBy, CreatedAt: m.CreatedAt, DeletedAt: m.DeletedAt, StartedAt: m.StartedAt, ObservedAt: m.ObservedAt,
-		CanOperate: m.CanOperate,
+		CanOperate: m.CanOperate, Stale: m.LastKnown.Stale,
+	}
+	if !m.LastKnown.Since.IsZero() {
+		v.LastKnownAt = &m.LastKnown.Since
 	}
 	event := func(e vm.Event) VMEvent {
 		return VMEvent{
@@ -199,9 +204,12 @@ func (a *API) vms() []Operation {
 			func(ctx context.Context, actor domain.Actor, in struct {
 				vmFilter
 				paging
-				System string `query:"system_id" format:"uuid" doc:"Only those of this system."`
+				System  string `query:"system_id" format:"uuid" doc:"Only those of this system."`
+				Cluster string `query:"cluster_id" format:"uuid" doc:"Only those of this cluster."`
 			}) (Page[VMRow], error) {
-				list, err := a.Services.AllVMs(ctx, actor, in.System, in.filter(), in.page())
+				f := in.filter()
+				f.ClusterID = in.Cluster
+				list, err := a.Services.AllVMs(ctx, actor, in.System, f, in.page())
 				return items(list.Items, list.Next, vmRow(ctx)), err
 			}),
 		op(Operation{ID: "getVM", Method: "GET", Path: "/vms/{vm}", Action: domain.VMRead, Tag: tag, Summary: "One VM, with its history", Pages: []string{"GET /vms/{vm}"}},

@@ -139,19 +139,22 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.Systems = &system.Service{DB: a.DB}
 	a.Services = &service.Service{DB: a.DB}
 	a.Trends = &trends.Service{DB: a.DB}
-	a.provider = kubevirt.New(kubevirt.NewKubeconfigProvider(&cluster.Credentials{DB: a.DB, Keys: keys}), kubevirt.Options{
+	credentials := &cluster.Credentials{DB: a.DB, Keys: keys}
+	a.provider = kubevirt.New(kubevirt.NewKubeconfigProvider(credentials), kubevirt.Options{
+		MayWrite:   credentials.MayWrite,
 		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs, DenyAddrs: ownAddresses(ctx, append(a.DB.Addresses(), c.Addr, c.AdminAddr)), Logger: logger, UserAgent: "kubevirt-shepherd/" + c.Version,
 	})
 	a.VMs = &vm.Service{
 		DB: a.DB, Provider: a.provider, Notify: notifier, CloudInit: a.Catalog.OpenCloudInit, Requeue: queue.Enqueue,
-		Worker: uuid.NewString(), Logger: logger,
+		Worker: uuid.NewString(), Logger: logger, TellAdmins: a.Accounts.TellAdmins,
 	}
 	a.Clusters = &cluster.Service{
 		DB: a.DB, Keys: keys, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,
-		Spaces: a.provider, TellAdmins: a.Accounts.TellAdmins,
+		Spaces: a.provider, TellAdmins: a.Accounts.TellAdmins, Forget: a.provider.Forget,
 	}
 	a.Approval = &approval.Service{
 		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.Accounts.Approvers,
+		Try: a.VMs.Try,
 	}
 	a.idempotency = &idempotency.Service{DB: a.DB}
 	a.hub = live.New(a.DB, logger)

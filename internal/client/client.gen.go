@@ -189,6 +189,102 @@ func (e ClusterStatus) Valid() bool {
 	}
 }
 
+// Defines values for ClusterEventKind.
+const (
+	ClusterEventKindApis       ClusterEventKind = "apis"
+	ClusterEventKindCredential ClusterEventKind = "credential"
+	ClusterEventKindError      ClusterEventKind = "error"
+	ClusterEventKindFeatures   ClusterEventKind = "features"
+	ClusterEventKindMode       ClusterEventKind = "mode"
+	ClusterEventKindNodes      ClusterEventKind = "nodes"
+	ClusterEventKindQuarantine ClusterEventKind = "quarantine"
+	ClusterEventKindStatus     ClusterEventKind = "status"
+	ClusterEventKindStorage    ClusterEventKind = "storage"
+	ClusterEventKindVersion    ClusterEventKind = "version"
+)
+
+// Valid indicates whether the value is a known member of the ClusterEventKind enum.
+func (e ClusterEventKind) Valid() bool {
+	switch e {
+	case ClusterEventKindApis:
+		return true
+	case ClusterEventKindCredential:
+		return true
+	case ClusterEventKindError:
+		return true
+	case ClusterEventKindFeatures:
+		return true
+	case ClusterEventKindMode:
+		return true
+	case ClusterEventKindNodes:
+		return true
+	case ClusterEventKindQuarantine:
+		return true
+	case ClusterEventKindStatus:
+		return true
+	case ClusterEventKindStorage:
+		return true
+	case ClusterEventKindVersion:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ClusterModeDo.
+const (
+	ClusterModeDoDisable ClusterModeDo = "disable"
+	ClusterModeDoDrain   ClusterModeDo = "drain"
+	ClusterModeDoEnable  ClusterModeDo = "enable"
+	ClusterModeDoUndrain ClusterModeDo = "undrain"
+)
+
+// Valid indicates whether the value is a known member of the ClusterModeDo enum.
+func (e ClusterModeDo) Valid() bool {
+	switch e {
+	case ClusterModeDoDisable:
+		return true
+	case ClusterModeDoDrain:
+		return true
+	case ClusterModeDoEnable:
+		return true
+	case ClusterModeDoUndrain:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ClusterOrderOperation.
+const (
+	ClusterOrderOperationCREATE  ClusterOrderOperation = "CREATE"
+	ClusterOrderOperationDELETE  ClusterOrderOperation = "DELETE"
+	ClusterOrderOperationMODIFY  ClusterOrderOperation = "MODIFY"
+	ClusterOrderOperationRESTART ClusterOrderOperation = "RESTART"
+	ClusterOrderOperationSTART   ClusterOrderOperation = "START"
+	ClusterOrderOperationSTOP    ClusterOrderOperation = "STOP"
+)
+
+// Valid indicates whether the value is a known member of the ClusterOrderOperation enum.
+func (e ClusterOrderOperation) Valid() bool {
+	switch e {
+	case ClusterOrderOperationCREATE:
+		return true
+	case ClusterOrderOperationDELETE:
+		return true
+	case ClusterOrderOperationMODIFY:
+		return true
+	case ClusterOrderOperationRESTART:
+		return true
+	case ClusterOrderOperationSTART:
+		return true
+	case ClusterOrderOperationSTOP:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DecisionDecision.
 const (
 	DecisionDecisionApprove DecisionDecision = "approve"
@@ -1449,6 +1545,48 @@ func (e ExportAuditParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for ListClusterEventsParamsKind.
+const (
+	ListClusterEventsParamsKindApis       ListClusterEventsParamsKind = "apis"
+	ListClusterEventsParamsKindCredential ListClusterEventsParamsKind = "credential"
+	ListClusterEventsParamsKindError      ListClusterEventsParamsKind = "error"
+	ListClusterEventsParamsKindFeatures   ListClusterEventsParamsKind = "features"
+	ListClusterEventsParamsKindMode       ListClusterEventsParamsKind = "mode"
+	ListClusterEventsParamsKindNodes      ListClusterEventsParamsKind = "nodes"
+	ListClusterEventsParamsKindQuarantine ListClusterEventsParamsKind = "quarantine"
+	ListClusterEventsParamsKindStatus     ListClusterEventsParamsKind = "status"
+	ListClusterEventsParamsKindStorage    ListClusterEventsParamsKind = "storage"
+	ListClusterEventsParamsKindVersion    ListClusterEventsParamsKind = "version"
+)
+
+// Valid indicates whether the value is a known member of the ListClusterEventsParamsKind enum.
+func (e ListClusterEventsParamsKind) Valid() bool {
+	switch e {
+	case ListClusterEventsParamsKindApis:
+		return true
+	case ListClusterEventsParamsKindCredential:
+		return true
+	case ListClusterEventsParamsKindError:
+		return true
+	case ListClusterEventsParamsKindFeatures:
+		return true
+	case ListClusterEventsParamsKindMode:
+		return true
+	case ListClusterEventsParamsKindNodes:
+		return true
+	case ListClusterEventsParamsKindQuarantine:
+		return true
+	case ListClusterEventsParamsKindStatus:
+		return true
+	case ListClusterEventsParamsKindStorage:
+		return true
+	case ListClusterEventsParamsKindVersion:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TakeGroupRoleParamsRole.
 const (
 	TakeGroupRoleParamsRoleAdmin      TakeGroupRoleParamsRole = "admin"
@@ -1923,16 +2061,42 @@ type Change struct {
 
 // Cluster defines model for Cluster.
 type Cluster struct {
-	AnsweredAt          time.Time `json:"answered_at,omitempty"`
+	AnsweredAt time.Time `json:"answered_at,omitempty"`
+
+	// Apis Served groups and versions of KubeVirt, CDI and snapshots.
+	Apis                []string  `json:"apis"`
 	CheckedAt           time.Time `json:"checked_at,omitempty"`
 	CreatedAt           time.Time `json:"created_at"`
 	CreatedBy           string    `json:"created_by"`
 	CredentialExpiresAt time.Time `json:"credential_expires_at,omitempty"`
 
-	// Enabled It takes new VMs.
-	Enabled           bool               `json:"enabled"`
-	Environment       ClusterEnvironment `json:"environment"`
-	Features          []string           `json:"features"`
+	// CredentialKind Examples: token
+	CredentialKind string `json:"credential_kind,omitempty"`
+
+	// CredentialSubject Whom the credential signs in.
+	CredentialSubject string `json:"credential_subject,omitempty"`
+
+	// Drained It takes no new VMs.
+	Drained bool `json:"drained"`
+
+	// Enabled Not so: it is left alone. It is not checked, not watched, and nothing is done there.
+	Enabled     bool               `json:"enabled"`
+	Environment ClusterEnvironment `json:"environment"`
+
+	// Features Feature gates of KubeVirt that are in effect.
+	Features []string `json:"features"`
+
+	// FeaturesOff Feature gates that are switched off.
+	FeaturesOff []string `json:"features_off"`
+
+	// FeaturesOn Those of them that are switched on; the others are on by default in its version.
+	FeaturesOn []string `json:"features_on"`
+
+	// Hardware What an admin says that it has, for the templates that need it.
+	Hardware []string `json:"hardware"`
+
+	// HeardAt Up to then everything that happened to its VMs is known.
+	HeardAt           time.Time          `json:"heard_at,omitempty"`
 	Id                openapi_types.UUID `json:"id"`
 	KubernetesVersion string             `json:"kubernetes_version,omitempty"`
 	KubevirtVersion   string             `json:"kubevirt_version,omitempty"`
@@ -1942,8 +2106,11 @@ type Cluster struct {
 	Nodes int    `json:"nodes"`
 
 	// Place Examples: Frankfurt
-	Place      string `json:"place,omitempty"`
-	ReadyNodes int    `json:"ready_nodes"`
+	Place string `json:"place,omitempty"`
+
+	// QuarantinedAt Since then nothing is changed there.
+	QuarantinedAt time.Time `json:"quarantined_at,omitempty"`
+	ReadyNodes    int       `json:"ready_nodes"`
 
 	// Reason Why it is not healthy.
 	Reason Reason `json:"reason,omitempty"`
@@ -1953,6 +2120,9 @@ type Cluster struct {
 	Status         ClusterStatus  `json:"status"`
 	StorageClasses []StorageClass `json:"storage_classes"`
 	Vms            int            `json:"vms"`
+
+	// Weight New VMs are proposed where weight times free memory is largest; never with 0.
+	Weight int `json:"weight"`
 }
 
 // ClusterEnvironment defines model for Cluster.Environment.
@@ -1977,10 +2147,76 @@ type ClusterDraft struct {
 	UploadedAt       time.Time `json:"uploaded_at"`
 }
 
+// ClusterEvent defines model for ClusterEvent.
+type ClusterEvent struct {
+	// After Of features, APIs and storage classes: what came.
+	After string    `json:"after,omitempty"`
+	At    time.Time `json:"at"`
+
+	// Before Of features, APIs and storage classes: what went.
+	Before string `json:"before,omitempty"`
+
+	// Count How often the same happened in a row.
+	Count   int                `json:"count"`
+	Id      openapi_types.UUID `json:"id"`
+	Kind    ClusterEventKind   `json:"kind"`
+	LastAt  time.Time          `json:"last_at"`
+	Problem Reason             `json:"problem,omitempty"`
+}
+
+// ClusterEventKind defines model for ClusterEvent.Kind.
+type ClusterEventKind string
+
+// ClusterMode defines model for ClusterMode.
+type ClusterMode struct {
+	// Do drain: no new VMs. disable: leave it alone.
+	Do ClusterModeDo `json:"do"`
+}
+
+// ClusterModeDo drain: no new VMs. disable: leave it alone.
+type ClusterModeDo string
+
+// ClusterOrder defines model for ClusterOrder.
+type ClusterOrder struct {
+	CreatedAt      time.Time             `json:"created_at"`
+	CreatedBy      string                `json:"created_by,omitempty"`
+	Id             openapi_types.UUID    `json:"id"`
+	NeedsAttention bool                  `json:"needs_attention"`
+	Operation      ClusterOrderOperation `json:"operation"`
+
+	// Problem Why it waits.
+	Problem Reason `json:"problem,omitempty"`
+	Request int    `json:"request,omitempty"`
+	Vm      string `json:"vm,omitempty"`
+
+	// VmId Not there when I may not know of the VM.
+	VmId openapi_types.UUID `json:"vm_id,omitempty"`
+
+	// Working It is being carried out.
+	Working bool `json:"working"`
+}
+
+// ClusterOrderOperation defines model for ClusterOrder.Operation.
+type ClusterOrderOperation string
+
 // ClusterRef defines model for ClusterRef.
 type ClusterRef struct {
 	Id   openapi_types.UUID `json:"id"`
 	Name string             `json:"name"`
+}
+
+// ClusterSettings defines model for ClusterSettings.
+type ClusterSettings struct {
+	// Hardware Qualified names as Kubernetes has them.
+	//
+	// Examples: ["gpu.example.com/a100"]
+	Hardware []string `json:"hardware,omitempty"`
+
+	// Place Examples: Frankfurt
+	Place string `json:"place,omitempty"`
+
+	// Weight Examples: 100
+	Weight int `json:"weight"`
 }
 
 // Decision defines model for Decision.
@@ -2427,6 +2663,16 @@ type NewTemplate struct {
 
 	// Name Examples: debian-12
 	Name string `json:"name"`
+
+	// RequiredFeatures KubeVirt's feature gates that a cluster must have.
+	//
+	// Examples: ["LiveMigration"]
+	RequiredFeatures []string `json:"required_features,omitempty"`
+
+	// RequiredHardware What a cluster must have, as an admin says it of the cluster.
+	//
+	// Examples: ["gpu.example.com/a100"]
+	RequiredHardware []string `json:"required_hardware,omitempty"`
 }
 
 // Notification defines model for Notification.
@@ -2503,6 +2749,22 @@ type PageCapacity struct {
 // PageCluster defines model for PageCluster.
 type PageCluster struct {
 	Items []Cluster `json:"items"`
+
+	// Next Cursor of the following page, for the parameter after. Not there on the last page.
+	Next string `json:"next,omitempty"`
+}
+
+// PageClusterEvent defines model for PageClusterEvent.
+type PageClusterEvent struct {
+	Items []ClusterEvent `json:"items"`
+
+	// Next Cursor of the following page, for the parameter after. Not there on the last page.
+	Next string `json:"next,omitempty"`
+}
+
+// PageClusterOrder defines model for PageClusterOrder.
+type PageClusterOrder struct {
+	Items []ClusterOrder `json:"items"`
 
 	// Next Cursor of the following page, for the parameter after. Not there on the last page.
 	Next string `json:"next,omitempty"`
@@ -2638,14 +2900,16 @@ type PersonGroup struct {
 
 // Placement defines model for Placement.
 type Placement struct {
-	Fits bool               `json:"fits"`
-	Id   openapi_types.UUID `json:"id"`
+	Fits bool `json:"fits"`
+
+	// Id Not there when I may not know of the cluster.
+	Id openapi_types.UUID `json:"id,omitempty"`
 
 	// Left Of the namespace's quotas there, without what is approved already.
 	Left []Left `json:"left,omitempty"`
 
 	// Name Examples: fra-test-1
-	Name    string `json:"name"`
+	Name    string `json:"name,omitempty"`
 	Refusal Reason `json:"refusal,omitempty"`
 }
 
@@ -3272,10 +3536,16 @@ type Template struct {
 	MinDiskGib int    `json:"min_disk_gib"`
 
 	// Name Examples: debian-12
-	Name    string         `json:"name"`
-	Note    string         `json:"note,omitempty"`
-	Status  TemplateStatus `json:"status"`
-	Version int            `json:"version"`
+	Name string `json:"name"`
+	Note string `json:"note,omitempty"`
+
+	// RequiredFeatures KubeVirt's feature gates that a cluster must have.
+	RequiredFeatures []string `json:"required_features"`
+
+	// RequiredHardware What a cluster must have, as an admin says it of the cluster.
+	RequiredHardware []string       `json:"required_hardware"`
+	Status           TemplateStatus `json:"status"`
+	Version          int            `json:"version"`
 }
 
 // TemplateStatus defines model for Template.Status.
@@ -3420,7 +3690,7 @@ type VM struct {
 	// Cluster Examples: fra-test-1
 	Cluster string `json:"cluster"`
 
-	// ClusterAnsweredAt While the cluster is away, all of this is as old.
+	// ClusterAnsweredAt When the cluster last answered to a check.
 	ClusterAnsweredAt time.Time       `json:"cluster_answered_at,omitempty"`
 	ClusterStatus     VMClusterStatus `json:"cluster_status"`
 
@@ -3444,8 +3714,11 @@ type VM struct {
 	Instance int `json:"instance"`
 
 	// Ip Examples: 10.0.0.7
-	Ip        string `json:"ip,omitempty"`
-	MemoryMib int    `json:"memory_mib"`
+	Ip string `json:"ip,omitempty"`
+
+	// LastKnownAt Up to then everything that happened is shown.
+	LastKnownAt time.Time `json:"last_known_at,omitempty"`
+	MemoryMib   int       `json:"memory_mib"`
 
 	// Name Examples: shop-redis-01
 	Name string `json:"name"`
@@ -3471,7 +3744,10 @@ type VM struct {
 	ServiceId openapi_types.UUID `json:"service_id"`
 
 	// Size Examples: small
-	Size      string    `json:"size"`
+	Size string `json:"size"`
+
+	// Stale There is no news of the cluster: all of this is the last known state.
+	Stale     bool      `json:"stale"`
 	StartedAt time.Time `json:"started_at,omitempty"`
 
 	// State Of KubeVirt, or Requested, Failed, Missing, Deleted.
@@ -3764,10 +4040,59 @@ type CreateClusterParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// RemoveClusterParams defines parameters for RemoveCluster.
+type RemoveClusterParams struct {
+	// Confirm The cluster's name, so that no other one is removed by mistake.
+	Confirm string `form:"confirm" json:"confirm"`
+
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UpdateClusterParams defines parameters for UpdateCluster.
+type UpdateClusterParams struct {
+	// DryRun Ask every rule and keep nothing. When all is well the answer is 204.
+	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// IfMatch ETag of what was read. When it is not the present one, nothing is changed and the answer is 412.
+	IfMatch *string `json:"If-Match,omitempty"`
+
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CheckClusterParams defines parameters for CheckCluster.
 type CheckClusterParams struct {
 	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListClusterEventsParams defines parameters for ListClusterEvents.
+type ListClusterEventsParams struct {
+	// Limit How many entries a page has at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After Cursor: next of the page before.
+	After *string                      `form:"after,omitempty" json:"after,omitempty"`
+	Kind  *ListClusterEventsParamsKind `form:"kind,omitempty" json:"kind,omitempty"`
+}
+
+// ListClusterEventsParamsKind defines parameters for ListClusterEvents.
+type ListClusterEventsParamsKind string
+
+// SetClusterModeParams defines parameters for SetClusterMode.
+type SetClusterModeParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListClusterOrdersParams defines parameters for ListClusterOrders.
+type ListClusterOrdersParams struct {
+	// Limit How many entries a page has at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After Cursor: next of the page before.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ListGroupsParams defines parameters for ListGroups.
@@ -4226,6 +4551,9 @@ type ListVMsParams struct {
 
 	// SystemId Only those of this system.
 	SystemId *openapi_types.UUID `form:"system_id,omitempty" json:"system_id,omitempty"`
+
+	// ClusterId Only those of this cluster.
+	ClusterId *openapi_types.UUID `form:"cluster_id,omitempty" json:"cluster_id,omitempty"`
 }
 
 // ListVMsParamsHealth defines parameters for ListVMs.
@@ -4254,6 +4582,12 @@ type CheckClusterDraftJSONRequestBody = PreflightContext
 
 // CreateClusterJSONRequestBody defines body for CreateCluster for application/json ContentType.
 type CreateClusterJSONRequestBody = NewCluster
+
+// UpdateClusterJSONRequestBody defines body for UpdateCluster for application/json ContentType.
+type UpdateClusterJSONRequestBody = ClusterSettings
+
+// SetClusterModeJSONRequestBody defines body for SetClusterMode for application/json ContentType.
+type SetClusterModeJSONRequestBody = ClusterMode
 
 // CreateGroupJSONRequestBody defines body for CreateGroup for application/json ContentType.
 type CreateGroupJSONRequestBody = NewGroup
@@ -4520,6 +4854,13 @@ type ClientInterface interface {
 	// Corresponds with POST /clusters (the `CreateCluster` operationId).
 	CreateCluster(ctx context.Context, params *CreateClusterParams, body CreateClusterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RemoveCluster Remove a cluster without VMs
+	//
+	// Its credential is erased and its namespaces are unregistered. Nothing is changed in the cluster. A token needs the scope `admin`.
+	//
+	// Corresponds with DELETE /clusters/{cluster} (the `RemoveCluster` operationId).
+	RemoveCluster(ctx context.Context, cluster openapi_types.UUID, params *RemoveClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetCluster One cluster
 	//
 	// A token needs the scope `read`.
@@ -4527,12 +4868,62 @@ type ClientInterface interface {
 	// Corresponds with GET /clusters/{cluster} (the `GetCluster` operationId).
 	GetCluster(ctx context.Context, cluster openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// UpdateClusterWithBody Replace the settings of a cluster
+	//
+	// A token needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /clusters/{cluster} (the `UpdateCluster` operationId).
+	UpdateClusterWithBody(ctx context.Context, cluster openapi_types.UUID, params *UpdateClusterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateCluster Replace the settings of a cluster
+	//
+	// A token needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /clusters/{cluster} (the `UpdateCluster` operationId).
+	UpdateCluster(ctx context.Context, cluster openapi_types.UUID, params *UpdateClusterParams, body UpdateClusterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CheckCluster Ask a cluster how it is, now
 	//
 	// A token needs the scope `admin`.
 	//
 	// Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
 	CheckCluster(ctx context.Context, cluster openapi_types.UUID, params *CheckClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListClusterEvents What happened at a cluster, the newest first
+	//
+	// A token needs the scope `read`.
+	//
+	// Corresponds with GET /clusters/{cluster}/events (the `ListClusterEvents` operationId).
+	ListClusterEvents(ctx context.Context, cluster openapi_types.UUID, params *ListClusterEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetClusterModeWithBody Drain a cluster, switch it off, or take that back
+	//
+	// A token needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /clusters/{cluster}/mode (the `SetClusterMode` operationId).
+	SetClusterModeWithBody(ctx context.Context, cluster openapi_types.UUID, params *SetClusterModeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetClusterMode Drain a cluster, switch it off, or take that back
+	//
+	// A token needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /clusters/{cluster}/mode (the `SetClusterMode` operationId).
+	SetClusterMode(ctx context.Context, cluster openapi_types.UUID, params *SetClusterModeParams, body SetClusterModeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListClusterOrders What waits for a cluster, the oldest first
+	//
+	// A token needs the scope `read`.
+	//
+	// Corresponds with GET /clusters/{cluster}/orders (the `ListClusterOrders` operationId).
+	ListClusterOrders(ctx context.Context, cluster openapi_types.UUID, params *ListClusterOrdersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGroups Groups, by name
 	//
@@ -5537,6 +5928,23 @@ func (c *Client) CreateCluster(ctx context.Context, params *CreateClusterParams,
 	return c.Client.Do(req)
 }
 
+// RemoveCluster Remove a cluster without VMs
+//
+// Its credential is erased and its namespaces are unregistered. Nothing is changed in the cluster. A token needs the scope `admin`.
+//
+// Corresponds with DELETE /clusters/{cluster} (the `RemoveCluster` operationId).
+func (c *Client) RemoveCluster(ctx context.Context, cluster openapi_types.UUID, params *RemoveClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveClusterRequest(c.Server, cluster, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetCluster One cluster
 //
 // A token needs the scope `read`.
@@ -5554,6 +5962,44 @@ func (c *Client) GetCluster(ctx context.Context, cluster openapi_types.UUID, req
 	return c.Client.Do(req)
 }
 
+// UpdateClusterWithBody Replace the settings of a cluster
+//
+// A token needs the scope `admin`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /clusters/{cluster} (the `UpdateCluster` operationId).
+func (c *Client) UpdateClusterWithBody(ctx context.Context, cluster openapi_types.UUID, params *UpdateClusterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateClusterRequestWithBody(c.Server, cluster, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateCluster Replace the settings of a cluster
+//
+// A token needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /clusters/{cluster} (the `UpdateCluster` operationId).
+func (c *Client) UpdateCluster(ctx context.Context, cluster openapi_types.UUID, params *UpdateClusterParams, body UpdateClusterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateClusterRequest(c.Server, cluster, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CheckCluster Ask a cluster how it is, now
 //
 // A token needs the scope `admin`.
@@ -5561,6 +6007,78 @@ func (c *Client) GetCluster(ctx context.Context, cluster openapi_types.UUID, req
 // Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
 func (c *Client) CheckCluster(ctx context.Context, cluster openapi_types.UUID, params *CheckClusterParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCheckClusterRequest(c.Server, cluster, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListClusterEvents What happened at a cluster, the newest first
+//
+// A token needs the scope `read`.
+//
+// Corresponds with GET /clusters/{cluster}/events (the `ListClusterEvents` operationId).
+func (c *Client) ListClusterEvents(ctx context.Context, cluster openapi_types.UUID, params *ListClusterEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListClusterEventsRequest(c.Server, cluster, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetClusterModeWithBody Drain a cluster, switch it off, or take that back
+//
+// A token needs the scope `admin`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /clusters/{cluster}/mode (the `SetClusterMode` operationId).
+func (c *Client) SetClusterModeWithBody(ctx context.Context, cluster openapi_types.UUID, params *SetClusterModeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetClusterModeRequestWithBody(c.Server, cluster, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetClusterMode Drain a cluster, switch it off, or take that back
+//
+// A token needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /clusters/{cluster}/mode (the `SetClusterMode` operationId).
+func (c *Client) SetClusterMode(ctx context.Context, cluster openapi_types.UUID, params *SetClusterModeParams, body SetClusterModeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetClusterModeRequest(c.Server, cluster, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListClusterOrders What waits for a cluster, the oldest first
+//
+// A token needs the scope `read`.
+//
+// Corresponds with GET /clusters/{cluster}/orders (the `ListClusterOrders` operationId).
+func (c *Client) ListClusterOrders(ctx context.Context, cluster openapi_types.UUID, params *ListClusterOrdersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListClusterOrdersRequest(c.Server, cluster, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8053,6 +8571,78 @@ func NewCreateClusterRequestWithBody(server string, params *CreateClusterParams,
 	return req, nil
 }
 
+// NewRemoveClusterRequest constructs an http.Request for the RemoveCluster method
+func NewRemoveClusterRequest(server string, cluster openapi_types.UUID, params *RemoveClusterParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "confirm", params.Confirm, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetClusterRequest constructs an http.Request for the GetCluster method
 func NewGetClusterRequest(server string, cluster openapi_types.UUID) (*http.Request, error) {
 	var err error
@@ -8082,6 +8672,106 @@ func NewGetClusterRequest(server string, cluster openapi_types.UUID) (*http.Requ
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateClusterRequest calls the generic UpdateCluster builder with application/json body
+func NewUpdateClusterRequest(server string, cluster openapi_types.UUID, params *UpdateClusterParams, body UpdateClusterJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateClusterRequestWithBody(server, cluster, params, "application/json", bodyReader)
+}
+
+// NewUpdateClusterRequestWithBody constructs an http.Request for the UpdateCluster method, with any body, and a specified content type
+func NewUpdateClusterRequestWithBody(server string, cluster openapi_types.UUID, params *UpdateClusterParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
 	}
 
 	return req, nil
@@ -8131,6 +8821,226 @@ func NewCheckClusterRequest(server string, cluster openapi_types.UUID, params *C
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListClusterEventsRequest constructs an http.Request for the ListClusterEvents method
+func NewListClusterEventsRequest(server string, cluster openapi_types.UUID, params *ListClusterEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetClusterModeRequest calls the generic SetClusterMode builder with application/json body
+func NewSetClusterModeRequest(server string, cluster openapi_types.UUID, params *SetClusterModeParams, body SetClusterModeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetClusterModeRequestWithBody(server, cluster, params, "application/json", bodyReader)
+}
+
+// NewSetClusterModeRequestWithBody constructs an http.Request for the SetClusterMode method, with any body, and a specified content type
+func NewSetClusterModeRequestWithBody(server string, cluster openapi_types.UUID, params *SetClusterModeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s/mode", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListClusterOrdersRequest constructs an http.Request for the ListClusterOrders method
+func NewListClusterOrdersRequest(server string, cluster openapi_types.UUID, params *ListClusterOrdersParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "cluster", cluster, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clusters/%s/orders", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -12174,6 +13084,18 @@ func NewListVMsRequest(server string, params *ListVMsParams) (*http.Request, err
 
 		}
 
+		if params.ClusterId != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cluster_id", *params.ClusterId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -12534,6 +13456,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /clusters (the `CreateCluster` operationId).
 	CreateClusterWithResponse(ctx context.Context, params *CreateClusterParams, body CreateClusterJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClusterResponse, error)
 
+	// RemoveClusterWithResponse Remove a cluster without VMs
+	//
+	// Its credential is erased and its namespaces are unregistered. Nothing is changed in the cluster. A token needs the scope `admin`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /clusters/{cluster} (the `RemoveCluster` operationId).
+	RemoveClusterWithResponse(ctx context.Context, cluster openapi_types.UUID, params *RemoveClusterParams, reqEditors ...RequestEditorFn) (*RemoveClusterResponse, error)
+
 	// GetClusterWithResponse One cluster
 	//
 	// A token needs the scope `read`.
@@ -12543,6 +13474,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /clusters/{cluster} (the `GetCluster` operationId).
 	GetClusterWithResponse(ctx context.Context, cluster openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetClusterResponse, error)
 
+	// UpdateClusterWithBodyWithResponse Replace the settings of a cluster
+	//
+	// A token needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /clusters/{cluster} (the `UpdateCluster` operationId).
+	UpdateClusterWithBodyWithResponse(ctx context.Context, cluster openapi_types.UUID, params *UpdateClusterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateClusterResponse, error)
+
+	// UpdateClusterWithResponse Replace the settings of a cluster
+	//
+	// A token needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /clusters/{cluster} (the `UpdateCluster` operationId).
+	UpdateClusterWithResponse(ctx context.Context, cluster openapi_types.UUID, params *UpdateClusterParams, body UpdateClusterJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateClusterResponse, error)
+
 	// CheckClusterWithResponse Ask a cluster how it is, now
 	//
 	// A token needs the scope `admin`.
@@ -12551,6 +13500,42 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /clusters/{cluster}/check (the `CheckCluster` operationId).
 	CheckClusterWithResponse(ctx context.Context, cluster openapi_types.UUID, params *CheckClusterParams, reqEditors ...RequestEditorFn) (*CheckClusterResponse, error)
+
+	// ListClusterEventsWithResponse What happened at a cluster, the newest first
+	//
+	// A token needs the scope `read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /clusters/{cluster}/events (the `ListClusterEvents` operationId).
+	ListClusterEventsWithResponse(ctx context.Context, cluster openapi_types.UUID, params *ListClusterEventsParams, reqEditors ...RequestEditorFn) (*ListClusterEventsResponse, error)
+
+	// SetClusterModeWithBodyWithResponse Drain a cluster, switch it off, or take that back
+	//
+	// A token needs the scope `admin`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clusters/{cluster}/mode (the `SetClusterMode` operationId).
+	SetClusterModeWithBodyWithResponse(ctx context.Context, cluster openapi_types.UUID, params *SetClusterModeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetClusterModeResponse, error)
+
+	// SetClusterModeWithResponse Drain a cluster, switch it off, or take that back
+	//
+	// A token needs the scope `admin`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clusters/{cluster}/mode (the `SetClusterMode` operationId).
+	SetClusterModeWithResponse(ctx context.Context, cluster openapi_types.UUID, params *SetClusterModeParams, body SetClusterModeJSONRequestBody, reqEditors ...RequestEditorFn) (*SetClusterModeResponse, error)
+
+	// ListClusterOrdersWithResponse What waits for a cluster, the oldest first
+	//
+	// A token needs the scope `read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /clusters/{cluster}/orders (the `ListClusterOrders` operationId).
+	ListClusterOrdersWithResponse(ctx context.Context, cluster openapi_types.UUID, params *ListClusterOrdersParams, reqEditors ...RequestEditorFn) (*ListClusterOrdersResponse, error)
 
 	// ListGroupsWithResponse Groups, by name
 	//
@@ -13932,6 +14917,47 @@ func (r CreateClusterResponse) ContentType() string {
 	return ""
 }
 
+type RemoveClusterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveClusterResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveClusterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveClusterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveClusterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveClusterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetClusterResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13980,6 +15006,54 @@ func (r GetClusterResponse) ContentType() string {
 	return ""
 }
 
+type UpdateClusterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Cluster
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateClusterResponse) GetJSON200() *Cluster {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateClusterResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateClusterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateClusterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateClusterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateClusterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type CheckClusterResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14022,6 +15096,150 @@ func (r CheckClusterResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CheckClusterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListClusterEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageClusterEvent
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListClusterEventsResponse) GetJSON200() *PageClusterEvent {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListClusterEventsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListClusterEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListClusterEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListClusterEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListClusterEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetClusterModeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Cluster
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetClusterModeResponse) GetJSON200() *Cluster {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetClusterModeResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetClusterModeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetClusterModeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetClusterModeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetClusterModeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListClusterOrdersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageClusterOrder
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListClusterOrdersResponse) GetJSON200() *PageClusterOrder {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListClusterOrdersResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListClusterOrdersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListClusterOrdersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListClusterOrdersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListClusterOrdersResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17475,6 +18693,21 @@ func (c *ClientWithResponses) CreateClusterWithResponse(ctx context.Context, par
 	return ParseCreateClusterResponse(rsp)
 }
 
+// RemoveClusterWithResponse Remove a cluster without VMs
+//
+// Its credential is erased and its namespaces are unregistered. Nothing is changed in the cluster. A token needs the scope `admin`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /clusters/{cluster} (the `RemoveCluster` operationId).
+func (c *ClientWithResponses) RemoveClusterWithResponse(ctx context.Context, cluster openapi_types.UUID, params *RemoveClusterParams, reqEditors ...RequestEditorFn) (*RemoveClusterResponse, error) {
+	rsp, err := c.RemoveCluster(ctx, cluster, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveClusterResponse(rsp)
+}
+
 // GetClusterWithResponse One cluster
 //
 // A token needs the scope `read`.
@@ -17490,6 +18723,36 @@ func (c *ClientWithResponses) GetClusterWithResponse(ctx context.Context, cluste
 	return ParseGetClusterResponse(rsp)
 }
 
+// UpdateClusterWithBodyWithResponse Replace the settings of a cluster
+//
+// A token needs the scope `admin`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /clusters/{cluster} (the `UpdateCluster` operationId).
+func (c *ClientWithResponses) UpdateClusterWithBodyWithResponse(ctx context.Context, cluster openapi_types.UUID, params *UpdateClusterParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateClusterResponse, error) {
+	rsp, err := c.UpdateClusterWithBody(ctx, cluster, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateClusterResponse(rsp)
+}
+
+// UpdateClusterWithResponse Replace the settings of a cluster
+//
+// A token needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /clusters/{cluster} (the `UpdateCluster` operationId).
+func (c *ClientWithResponses) UpdateClusterWithResponse(ctx context.Context, cluster openapi_types.UUID, params *UpdateClusterParams, body UpdateClusterJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateClusterResponse, error) {
+	rsp, err := c.UpdateCluster(ctx, cluster, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateClusterResponse(rsp)
+}
+
 // CheckClusterWithResponse Ask a cluster how it is, now
 //
 // A token needs the scope `admin`.
@@ -17503,6 +18766,66 @@ func (c *ClientWithResponses) CheckClusterWithResponse(ctx context.Context, clus
 		return nil, err
 	}
 	return ParseCheckClusterResponse(rsp)
+}
+
+// ListClusterEventsWithResponse What happened at a cluster, the newest first
+//
+// A token needs the scope `read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /clusters/{cluster}/events (the `ListClusterEvents` operationId).
+func (c *ClientWithResponses) ListClusterEventsWithResponse(ctx context.Context, cluster openapi_types.UUID, params *ListClusterEventsParams, reqEditors ...RequestEditorFn) (*ListClusterEventsResponse, error) {
+	rsp, err := c.ListClusterEvents(ctx, cluster, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListClusterEventsResponse(rsp)
+}
+
+// SetClusterModeWithBodyWithResponse Drain a cluster, switch it off, or take that back
+//
+// A token needs the scope `admin`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clusters/{cluster}/mode (the `SetClusterMode` operationId).
+func (c *ClientWithResponses) SetClusterModeWithBodyWithResponse(ctx context.Context, cluster openapi_types.UUID, params *SetClusterModeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetClusterModeResponse, error) {
+	rsp, err := c.SetClusterModeWithBody(ctx, cluster, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetClusterModeResponse(rsp)
+}
+
+// SetClusterModeWithResponse Drain a cluster, switch it off, or take that back
+//
+// A token needs the scope `admin`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clusters/{cluster}/mode (the `SetClusterMode` operationId).
+func (c *ClientWithResponses) SetClusterModeWithResponse(ctx context.Context, cluster openapi_types.UUID, params *SetClusterModeParams, body SetClusterModeJSONRequestBody, reqEditors ...RequestEditorFn) (*SetClusterModeResponse, error) {
+	rsp, err := c.SetClusterMode(ctx, cluster, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetClusterModeResponse(rsp)
+}
+
+// ListClusterOrdersWithResponse What waits for a cluster, the oldest first
+//
+// A token needs the scope `read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /clusters/{cluster}/orders (the `ListClusterOrders` operationId).
+func (c *ClientWithResponses) ListClusterOrdersWithResponse(ctx context.Context, cluster openapi_types.UUID, params *ListClusterOrdersParams, reqEditors ...RequestEditorFn) (*ListClusterOrdersResponse, error) {
+	rsp, err := c.ListClusterOrders(ctx, cluster, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListClusterOrdersResponse(rsp)
 }
 
 // ListGroupsWithResponse Groups, by name
@@ -19244,6 +20567,35 @@ func ParseCreateClusterResponse(rsp *http.Response) (*CreateClusterResponse, err
 	return response, nil
 }
 
+// ParseRemoveClusterResponse parses an HTTP response from a RemoveClusterWithResponse call
+func ParseRemoveClusterResponse(rsp *http.Response) (*RemoveClusterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveClusterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetClusterResponse parses an HTTP response from a GetClusterWithResponse call
 func ParseGetClusterResponse(rsp *http.Response) (*GetClusterResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -19277,6 +20629,42 @@ func ParseGetClusterResponse(rsp *http.Response) (*GetClusterResponse, error) {
 	return response, nil
 }
 
+// ParseUpdateClusterResponse parses an HTTP response from a UpdateClusterWithResponse call
+func ParseUpdateClusterResponse(rsp *http.Response) (*UpdateClusterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateClusterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Cluster
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseCheckClusterResponse parses an HTTP response from a CheckClusterWithResponse call
 func ParseCheckClusterResponse(rsp *http.Response) (*CheckClusterResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -19293,6 +20681,105 @@ func ParseCheckClusterResponse(rsp *http.Response) (*CheckClusterResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Cluster
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListClusterEventsResponse parses an HTTP response from a ListClusterEventsWithResponse call
+func ParseListClusterEventsResponse(rsp *http.Response) (*ListClusterEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListClusterEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageClusterEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetClusterModeResponse parses an HTTP response from a SetClusterModeWithResponse call
+func ParseSetClusterModeResponse(rsp *http.Response) (*SetClusterModeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetClusterModeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Cluster
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListClusterOrdersResponse parses an HTTP response from a ListClusterOrdersWithResponse call
+func ParseListClusterOrdersResponse(rsp *http.Response) (*ListClusterOrdersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListClusterOrdersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageClusterOrder
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

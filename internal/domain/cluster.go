@@ -98,6 +98,28 @@ func (c Capabilities) SnapshotsLack(features []string) string {
 	return ""
 }
 
+// LastKnown is how old what is shown of a cluster's VMs is.
+type LastKnown struct {
+	Stale bool
+	Since time.Time // of the last sign of life; zero when it is not known
+}
+
+// Freshness judges a cluster by its last sign of life: heard of its VMs, or
+// answered to a check. Nothing new comes from one that is switched off or gives
+// no answer, however young its last sign is. One that was never heard of has
+// nothing to show yet.
+func Freshness(enabled bool, status ClusterStatus, heard, answered *time.Time, now time.Time) LastKnown {
+	last := heard
+	if last == nil {
+		last = answered
+	}
+	k := LastKnown{Stale: !enabled || status == ClusterUnreachable || heard != nil && now.Sub(*heard) > StaleAfter}
+	if last != nil {
+		k.Since = *last
+	}
+	return k
+}
+
 // Scheduling weights of clusters: which share of new VMs each is proposed for.
 const (
 	DefaultWeight = 100
@@ -141,6 +163,23 @@ const (
 func FindingGroups() []FindingGroup {
 	return []FindingGroup{FindingGone, FindingBack, FindingChanged}
 }
+
+// QuarantineReport sums up the findings about a quarantined cluster.
+type QuarantineReport struct {
+	Version  int64                         `json:"version,omitempty"` // resourceVersion of the list that they are from
+	ListedAt time.Time                     `json:"listed_at"`         // zero: no complete list was read yet
+	Groups   map[FindingGroup]FindingCount `json:"groups,omitempty"`  // the groups that are not empty
+}
+
+// FindingCount is how many findings a group has. The digest is of what they say:
+// who accepts a group names it, so that nobody accepts what he has not seen.
+type FindingCount struct {
+	Count  int    `json:"count"`
+	Digest string `json:"digest"`
+}
+
+// Empty says that there is nothing to accept, as far as was looked.
+func (r QuarantineReport) Empty() bool { return len(r.Groups) == 0 }
 
 // Observed is one side of a difference. Zero values are unknown.
 type Observed struct {

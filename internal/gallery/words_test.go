@@ -23,7 +23,7 @@ var verbatim = []string{"script", "style", "code", "pre", "kbd", "symbol"}
 
 // foreign are words that stay as they are in Chinese.
 var (
-	foreign = regexp.MustCompile(`kubeconfig|_token|cloud-(init|config)|kubectl|yaml|apply|vcpu|cpu|[gmtk]ib|\b(ip|vm|utc|ssh|ca|tls|id|tkt|api|csv|jsonl|os|uid|oidc)\b|https|docker|\bpub\b|markdown|debian|exec|shop|redis|ctrl|enter|esc`)
+	foreign = regexp.MustCompile(`kubeconfig|_token|cloud-(init|config)|kubectl|yaml|apply|vcpu|cpu|[gmtk]ib|\b(ip|vm|utc|ssh|ca|tls|id|tkt|api|csv|jsonl|os|uid|oidc)\b|https|docker|\bpub\b|markdown|debian|exec|example\.com|sriov|hugepages-1gi|shop|redis|ctrl|enter|esc`)
 	example = regexp.MustCompile(`^(ssh-|docker://|#cloud-config|apiVersion)`) // of what a machine reads
 	tag     = regexp.MustCompile(`<[^>]*>`)
 )

@@ -139,6 +139,51 @@ func Cluster(id string) string { return Clusters + "/" + url.PathEscape(id) }
 // CheckCluster runs the health check of a cluster now.
 func CheckCluster(id string) string { return Cluster(id) + "/check" }
 
+// ClusterSettings is the form of what admins set of a cluster.
+func ClusterSettings(id string) string { return Cluster(id) + "/settings" }
+
+// ClusterMode drains a cluster, switches it off, or takes that back.
+func ClusterMode(id string) string { return Cluster(id) + "/mode" }
+
+// ClusterModeAsk asks before a mode is set: drain, undrain, disable or enable.
+func ClusterModeAsk(id, do string) string { return ClusterMode(id) + "?do=" + url.QueryEscape(do) }
+
+// RemoveCluster is the page that asks before a cluster is removed.
+func RemoveCluster(id string) string { return Cluster(id) + "/remove" }
+
+// ClusterVMs are the VMs of a cluster.
+func ClusterVMs(id string) string { return Cluster(id) + "/vms" }
+
+// ClusterOrders is the work that waits for a cluster.
+func ClusterOrders(id string) string { return Cluster(id) + "/orders" }
+
+// ClusterHistory is what changed at a cluster.
+func ClusterHistory(id string) string { return Cluster(id) + "/history" }
+
+// ClusterErrors is what went wrong at a cluster.
+func ClusterErrors(id string) string { return ClusterHistory(id) + "?show=errors" }
+
+// ClusterQuarantine shows why a cluster is in quarantine, and what is different.
+func ClusterQuarantine(id string) string { return Cluster(id) + "/quarantine" }
+
+// QuarantineGroup shows one group of what is different.
+func QuarantineGroup(id, group string) string {
+	return ClusterQuarantine(id) + "?group=" + url.QueryEscape(group)
+}
+
+// ReadQuarantine compares a quarantined cluster again.
+func ReadQuarantine(id string) string { return ClusterQuarantine(id) + "/read" }
+
+// AcceptQuarantine accepts a group of findings of a quarantined cluster, or
+// with the group "" that nothing is different.
+func AcceptQuarantine(id, group string) string {
+	path := ClusterQuarantine(id) + "/accept"
+	if group != "" {
+		path += "?group=" + url.QueryEscape(group)
+	}
+	return path
+}
+
 // ClusterCredential is the credential of a cluster.
 func ClusterCredential(id string) string { return Cluster(id) + "/credential" }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // role is a ClusterRole with these rules.
-func role(rules ...domain.ResourceRule) string { return ClusterRoleYAML(rules) }
+func role(rules ...domain.ResourceRule) string { return ClusterRoleYAML(rules, "") }
 
 // TestNamespaces: there, missing and going; made by who may, and by nobody else.
 func TestNamespaces(t *testing.T) {

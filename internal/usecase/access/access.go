@@ -147,9 +147,9 @@ func (s *Objects) Ticket(ctx context.Context, number string) (domain.Object, err
 	return found(row, err, Ticket)
 }
 
-// Cluster finds a cluster.
+// Cluster finds a cluster that was not removed.
 func (s *Objects) Cluster(ctx context.Context, id string) (domain.Object, error) {
-	row, err := s.DB.Ent.Cluster.Query().Where(cluster.ID(key(id))).Select(cluster.FieldEnvironment).Only(ctx)
+	row, err := s.DB.Ent.Cluster.Query().Where(cluster.ID(key(id)), cluster.RemovedAtIsNil()).Select(cluster.FieldEnvironment).Only(ctx)
 	return found(row, err, Cluster)
 }
 

@@ -61,11 +61,21 @@ func changes(asked, approved domain.ChangeableSpec) []Change {
 // get ALREADY_DECIDED with the parameters by, at and status. SELF_APPROVAL is
 // for the requester, whatever else that account may do; TICKET_CHANGED means
 // that the ticket is not the one that was shown; REQUESTER_CLOSED that who asked
-// has no account any longer, so that it can only be rejected.
+// has no account any longer, so that it can only be rejected. The chosen cluster is
+// asked whether it would take the VMs: SPEC_REJECTED or QUOTA_EXCEEDED in its own
+// words. One that does not answer in time keeps nobody from deciding.
 func (s *Service) Decide(ctx context.Context, actor domain.Actor, number int, d Decision) error {
 	seen, err := get(ctx, s.DB.Ent, actor, number)
 	if err != nil {
 		return err
+	}
+	// The chosen cluster is asked first: nobody is called in a transaction. Who may
+	// not decide, or decides about something old, is told so below.
+	may := access.Check(actor, domain.TicketDecide, access.Ticket(seen)) == nil
+	if may && d.Approve && seen.Operation == approvalticket.OperationCREATE && d.Version == seen.Version && decided(seen) == nil && !domain.IsDryRun(ctx) {
+		if err := s.tryDecision(ctx, seen, d); err != nil {
+			return err
+		}
 	}
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		var target *ent.VM
@@ -166,9 +176,13 @@ func (s *Service) replacement(ctx context.Context, tx *ent.Tx, c content, d Deci
 		return nil, err
 	}
 	amounts(&bad, t, z, d.Count, d.DiskGiB)
+	w := cluster.Want{Namespace: c.asked.Namespace, Environment: c.asked.Environment}
+	if t != nil {
+		w.Needs = domain.Requirements{Features: t.RequiredFeatures, Hardware: t.RequiredHardware}
+	}
 	if d.ClusterID == "" {
 		bad.Add("cluster", apperr.ErrRequired)
-	} else if _, err := cluster.Place(ctx, tx, d.ClusterID, c.asked.Namespace, c.asked.Environment); err != nil {
+	} else if _, err := cluster.Place(ctx, tx, d.ClusterID, w); err != nil {
 		e, ok := apperr.From(err)
 		switch {
 		case !ok:

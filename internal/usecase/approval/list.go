@@ -13,7 +13,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/approvalticket"
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
-	"kubevirt-shepherd.io/shepherd/ent/service"
+	"kubevirt-shepherd.io/shepherd/ent/template"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -115,33 +115,45 @@ type Fit struct{ Clusters, Of int }
 // the ticket's number.
 func (s *Service) Fits(ctx context.Context, rows []Row) (map[int]Fit, error) {
 	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Operation != domain.OpCreate })
-	var ids []uuid.UUID
-	for _, r := range rows {
-		ids = append(ids, uuid.MustParse(r.ServiceID))
+	numbers := make([]int, len(rows))
+	for i, r := range rows {
+		numbers[i] = r.Number
 	}
-	services, err := s.DB.Ent.Service.Query().Where(service.IDIn(ids...)).Select(service.FieldID, service.FieldNamespace).All(ctx)
+	tickets, err := s.DB.Ent.ApprovalTicket.Query().Where(approvalticket.IDIn(numbers...)).WithEvent().All(ctx)
 	if err != nil {
 		return nil, database.Classify(err)
 	}
-	namespaces := map[string]string{}
-	for _, v := range services {
-		namespaces[v.ID.String()] = v.Namespace
+	var (
+		wants = make([]cluster.Want, len(tickets))
+		ids   = make([]uuid.UUID, len(tickets))
+	)
+	for i, t := range tickets {
+		c, err := read(t)
+		if err != nil {
+			return nil, err
+		}
+		wants[i] = cluster.Want{Namespace: c.now.Namespace, Environment: c.now.Environment}
+		ids[i], _ = uuid.Parse(c.now.Spec.TemplateID) // what is no id names no template
 	}
-	wanted := map[string]domain.Environment{} // a name has one environment on all clusters
-	for _, r := range rows {
-		if ns, ok := namespaces[r.ServiceID]; ok {
-			wanted[ns] = r.Environment
+	templates, err := s.DB.Ent.Template.Query().Where(template.IDIn(ids...)).
+		Select(template.FieldRequiredFeatures, template.FieldRequiredHardware).All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	for _, t := range templates {
+		for i := range ids {
+			if ids[i] == t.ID {
+				wants[i].Needs = domain.Requirements{Features: t.RequiredFeatures, Hardware: t.RequiredHardware}
+			}
 		}
 	}
-	clusters, of, err := cluster.Fits(ctx, s.DB.Ent, wanted)
+	counts, of, err := cluster.Fits(ctx, s.DB.Ent, wants)
 	if err != nil {
 		return nil, err
 	}
 	fits := map[int]Fit{}
-	for _, r := range rows {
-		if ns, ok := namespaces[r.ServiceID]; ok {
-			fits[r.Number] = Fit{clusters[ns], of}
-		}
+	for i, t := range tickets {
+		fits[t.ID] = Fit{counts[i], of}
 	}
 	return fits, nil
 }

@@ -151,9 +151,8 @@ type Preview struct {
 	Policy        string // name of the policy that decides what is needed
 	NeedsApproval bool
 	Denied        bool
-	Deciders      []account.Person // without the actor
-	Clusters      []cluster.Candidate
-	Rooms         map[string]cluster.Room // what is left in the namespace, by cluster
+	Deciders      []account.Person    // without the actor
+	Clusters      []cluster.Candidate // without a name for who may not see clusters
 }
 
 // Preview looks at a request without keeping anything. What is missing or wrong
@@ -193,10 +192,18 @@ func (s *Service) Preview(ctx context.Context, actor domain.Actor, in Input) (Pr
 	if p.Deciders, err = s.Approvers(ctx, s.DB.Ent, who.Environment, actor.Behind()...); err != nil {
 		return p, database.Classify(err)
 	}
-	if p.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, who.Namespace, who.Environment); err != nil {
+	w := cluster.Want{Namespace: who.Namespace, Environment: who.Environment}
+	if d.template != nil {
+		w.Needs = domain.Requirements{Features: d.template.RequiredFeatures, Hardware: d.template.RequiredHardware}
+	}
+	if p.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, w); err != nil {
 		return p, err
 	}
-	p.Rooms, err = cluster.Rooms(ctx, s.DB.Ent, who.Namespace)
+	for i := range p.Clusters {
+		if c := &p.Clusters[i]; !domain.Can(actor, domain.ClusterRead, domain.Object{Environment: c.Environment}) {
+			*c = c.Anonymous()
+		}
+	}
 	return p, err
 }
 
@@ -334,11 +341,35 @@ func amounts(wrong *apperr.List, t *ent.Template, z *ent.InstanceSize, count, di
 	}
 }
 
-// SubmitCreate asks for new VMs and answers with the ticket's number. All form
-// errors come at once; DUPLICATE_REQUEST names the ticket of the same request
-// that still waits, POLICY_DENIED the policy. Where a policy approves by itself
-// the orders are given at once, when a cluster can take them.
+// Submitted is a request that was taken.
+type Submitted struct {
+	Number    int
+	Unchecked bool // no cluster could be asked whether it would take the VMs
+}
+
+// SubmitCreate is Submit for who needs the number only.
 func (s *Service) SubmitCreate(ctx context.Context, actor domain.Actor, in Input) (number int, err error) {
+	done, err := s.Submit(ctx, actor, in)
+	return done.Number, err
+}
+
+// Submit asks for new VMs. All form errors come at once; DUPLICATE_REQUEST names
+// the ticket of the same request that still waits, POLICY_DENIED the policy.
+// SPEC_REJECTED and QUOTA_EXCEEDED are the words of the clusters that could take
+// the VMs, when all that answer refuse them; it is taken when none answers. Where
+// a policy approves by itself the orders are given at once, when a cluster can
+// take them.
+func (s *Service) Submit(ctx context.Context, actor domain.Actor, in Input) (Submitted, error) {
+	tried, err := s.trySubmit(ctx, actor, in)
+	if err != nil {
+		return Submitted{}, err
+	}
+	n, err := s.write(ctx, actor, in)
+	return Submitted{n, s.Try != nil && !tried}, err
+}
+
+// write keeps a request.
+func (s *Service) write(ctx context.Context, actor domain.Actor, in Input) (number int, err error) {
 	var key string
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
 		// Held, so that the service is not deleted before the request is written.
@@ -497,27 +528,30 @@ func (s *Service) duplicate(ctx context.Context, err error, key string, op domai
 	return e.With("ticket", domain.TicketName(n)).With("number", n)
 }
 
-// approveByPolicy carries a policy's yes out on the healthy cluster with the
-// fewest VMs. Without such a cluster the ticket stays for a person.
+// approveByPolicy carries a policy's yes out on the proposed cluster. Without one
+// the ticket stays for a person.
 func (s *Service) approveByPolicy(ctx context.Context, tx *ent.Tx, t *ent.ApprovalTicket, name string) (topics []string, done bool, err error) {
 	c, err := read(t)
 	if err != nil {
 		return nil, false, err
 	}
-	all, err := cluster.Candidates(ctx, tx.Client(), c.now.Namespace, c.now.Environment)
+	all, err := candidates(ctx, tx.Client(), c.now.Identity, c.now.Spec)
 	if err != nil {
 		return nil, false, err
 	}
-	fits := slices.DeleteFunc(all, func(c cluster.Candidate) bool { return c.Refusal != nil })
-	if len(fits) == 0 {
+	if len(all) == 0 || !all[0].Proposed {
 		return nil, false, nil
 	}
-	best := slices.MinFunc(fits, func(a, b cluster.Candidate) int { return a.VMs - b.VMs })
+	best := all[0]
+	w, err := want(ctx, tx.Client(), c.now.Identity, c.now.Spec)
+	if err != nil {
+		return nil, false, err
+	}
 	now, err := s.DB.Now(ctx, tx)
 	if err != nil {
 		return nil, false, err
 	}
-	if _, err := cluster.Place(ctx, tx, best.ID, c.now.Namespace, c.now.Environment); err != nil {
+	if _, err := cluster.Place(ctx, tx, best.ID, w); err != nil {
 		if apperr.KindOf(err) == apperr.Internal {
 			return nil, false, err
 		}

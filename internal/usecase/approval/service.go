@@ -33,7 +33,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
-// Service holds the rules of requests and decisions. All fields must be set.
+// Service holds the rules of requests and decisions. All fields but Try must be set.
 type Service struct {
 	DB     *database.DB
 	Policy policy.ApprovalProvider
@@ -45,6 +45,10 @@ type Service struct {
 	ActorTx func(ctx context.Context, tx *ent.Tx, userID string) (domain.Actor, error)
 	// Approvers lists who can decide in an environment, without some users.
 	Approvers func(ctx context.Context, c *ent.Client, e domain.Environment, except ...string) ([]account.Person, error)
+	// Try asks a cluster whether it would take the first VM of a specification,
+	// which would get the given number; nothing is made. An error means that
+	// nobody knows. nil: no cluster is asked.
+	Try func(ctx context.Context, cluster string, spec domain.EffectiveSpec, instance int) (*domain.ValidationResult, error)
 }
 
 // Page selects a part of a list: the Limit entries after a cursor of the page

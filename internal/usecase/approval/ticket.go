@@ -34,11 +34,10 @@ type Ticket struct {
 	ClusterID string // of the decision
 	Cluster   string
 
-	Clusters []cluster.Candidate     // of a creation that waits
-	Rooms    map[string]cluster.Room // what is left in the namespace, by cluster
-	Target   *Target                 // of an operation on an existing VM
-	Policy   string                  // name of the policy that wants the approval
-	Deciders []account.Person        // without the requester
+	Clusters []cluster.Candidate // of a creation that waits
+	Target   *Target             // of an operation on an existing VM
+	Policy   string              // name of the policy that wants the approval
+	Deciders []account.Person    // without the requester
 	Facts    Facts
 
 	MayDecide   bool
@@ -132,10 +131,7 @@ func (s *Service) Ticket(ctx context.Context, actor domain.Actor, number int) (T
 		return out, database.Classify(err)
 	}
 	if out.Operation == domain.OpCreate {
-		if out.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, c.now.Namespace, c.now.Environment); err != nil {
-			return out, err
-		}
-		if out.Rooms, err = cluster.Rooms(ctx, s.DB.Ent, c.now.Namespace); err != nil {
+		if out.Clusters, err = candidates(ctx, s.DB.Ent, c.now.Identity, c.now.Spec); err != nil {
 			return out, err
 		}
 	}
@@ -268,6 +264,7 @@ type Request struct {
 // Progress is what has become of one VM of a request.
 type Progress struct {
 	ID, Name       string
+	ClusterID      string
 	State          domain.VMState
 	Health         domain.Health
 	Problem        domain.Problem     // of the VM, else why its order waits or failed
@@ -381,7 +378,7 @@ func (s *Service) progress(ctx context.Context, t *ent.ApprovalTicket) ([]Progre
 	var out []Progress
 	for _, r := range rows {
 		p := Progress{
-			ID: r.ID.String(), Name: r.Name, State: domain.VMState(r.State), Health: domain.Health(r.Health), Problem: r.Problem, DeletedAt: r.DeletedAt,
+			ID: r.ID.String(), Name: r.Name, ClusterID: r.ClusterID.String(), State: domain.VMState(r.State), Health: domain.Health(r.Health), Problem: r.Problem, DeletedAt: r.DeletedAt,
 		}
 		if e := byVM[p.ID]; e != nil {
 			p.Order, p.NeedsAttention = domain.EventStatus(e.Status), e.NeedsAttention

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -40,6 +41,7 @@ type Template struct {
 	MinDiskGiB                                      int
 	Status                                          string // draft active deprecated archived
 	HasCloudInit                                    bool
+	Needs                                           domain.Requirements // of a cluster
 }
 
 // Size is a shape of VMs.
@@ -71,6 +73,7 @@ func (s *Service) Templates(ctx context.Context, actor domain.Actor) ([]Template
 		list = append(list, Template{
 			ID: r.ID.String(), Name: r.Name, DisplayName: r.DisplayName, Description: r.Description, Image: r.Image, Note: r.Note,
 			Version: r.Version, MinDiskGiB: r.MinDiskGib, Status: string(r.Status), HasCloudInit: len(r.SealedCloudInit) > 0,
+			Needs: domain.Requirements{Features: r.RequiredFeatures, Hardware: r.RequiredHardware},
 		})
 	}
 	return list, nil
@@ -109,6 +112,7 @@ type NewTemplate struct {
 	Name, DisplayName, Description, Image string
 	MinDiskGiB                            int // 0: 10
 	CloudInit                             domain.Secret
+	Needs                                 domain.Requirements // of a cluster, in any order
 }
 
 const (
@@ -154,6 +158,8 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 	if e := checkCloudConfig(in.CloudInit); e != nil {
 		wrong = append(wrong, e.At("cloud_init"))
 	}
+	in.Needs.Features = names(&wrong, "required_features", in.Needs.Features, domain.ValidGate, apperr.ErrInvalidFeature)
+	in.Needs.Hardware = names(&wrong, "required_hardware", in.Needs.Hardware, domain.ValidHardware, apperr.ErrInvalidHardware)
 	if err := wrong.Err(); err != nil {
 		return "", err
 	}
@@ -173,6 +179,7 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 			before = map[string]any{
 				"version": last.Version, "status": last.Status, "display_name": last.DisplayName, "description": last.Description,
 				"image": last.Image, "min_disk_gib": last.MinDiskGib, "cloud_init": len(last.SealedCloudInit) > 0,
+				"required_features": last.RequiredFeatures, "required_hardware": last.RequiredHardware,
 			}
 			if err := tx.Template.Update().Where(template.Name(in.Name), template.StatusEQ(template.StatusActive)).
 				SetStatus(template.StatusDeprecated).Exec(ctx); err != nil {
@@ -182,7 +189,8 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 			return err
 		}
 		row := tx.Template.Create().SetName(in.Name).SetVersion(version).SetDisplayName(in.DisplayName).SetDescription(in.Description).
-			SetImage(in.Image).SetMinDiskGib(in.MinDiskGiB).SetStatus(template.StatusActive).SetCreatedBy(actor.Username)
+			SetImage(in.Image).SetMinDiskGib(in.MinDiskGiB).SetStatus(template.StatusActive).SetCreatedBy(actor.Username).
+			SetRequiredFeatures(in.Needs.Features).SetRequiredHardware(in.Needs.Hardware)
 		key := uuid.Must(uuid.NewV7())
 		row.SetID(key)
 		if len(in.CloudInit) > 0 {
@@ -206,10 +214,22 @@ func (s *Service) CreateTemplate(ctx context.Context, actor domain.Actor, in New
 			After: map[string]any{
 				"version": version, "status": template.StatusActive, "display_name": in.DisplayName, "description": in.Description,
 				"image": in.Image, "min_disk_gib": in.MinDiskGiB, "cloud_init": len(in.CloudInit) > 0,
+				"required_features": in.Needs.Features, "required_hardware": in.Needs.Hardware,
 			},
 		})
 	})
 	return id, err
+}
+
+// names puts a list of names in order, each once, and says what is wrong with it.
+func names(wrong *apperr.List, field string, list []string, valid func(string) bool, code string) []string {
+	list = slices.Compact(slices.Sorted(slices.Values(list)))
+	if len(list) > domain.MaxTokens {
+		*wrong = append(*wrong, apperr.Field(field, code).With("max", domain.MaxTokens))
+	} else if i := slices.IndexFunc(list, func(s string) bool { return !valid(s) }); i >= 0 {
+		*wrong = append(*wrong, apperr.Field(field, code).With("name", domain.CleanText(list[i], domain.MaxLabel)))
+	}
+	return list
 }
 
 // isImage says whether a disk can be made from it. An address with an account

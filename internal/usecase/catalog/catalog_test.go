@@ -1,6 +1,8 @@
 package catalog_test
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,5 +147,43 @@ func TestDrafts(t *testing.T) {
 		if len(ts) != want || len(zs) != want || err1 != nil || err2 != nil {
 			t.Errorf("%v: %d templates, %d sizes", a.Bindings, len(ts), len(zs))
 		}
+	}
+}
+
+// What a template needs of a cluster is kept in order, and names only what can
+// be one.
+func TestRequirements(t *testing.T) {
+	st := service(t)
+	in := catalog.NewTemplate{Name: "cuda", DisplayName: "CUDA", Image: "docker://c/d:1"}
+	for _, bad := range []struct {
+		needs       domain.Requirements
+		field, code string
+	}{
+		{domain.Requirements{Features: []string{"live migration"}}, "required_features", apperr.ErrInvalidFeature},
+		{domain.Requirements{Features: []string{"gpu"}}, "required_features", apperr.ErrInvalidFeature},
+		{domain.Requirements{Hardware: []string{"a/b/c"}}, "required_hardware", apperr.ErrInvalidHardware},
+		{domain.Requirements{Hardware: []string{"UPPER.example.com/a"}}, "required_hardware", apperr.ErrInvalidHardware},
+		{domain.Requirements{Hardware: []string{"-"}}, "required_hardware", apperr.ErrInvalidHardware},
+		{domain.Requirements{Hardware: make([]string, 1)}, "required_hardware", apperr.ErrInvalidHardware},
+	} {
+		in.Needs = bad.needs
+		_, err := st.CreateTemplate(t.Context(), admin(), in)
+		list := apperr.Fields(err)
+		if len(list) != 1 || list[0].Code != bad.code || list[0].Field() != bad.field {
+			t.Errorf("%+v: %v", bad.needs, err)
+		}
+	}
+	in.Needs = domain.Requirements{Features: []string{"Snapshot", "GPU", "GPU"}, Hardware: []string{"sriov", "gpu.example.com/a100"}}
+	if _, err := st.CreateTemplate(t.Context(), admin(), in); err != nil {
+		t.Fatal(err)
+	}
+	list, err := st.Templates(t.Context(), admin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := domain.Requirements{Features: []string{"GPU", "Snapshot"}, Hardware: []string{"gpu.example.com/a100", "sriov"}}
+	i := slices.IndexFunc(list, func(x catalog.Template) bool { return x.Name == "cuda" })
+	if i < 0 || !reflect.DeepEqual(list[i].Needs, want) {
+		t.Errorf("stored %+v", list)
 	}
 }

@@ -147,7 +147,7 @@ func (s *Service) Add(ctx context.Context, actor domain.Actor, draftID string, i
 		}
 		return notify(ctx, tx, key)
 	})
-	if database.Violates(err, "clusters_name_key") || database.Violates(err, "clusters_identity_uid_key") {
+	if database.Violates(err, "cluster_name") || database.Violates(err, "cluster_identity_uid") {
 		// Somebody was faster by less than a transaction: say so in the same words.
 		if e := taken(ctx, s.DB.Ent, in.Name, m.preflight.Health.IdentityUID); e != nil {
 			err = e
@@ -254,7 +254,7 @@ func (s *Service) useUp(ctx context.Context, tx *ent.Tx, m *material) error {
 
 // taken refuses a name or a cluster that is there already.
 func taken(ctx context.Context, c *ent.Client, name, uid string) error {
-	rows, err := c.Cluster.Query().Where(cluster.Or(cluster.Name(name), cluster.IdentityUID(uid))).All(ctx)
+	rows, err := c.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.Or(cluster.Name(name), cluster.IdentityUID(uid))).All(ctx)
 	if err != nil {
 		return database.Classify(err)
 	}

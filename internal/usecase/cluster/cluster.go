@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"strings"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
-	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -28,7 +26,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
-// Service holds the rules about clusters. All fields must be set.
+// Service holds the rules about clusters. All fields but Forget must be set.
 type Service struct {
 	DB       *database.DB
 	Keys     *crypto.Keyring
@@ -38,6 +36,9 @@ type Service struct {
 	Spaces   provider.Namespaces // asked for the namespaces of stored clusters
 	Sink     provider.Sink       // takes what the watcher sees
 	Logger   *slog.Logger
+	// Forget closes the connections to a cluster that was removed or switched
+	// off; nil where there are none.
+	Forget func(cluster string)
 
 	// TellAdmins puts a message into the inbox of all platform admins.
 	TellAdmins func(ctx context.Context, tx *ent.Tx, m messages.Message) error
@@ -74,6 +75,7 @@ type Cluster struct {
 
 	QuarantinedAt    *time.Time // nil: it is not
 	QuarantineReason domain.Problem
+	QuarantineReport domain.QuarantineReport
 
 	CredentialKind, CredentialSubject string
 	CredentialExpiresAt               *time.Time // nil: unknown or never
@@ -133,71 +135,6 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (Clust
 	return view(row), nil
 }
 
-// SetEnabled says whether Shepherd works with a cluster at all. One that is
-// switched off is not checked, not watched, and nothing is done there; what was
-// approved for it waits.
-func (s *Service) SetEnabled(ctx context.Context, actor domain.Actor, id string, enabled bool) error {
-	action := "cluster.disable"
-	if enabled {
-		action = "cluster.enable"
-	}
-	return s.change(ctx, actor, id, action, func(u *ent.ClusterUpdateOne) { u.SetEnabled(enabled) })
-}
-
-// SetDrained says whether a cluster takes no new VMs. Those that it has stay as
-// they are.
-func (s *Service) SetDrained(ctx context.Context, actor domain.Actor, id string, drained bool) error {
-	action := "cluster.undrain"
-	if drained {
-		action = "cluster.drain"
-	}
-	return s.change(ctx, actor, id, action, func(u *ent.ClusterUpdateOne) { u.SetDrained(drained) })
-}
-
-// change sets something that is up to admins. What is so already is no change,
-// and leaves no record.
-func (s *Service) change(ctx context.Context, actor domain.Actor, id, action string, set func(*ent.ClusterUpdateOne)) error {
-	if err := access.Check(actor, domain.ClusterUpdate, domain.Object{}); err != nil {
-		return err
-	}
-	key, err := parseID(id)
-	if err != nil {
-		return err
-	}
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		row, err := lock(ctx, tx, key)
-		if err != nil {
-			return err
-		}
-		update := row.Update()
-		set(update)
-		after, err := update.Save(ctx)
-		if err != nil {
-			return err
-		}
-		was, is := told(row), told(after)
-		if reflect.DeepEqual(was, is) {
-			return nil
-		}
-		if err := tx.ClusterEvent.Create().SetClusterID(key).SetKind(clusterevent.KindMode).SetAfter(action).Exec(ctx); err != nil {
-			return err
-		}
-		e := entry(action, row)
-		e.Before, e.After = was, is
-		if err := audit.Write(ctx, tx, actor, e); err != nil {
-			return err
-		}
-		return notify(ctx, tx, key)
-	})
-}
-
-// told is what the audit log keeps of what admins set.
-func told(row *ent.Cluster) map[string]any {
-	return map[string]any{
-		"enabled": row.Enabled, "drained": row.Drained, "weight": row.Weight, "place": row.Place, "hardware": row.Hardware,
-	}
-}
-
 func view(row *ent.Cluster) Cluster {
 	return Cluster{
 		ID: row.ID.String(), Name: row.Name, Place: row.Place, Environment: domain.Environment(row.Environment),
@@ -208,7 +145,7 @@ func view(row *ent.Cluster) Cluster {
 		Nodes: row.Nodes, ReadyNodes: row.ReadyNodes, VMs: row.VMCount,
 		Failures: row.Failures, CheckedAt: row.CheckedAt, AnsweredAt: row.AnsweredAt,
 		Capabilities: row.Capabilities, DescribedAt: row.DescribedAt, HeardAt: row.HeardAt,
-		QuarantinedAt: row.QuarantinedAt, QuarantineReason: row.QuarantineReason,
+		QuarantinedAt: row.QuarantinedAt, QuarantineReason: row.QuarantineReason, QuarantineReport: row.QuarantineReport,
 		CredentialKind: row.CredentialKind, CredentialSubject: row.CredentialSubject, CredentialExpiresAt: row.CredentialExpiresAt,
 	}
 }
@@ -227,13 +164,13 @@ func find(ctx context.Context, c *ent.Client, id string) (*ent.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	row, err := c.Cluster.Get(ctx, key)
+	row, err := c.Cluster.Query().Where(cluster.ID(key), cluster.RemovedAtIsNil()).Only(ctx)
 	return row, orNotFound(err)
 }
 
 // lock reads a cluster and keeps others from changing it until tx ends.
 func lock(ctx context.Context, tx *ent.Tx, id uuid.UUID) (*ent.Cluster, error) {
-	row, err := tx.Cluster.Query().Where(cluster.ID(id)).ForUpdate().Only(ctx)
+	row, err := tx.Cluster.Query().Where(cluster.ID(id), cluster.RemovedAtIsNil()).ForUpdate().Only(ctx)
 	return row, orNotFound(err)
 }
 
@@ -250,8 +187,11 @@ func entry(action string, row *ent.Cluster) audit.Entry {
 
 // notify tells the pages that show the cluster. It is called once per transaction.
 func notify(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
-	return database.Notify(ctx, tx, "clusters", fmt.Sprintf("cluster-%s", id))
+	return database.Notify(ctx, tx, topics(id)...)
 }
+
+// topics are what the pages that show the cluster listen to.
+func topics(id uuid.UUID) []string { return []string{"clusters", fmt.Sprintf("cluster-%s", id)} }
 
 // cursor of lists that are ordered by name and id.
 func cursor(name string, id uuid.UUID) string { return name + "/" + id.String() }

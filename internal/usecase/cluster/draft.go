@@ -162,7 +162,7 @@ func (s *Service) Draft(ctx context.Context, actor domain.Actor, id string) (Dra
 	for _, p := range row.Preflights {
 		uids = append(uids, p.Health.IdentityUID)
 	}
-	here, err := s.DB.Ent.Cluster.Query().Where(cluster.IdentityUIDIn(uids...)).
+	here, err := s.DB.Ent.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.IdentityUIDIn(uids...)).
 		Select(cluster.FieldID, cluster.FieldName, cluster.FieldIdentityUID).All(ctx)
 	if err != nil {
 		return Draft{}, database.Classify(err)

@@ -175,7 +175,7 @@ func TestCandidates(t *testing.T) {
 	st.sql(`UPDATE clusters SET status = 'HEALTHY' WHERE id = $1`, gone.ID)
 	st.sql(`UPDATE namespaces SET presence = 'missing' WHERE cluster_id = $1`, gone.ID)
 
-	list, err := st.Candidates(ctx, "shop", domain.Test)
+	list, err := st.Candidates(ctx, cluster.Want{Namespace: "shop", Environment: domain.Test})
 	must(t, err)
 	var got []string
 	for _, c := range list {
@@ -191,7 +191,9 @@ func TestCandidates(t *testing.T) {
 		}
 
 		// The word inside a transaction is the same.
-		err := st.DB.InTx(ctx, func(tx *ent.Tx) error { return second(cluster.Place(ctx, tx, c.ID, "shop", domain.Test)) })
+		err := st.DB.InTx(ctx, func(tx *ent.Tx) error {
+			return second(cluster.Place(ctx, tx, c.ID, cluster.Want{Namespace: "shop", Environment: domain.Test}))
+		})
 		if want := strings.TrimPrefix(code, "ok"); codeOf(err) != want {
 			t.Errorf("%s: placing says %v, want %q", c.Name, err, want)
 		}
@@ -216,7 +218,7 @@ func TestPlaceHoldsTheNamespace(t *testing.T) {
 	sys := st.system("a", "shop")
 	answer := make(chan error, 1)
 	must(t, st.DB.InTx(ctx, func(tx *ent.Tx) error {
-		if _, err := cluster.Place(ctx, tx, east.ID.String(), "shop", domain.Test); err != nil {
+		if _, err := cluster.Place(ctx, tx, east.ID.String(), cluster.Want{Namespace: "shop", Environment: domain.Test}); err != nil {
 			return err
 		}
 		go func() { answer <- st.UnregisterNamespace(ctx, st.admin, ns) }()

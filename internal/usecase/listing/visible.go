@@ -84,13 +84,14 @@ func Tickets(a domain.Actor) predicate.ApprovalTicket {
 	)
 }
 
-// Clusters are the clusters that an actor may know of.
+// Clusters are the clusters that an actor may know of. Those that were removed
+// exist for nobody.
 func Clusters(a domain.Actor) predicate.Cluster {
 	e := domain.Within(a, domain.ClusterRead)
 	if e.All {
-		return func(*sql.Selector) {}
+		return cluster.RemovedAtIsNil()
 	}
-	return cluster.EnvironmentIn(environments[cluster.Environment](e)...)
+	return cluster.And(cluster.RemovedAtIsNil(), cluster.EnvironmentIn(environments[cluster.Environment](e)...))
 }
 
 // Namespaces are the registered namespaces that an actor may know of.

@@ -38,6 +38,7 @@ type VM struct {
 	ID, Name, IP string
 	Environment  domain.Environment
 	State        domain.VMState
+	ClusterID    string
 }
 
 // Parent is a service or a system that was found.
@@ -156,7 +157,7 @@ func (s *Service) vms(ctx context.Context, actor domain.Actor, query string, ser
 				*more = true
 			default:
 				seen[v.ID] = true
-				found = append(found, VM{v.ID.String(), v.Name, v.IPAddress, domain.Environment(v.Environment), domain.VMState(v.State)})
+				found = append(found, VM{v.ID.String(), v.Name, v.IPAddress, domain.Environment(v.Environment), domain.VMState(v.State), v.ClusterID.String()})
 			}
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/vm"
@@ -41,8 +43,9 @@ type VM struct {
 
 // VMFilter selects rows of a service's table.
 type VMFilter struct {
-	Health domain.Health // "" = all
-	Query  string        // part of the name, or the start of the address
+	ClusterID string        // "" = all
+	Health    domain.Health // "" = all
+	Query     string        // part of the name, or the start of the address
 }
 
 // maxQuery is the longest search text, in bytes: no name or address is longer.
@@ -102,6 +105,13 @@ func (s *Service) AllVMs(ctx context.Context, actor domain.Actor, systemID strin
 
 // narrow puts the filter on a query. It is not ok when nothing can be found.
 func (f VMFilter) narrow(q *ent.VMQuery) (ok bool, err error) {
+	if f.ClusterID != "" {
+		key, err := uuid.Parse(f.ClusterID)
+		if err != nil {
+			return false, nil
+		}
+		q.Where(vm.ClusterID(key))
+	}
 	switch {
 	case f.Health == "":
 	case slices.Contains([]domain.Health{domain.HealthOK, domain.HealthIdle, domain.HealthBusy, domain.HealthBad}, f.Health):

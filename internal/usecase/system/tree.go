@@ -102,6 +102,7 @@ type TreeVM struct {
 	Environment domain.Environment
 	Problem     domain.Problem
 	ObservedAt  *time.Time
+	ClusterID   string
 }
 
 // Tree reads the explorer's tree: a few queries, and one or two for each open
@@ -399,7 +400,7 @@ func serviceRows(ctx context.Context) rows[*ent.ServiceQuery, *ent.Service] {
 }
 
 var treeVMFields = []string{
-	vm.FieldID, vm.FieldName, vm.FieldInstance, vm.FieldEnvironment, vm.FieldState, vm.FieldHealth, vm.FieldProblem, vm.FieldObservedAt,
+	vm.FieldID, vm.FieldName, vm.FieldInstance, vm.FieldEnvironment, vm.FieldState, vm.FieldHealth, vm.FieldProblem, vm.FieldObservedAt, vm.FieldClusterID,
 }
 
 func vmRows(ctx context.Context) rows[*ent.VMQuery, *ent.VM] {
@@ -431,7 +432,7 @@ func treeVMs(rows []*ent.VM) []TreeVM {
 	for _, r := range rows {
 		list = append(list, TreeVM{
 			ID: r.ID.String(), Name: r.Name, Instance: r.Instance, State: domain.VMState(r.State), Health: domain.Health(r.Health),
-			Environment: domain.Environment(r.Environment), Problem: r.Problem, ObservedAt: r.ObservedAt,
+			Environment: domain.Environment(r.Environment), Problem: r.Problem, ObservedAt: r.ObservedAt, ClusterID: r.ClusterID.String(),
 		})
 	}
 	return list

@@ -26,7 +26,7 @@ func classify(err error, cluster domain.ClusterStatus) class {
 		return classTerminal
 	case apperr.ErrClusterUnreachable, apperr.ErrClusterUnauthorized, apperr.ErrClusterTLS, apperr.ErrClusterDNS, apperr.ErrClusterRefused,
 		apperr.ErrNotKubernetes, apperr.ErrKubeVirtMissing, apperr.ErrKubeVirtNotReady, apperr.ErrAddressNotAllowed,
-		apperr.ErrClusterIdentity, apperr.ErrClusterDisabled, apperr.ErrCredentialsLocked, apperr.ErrCredentialsTampered, apperr.ErrUnavailable:
+		apperr.ErrClusterIdentity, apperr.ErrClusterDisabled, apperr.ErrClusterQuarantined, apperr.ErrCredentialsLocked, apperr.ErrCredentialsTampered, apperr.ErrUnavailable:
 		return classWait
 	case apperr.ErrClusterTimeout, apperr.ErrClusterDegraded:
 		if e, ok := apperr.From(err); ok && e.Params["retry_at"] != nil {

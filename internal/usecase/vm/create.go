@@ -23,6 +23,10 @@ func (s *Service) create(ctx context.Context, o *order) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	if o.vm.State == entvm.StateMissing {
+		// Its object was there and is gone: nobody has asked for another one.
+		return result{}, apperr.New(apperr.ErrVMNotFound)
+	}
 	if o.cluster.Drained {
 		return result{}, waiting{problem: domain.Problem{Code: apperr.ErrClusterDrained, Params: map[string]any{"cluster": o.cluster.Name}}}
 	}
@@ -95,25 +99,15 @@ func approved(o *order) (domain.EffectiveSpec, error) {
 
 // render turns the approved specification into what the provider makes.
 func (s *Service) render(ctx context.Context, o *order, spec domain.EffectiveSpec) (domain.VMSpec, *provider.CloudInit, error) {
-	id, err := uuid.Parse(spec.Spec.TemplateID)
+	t, err := s.template(ctx, spec)
 	if err != nil {
-		return domain.VMSpec{}, nil, apperr.New(apperr.ErrNotFound).With("template", spec.Spec.Template)
-	}
-	t, err := s.DB.Ent.Template.Get(ctx, id)
-	if ent.IsNotFound(err) {
-		return domain.VMSpec{}, nil, apperr.New(apperr.ErrNotFound).With("template", spec.Spec.Template)
-	} else if err != nil {
 		return domain.VMSpec{}, nil, err
 	}
 	op := o.event.ID.String()
-	want := domain.VMSpec{
-		Name: o.vm.Name, Namespace: spec.Namespace,
-		Labels: domain.VMLabels(spec.System, spec.Service, o.pay.Instance, o.ticket.ID),
-		Annotations: map[string]string{
-			domain.AnnotationOperation: op, domain.AnnotationSpecHash: o.pay.SpecHash, domain.AnnotationOwner: o.vm.CreatedBy,
-		},
-		CPU: spec.Spec.CPU, MemoryMiB: spec.Spec.MemoryMiB, DiskGiB: spec.Spec.DiskGiB,
-		Image: t.Image, StorageClass: spec.Spec.StorageClass, Preference: t.Preference, Running: true,
+	want := vmSpec(spec, t, o.vm.Name)
+	want.Labels = domain.VMLabels(spec.System, spec.Service, o.pay.Instance, o.ticket.ID)
+	want.Annotations = map[string]string{
+		domain.AnnotationOperation: op, domain.AnnotationSpecHash: o.pay.SpecHash, domain.AnnotationOwner: o.vm.CreatedBy,
 	}
 	var base domain.Secret
 	if s.CloudInit != nil {
@@ -130,6 +124,42 @@ func (s *Service) render(ctx context.Context, o *order, spec domain.EffectiveSpe
 	return want, &provider.CloudInit{
 		Namespace: want.Namespace, Name: want.CloudInitName, OperationID: op, Labels: want.Labels, UserData: data,
 	}, nil
+}
+
+func (s *Service) template(ctx context.Context, spec domain.EffectiveSpec) (*ent.Template, error) {
+	id, err := uuid.Parse(spec.Spec.TemplateID)
+	if err != nil {
+		return nil, apperr.New(apperr.ErrNotFound).With("template", spec.Spec.Template)
+	}
+	t, err := s.DB.Ent.Template.Get(ctx, id)
+	if ent.IsNotFound(err) {
+		return nil, apperr.New(apperr.ErrNotFound).With("template", spec.Spec.Template)
+	}
+	return t, err
+}
+
+// vmSpec is what every VM of a specification has in common.
+func vmSpec(spec domain.EffectiveSpec, t *ent.Template, name string) domain.VMSpec {
+	return domain.VMSpec{
+		Name: name, Namespace: spec.Namespace, CPU: spec.Spec.CPU, MemoryMiB: spec.Spec.MemoryMiB, DiskGiB: spec.Spec.DiskGiB,
+		Image: t.Image, StorageClass: spec.Spec.StorageClass, Preference: t.Preference, Running: true,
+	}
+}
+
+// Try asks a cluster whether it would take the VM with a number, as it would be
+// made of a specification; nothing is made, and no first-boot data leaves the
+// portal. An error means that nobody knows.
+func (s *Service) Try(ctx context.Context, cluster string, spec domain.EffectiveSpec, instance int) (*domain.ValidationResult, error) {
+	t, err := s.template(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	want := vmSpec(spec, t, domain.VMName(spec.System, spec.Service, instance))
+	want.Labels = domain.VMLabels(spec.System, spec.Service, instance, 0)
+	if len(t.SealedCloudInit) > 0 || len(spec.SSHKeys) > 0 {
+		want.CloudInitName = want.Name + "-ci-trial"
+	}
+	return s.Provider.ValidateSpec(ctx, cluster, want)
 }
 
 // created remembers that the object exists before the next step begins.

@@ -25,6 +25,7 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 )
 
 // Service holds what the use cases of VMs need. All fields but the unexported
@@ -38,15 +39,18 @@ type Service struct {
 	// Requeue adds a job for an order that lost its own. It may be called again
 	// for an order that still has a job.
 	Requeue func(ctx context.Context, tx *ent.Tx, event uuid.UUID) error
-	Worker  string // names this process in the orders that it holds
-	Logger  *slog.Logger
+	// TellAdmins puts a message into the inbox of all platform admins.
+	TellAdmins cluster.Tell
+	Worker     string // names this process in the orders that it holds
+	Logger     *slog.Logger
 
 	turns turns
 
 	mu sync.Mutex
 	// missed says since when complete lists of a cluster lack a VM. It is lost
 	// with the process, which only makes the verdict later, never wrong.
-	missed map[string]map[uuid.UUID]time.Time
+	missed  map[string]map[uuid.UUID]time.Time
+	confirm time.Duration // 0 = confirmAfter
 }
 
 // View is a VM as its page shows it.
@@ -59,9 +63,11 @@ type View struct {
 	ClusterID, Cluster  string
 	ClusterStatus       domain.ClusterStatus
 	ClusterProblem      domain.Problem
-	ClusterAnsweredAt   *time.Time // the age of all below while the cluster is away
-	Ticket              int        // that approved the VM
-	CreatedBy           string     // user name of the requester
+	ClusterAnsweredAt   *time.Time       // last check with an answer
+	ClusterOff          bool             // an admin has switched it off
+	LastKnown           domain.LastKnown // the age of all below
+	Ticket              int              // that approved the VM
+	CreatedBy           string           // user name of the requester
 	CreatedAt           time.Time
 	DeletedAt           *time.Time
 
@@ -161,8 +167,8 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (View,
 		SystemID: row.SystemID.String(), System: sv.Edges.System.Name, ServiceID: sv.ID.String(), Service: sv.Name,
 		ClusterID: row.ClusterID.String(), Cluster: row.Edges.Cluster.Name,
 		ClusterStatus: domain.ClusterStatus(row.Edges.Cluster.Status), ClusterProblem: row.Edges.Cluster.StatusReason,
-		ClusterAnsweredAt: row.Edges.Cluster.AnsweredAt,
-		Ticket:            row.TicketID, CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, DeletedAt: row.DeletedAt,
+		ClusterAnsweredAt: row.Edges.Cluster.AnsweredAt, ClusterOff: !row.Edges.Cluster.Enabled, LastKnown: lastKnown(row.Edges.Cluster),
+		Ticket: row.TicketID, CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, DeletedAt: row.DeletedAt,
 		Template: row.Template, TemplateVersion: row.TemplateVersion, Size: row.Size,
 		CPU: row.CPU, MemoryMiB: row.MemoryMib, DiskGiB: row.DiskGib,
 		State: domain.VMState(row.State), Health: domain.Health(row.Health), Problem: row.Problem,
@@ -183,6 +189,10 @@ func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (View,
 		v.Waiting = append(v.Waiting, Waiting{t.ID, domain.Operation(t.Operation), t.Requester, t.CreatedAt})
 	}
 	return v, nil
+}
+
+func lastKnown(c *ent.Cluster) domain.LastKnown {
+	return domain.Freshness(c.Enabled, domain.ClusterStatus(c.Status), c.HeardAt, c.AnsweredAt, time.Now())
 }
 
 func eventView(e *ent.DomainEvent) Event {
