@@ -227,7 +227,7 @@ func (f fault) run(t *testing.T) {
 	}
 	_, _, now := r.front.counts()
 	lasted := time.Since(began)
-	if most := 20 + int(2*lasted.Seconds()); now-dials > most {
+	if most := 20 + int(lasted.Seconds()/2); now-dials > most {
 		t.Errorf("%d connections in %v, want at most %d", now-dials, lasted, most)
 	}
 	t.Logf("%d connections in %v", now-dials, lasted.Round(time.Second))
