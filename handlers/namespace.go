@@ -111,7 +111,7 @@ func (s *Server) showNamespace(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, m := range vms.Items {
 		v.VMs = append(v.VMs, views.NamespaceVM{
-			ID: m.ID, Name: m.Name, Status: old.status(ctx, m.ClusterID, m.State, m.Problem), Problem: problemText(r, m.Problem),
+			ID: m.ID, Name: m.Name, Status: old.status(ctx, n.ClusterID, m.State, m.Problem), Problem: problemText(r, m.Problem),
 			Size: m.Size, Owner: m.CreatedBy,
 		})
 	}

@@ -2900,15 +2900,15 @@ type PersonGroup struct {
 
 // Placement defines model for Placement.
 type Placement struct {
-	Fits bool `json:"fits"`
-
-	// Id Not there when I may not know of the cluster.
-	Id openapi_types.UUID `json:"id,omitempty"`
+	Fits bool               `json:"fits"`
+	Id   openapi_types.UUID `json:"id"`
 
 	// Left Of the namespace's quotas there, without what is approved already.
 	Left []Left `json:"left,omitempty"`
 
-	// Name Examples: fra-test-1
+	// Name Not there when I may not know of the cluster.
+	//
+	// Examples: fra-test-1
 	Name    string `json:"name,omitempty"`
 	Refusal Reason `json:"refusal,omitempty"`
 }
