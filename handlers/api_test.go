@@ -31,6 +31,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/handlers/api"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
+	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/token"
 )
 
@@ -460,6 +461,27 @@ func TestAPIStory(t *testing.T) {
 	if zip := s.auditor.do("POST", api.Prefix+request+"/evidence", "", nil).is(http.StatusOK); zip.Header.Get("Content-Type") != "application/zip" || !strings.HasPrefix(zip.Body, "PK") {
 		t.Errorf("evidence: %s", zip.Header)
 	}
+	quarantine := "/clusters/" + cl.ID + "/quarantine"
+	s.quarantine(uuid.MustParse(cl.ID))("lost", "found")
+	q := read[api.Quarantine](get(s.approver, quarantine))
+	if len(q.Groups) != 1 || q.Groups[0].Count != 2 || q.QuarantinedAt == nil || q.ComparedAt == nil || q.Reason.Code != "CLUSTER_RESTORED" {
+		t.Errorf("quarantine: %+v", q)
+	}
+	if f := read[api.Page[api.Finding]](get(s.approver, quarantine+"/findings?group=back&limit=1")); len(f.Items) != 1 || f.Items[0].Name != "found" || f.Items[0].Before != nil || f.Next == "" {
+		t.Errorf("findings: %+v", f)
+	}
+	s.play.list = func(provider.ListOptions) (*domain.VMList, error) {
+		return &domain.VMList{ResourceVersion: "60", Items: []*domain.VM{{Namespace: "team-a", Name: "found", UID: "uid-found"}}}, nil
+	}
+	if now := read[api.Quarantine](post(s.admin, quarantine+"/read", nil, 200)); now.Groups[0].Count != 1 || now.Groups[0].Digest == q.Groups[0].Digest {
+		t.Errorf("quarantine: %+v", now)
+	}
+	accept := fields{"group": "back", "digest": q.Groups[0].Digest, "reason": "The backup of Monday."}
+	problem(c.call(s.admin, "POST", quarantine+"/accept", accept), 409, "QUARANTINE_CHANGED")
+	accept["digest"] = s.digest(uuid.MustParse(cl.ID), domain.FindingBack)
+	if end := read[api.Quarantine](post(s.admin, quarantine+"/accept", accept, 200)); end.QuarantinedAt != nil || len(end.Groups) != 0 {
+		t.Errorf("quarantine: %+v", end)
+	}
 	c.seen["exportAudit"], c.seen["exportEvidence"] = map[int]bool{200: true}, map[int]bool{200: true}
 
 	// The end.
@@ -793,6 +815,7 @@ var notInAPI = map[string]string{
 	"GET /account/sessions": "sessions are of browsers; all of them can be ended", "POST /account/sessions/end-others": "a program is in no session",
 	"POST /account/sessions/{session}/end": "sessions are of browsers; all of them can be ended", "POST /people/{person}/sessions/{session}/end": "all of them can be ended",
 	"GET /account/confirm": "asks a person", "POST /account/confirm": "asks a person", "GET /account/confirm/oidc": "asks a person",
+	"GET /clusters/{cluster}/quarantine/accept":     "a form; the group and its digest are of getQuarantine",
 	"GET /people/{person}/tokens":                   forPeople,
 	"GET /account/tokens":                           forPeople,
 	"GET /account/tokens/new":                       forPeople,
@@ -811,7 +834,7 @@ var notInAPI = map[string]string{
 	"POST /service-accounts/{account}/enable":       forPeople,
 	"GET /service-accounts/{account}/tokens/new":    forPeople,
 	"POST /service-accounts/{account}/tokens":       forPeople,
-	"POST /theme":                                   "how pages look in this browser", "POST /language": "programs send Accept-Language",
+	"POST /theme": "how pages look in this browser", "POST /language": "programs send Accept-Language",
 	"GET /docs": "text", "GET /docs/{guide}": "text", "GET /docs/images/{name}": "pictures", "GET /docs/api": "the API itself",
 	"GET /catalog/templates/new": "a form", "GET /catalog/sizes/new": "a form", "GET /people/new": "a form", "GET /namespaces/new": "a form", "GET /clusters/new": "a form",
 	"GET /groups/new": "a form", "GET /groups/{group}/edit": "a form", "GET /groups/{group}/delete": "asks first", "GET /systems/{system}/transfer": "a form",

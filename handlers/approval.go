@@ -313,7 +313,7 @@ func ticketView(r *http.Request, t approval.Ticket, form decisionForm, o approva
 		choice := views.ClusterChoice{ID: c.ID, Name: c.Name, Text: candidateText(r, c), Fits: c.Refusal == nil, Selected: c.ID == form.Cluster}
 		if choice.Fits {
 			fits++
-			choice.Room = roomView(ctx, t.Rooms, c.ID, demand)
+			choice.Room = roomView(ctx, c.Room, demand)
 			choice.Warn = choice.Room != nil && len(choice.Room.Short) > 0
 		}
 		choice.Why = proposalText(ctx, c)

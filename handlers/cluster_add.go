@@ -103,12 +103,12 @@ func uploaded(r *http.Request) (name string, data []byte, err error) {
 
 // clusterForm confirms a draft.
 type clusterForm struct {
-	Context     string `form:"context" label:"Context" validate:"max=253"`
+	Context     string `form:"context,raw" label:"Context" validate:"max=1100"` // as the file has it
 	Name        string `form:"name" label:"Name" validate:"max=63"`
 	Environment string `form:"environment" label:"Environment"`
 	Place       string `form:"place" label:"Place" validate:"max=100"`
-	Suggested   string `form:"suggested"` // the context that the other fields were proposed for
-	Look        string `form:"look"`      // through all contexts, or once: only when nobody has looked yet
+	Suggested   string `form:"suggested,raw"` // the context that the other fields were proposed for
+	Look        string `form:"look"`          // through all contexts, or once: only when nobody has looked yet
 }
 
 // clusterDraft answers GET /clusters/new/{draft}.
@@ -130,30 +130,30 @@ func (s *Server) checkClusterDraft(w http.ResponseWriter, r *http.Request) error
 	form, err := decode[clusterForm](r)
 	var c checking
 	if err == nil {
-		start := time.Now()
-		switch form.Look {
-		case "all":
-			var left int
-			left, c.next, err = s.Clusters.PreflightAll(r.Context(), actor(r), param(r, "draft"))
-			c.waiting = left > 0
-		case "once":
-			err = s.lookOnce(r, form.Context)
-		default:
-			_, err = s.Clusters.Preflight(r.Context(), actor(r), param(r, "draft"), form.Context)
-		}
-		c.took = time.Since(start)
+		c, err = s.check(r, form)
 	}
 	return s.draftForm(w, r, form, c, err)
 }
 
-// lookOnce looks through a context that nobody has looked through.
-func (s *Server) lookOnce(r *http.Request, name string) error {
-	d, err := s.Clusters.Draft(r.Context(), actor(r), param(r, "draft"))
-	if err != nil || contextOf(d, name).Preflight != nil {
-		return err
+// check asks the clusters that a form wants to be asked.
+func (s *Server) check(r *http.Request, form clusterForm) (c checking, err error) {
+	ctx, who, draft := r.Context(), actor(r), param(r, "draft")
+	if form.Look == "once" {
+		d, err := s.Clusters.Draft(ctx, who, draft)
+		if err != nil || contextOf(d, form.Context).Preflight != nil {
+			return c, err
+		}
 	}
-	_, err = s.Clusters.Preflight(r.Context(), actor(r), d.ID, name)
-	return err
+	start := time.Now()
+	if form.Look == "all" {
+		var left int
+		left, c.next, err = s.Clusters.PreflightAll(ctx, who, draft)
+		c.waiting = left > 0
+	} else {
+		_, err = s.Clusters.Preflight(ctx, who, draft, form.Context)
+	}
+	c.took = time.Since(start)
+	return c, err
 }
 
 // addCluster answers POST /clusters/new/{draft}.
@@ -216,7 +216,7 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 		}
 	}
 	v.Refused = s.refusedContexts(r, d.Contexts)
-	taken, err := s.Clusters.NameTaken(r.Context(), form.Name)
+	taken, err := s.Clusters.NameTaken(r.Context(), actor(r), form.Name)
 	if err != nil {
 		return err
 	}
@@ -240,11 +240,11 @@ func (s *Server) propose(r *http.Request, d cluster.Draft, chosen string, form *
 	if form.Suggested == chosen {
 		return false, nil
 	}
-	before, err := s.Clusters.Suggest(r.Context(), d, form.Suggested)
+	before, err := s.Clusters.Suggest(r.Context(), actor(r), d, form.Suggested)
 	if err != nil {
 		return false, err
 	}
-	now, err := s.Clusters.Suggest(r.Context(), d, chosen)
+	now, err := s.Clusters.Suggest(r.Context(), actor(r), d, chosen)
 	if err != nil {
 		return false, err
 	}
@@ -311,7 +311,7 @@ func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected b
 	v := views.ContextChoice{Name: c.Name, Selected: selected}
 	if c.Refusal != nil {
 		m := message(r, c.Refusal.Code, c.Refusal.Params)
-		v.Refused, v.Text, v.WayOut = true, m.What, m.Next
+		v.Refused, v.Text = true, m.What
 		return v
 	}
 	v.Text, v.Verdict = c.Server, verdict(r.Context(), c)

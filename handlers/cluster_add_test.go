@@ -54,6 +54,22 @@ func TestOnlyCloudLogins(t *testing.T) {
 	}
 }
 
+// A name is sent back as the file has it, also with spaces around it and as long
+// as a name may be.
+func TestContextNames(t *testing.T) {
+	admin := newPortal(t).admin()
+	for _, name := range []string{" edge ", strings.Repeat("東", 84), "a b"} {
+		draft := admin.follow(admin.upload([]byte(strings.ReplaceAll(string(goodKubeconfig()), "main", fmt.Sprintf("%q", name)))))
+		if got := draft.attr("[name=context]", "value"); got != name {
+			t.Fatalf("the page has %q", got)
+		}
+		checked := admin.post(draft.attr("main form", "action")+"/check", "context", name).is(http.StatusOK)
+		if checked.text("#verdict-0") == "" {
+			t.Errorf("%q: %s", name, checked.html("#context"))
+		}
+	}
+}
+
 // Every context has its verdict, from what was found through itself.
 func TestVerdicts(t *testing.T) {
 	p := newPortal(t)

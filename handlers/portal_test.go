@@ -45,6 +45,7 @@ type script struct {
 	provider.InfrastructureProvider
 
 	preflight func(context.Context, domain.Credential) domain.Preflight
+	list      func(provider.ListOptions) (*domain.VMList, error)
 	spaces    func(name string) (domain.NamespaceState, error) // nil: every namespace is there
 	make      func(name string) error
 }
@@ -58,6 +59,10 @@ func (s *script) Namespace(_ context.Context, _, name string) (domain.NamespaceS
 
 func (s *script) CreateNamespace(_ context.Context, _, name string, _ map[string]string) error {
 	return s.make(name)
+}
+
+func (s *script) ListVMs(_ context.Context, _ string, opt provider.ListOptions) (*domain.VMList, error) {
+	return s.list(opt)
 }
 
 func (s *script) Preflight(ctx context.Context, c domain.Credential) domain.Preflight {

@@ -57,9 +57,8 @@ const shownRoom = 5
 // roomView says what is left of a namespace on a cluster, beside what VMs would
 // take; nil when nothing is limited there. The bar counts what is approved and
 // not made yet as used.
-func roomView(ctx context.Context, rooms map[string]cluster.Room, clusterID string, d domain.Demand) *views.RoomView {
-	room, limited := rooms[clusterID]
-	if !limited {
+func roomView(ctx context.Context, room *cluster.Room, d domain.Demand) *views.RoomView {
+	if room == nil {
 		return nil
 	}
 	var left []string

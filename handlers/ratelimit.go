@@ -72,7 +72,8 @@ var costly = map[string]string{
 	post + " " + paths.NewCluster: "upload", post + " " + paths.NewCluster + "/{draft}/check": "upload", post + " " + paths.NewCluster + "/{draft}": "upload",
 	post + " " + paths.Clusters + "/{cluster}/check": "upload",
 	post + " " + paths.Namespaces:                    "upload", post + " " + paths.Namespaces + "/{namespace}/check": "upload",
-	post + " " + paths.Preview: "preview", post + " " + paths.Approvals + "/{ticket}/check": "preview",
+	post + " " + paths.Clusters + "/{cluster}/quarantine/read": "upload",
+	post + " " + paths.Preview:                                 "preview", post + " " + paths.Approvals + "/{ticket}/check": "preview",
 	post + " " + paths.Requests + "/{ticket}/evidence": "export",
 	get + " " + paths.Search:                           "search", get + " " + paths.AuditExport: "export", post + " " + paths.Reports: "report",
 }

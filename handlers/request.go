@@ -188,7 +188,7 @@ func clusterFits(r *http.Request, p approval.Preview) []views.ClusterFit {
 	for _, c := range p.Clusters {
 		fit := views.ClusterFit{Name: c.Name, Fits: c.Refusal == nil, Reason: candidateText(r, c)}
 		if fit.Fits {
-			fit.Room = roomView(r.Context(), p.Rooms, c.ID, demand)
+			fit.Room = roomView(r.Context(), c.Room, demand)
 		}
 		// Those without a name that are alike are told together.
 		same := slices.IndexFunc(fits, func(f views.ClusterFit) bool {

@@ -194,6 +194,10 @@ func (s *Server) routes() []route {
 		{post, paths.Clusters + "/{cluster}/mode", domain.ClusterUpdate, s.theCluster(), s.setClusterMode},
 		{get, paths.Clusters + "/{cluster}/remove", domain.ClusterDelete, s.theCluster(), s.askRemoveCluster},
 		{post, paths.Clusters + "/{cluster}/remove", domain.ClusterDelete, s.theCluster(), s.removeCluster},
+		{get, paths.Clusters + "/{cluster}/quarantine", domain.ClusterRead, s.theCluster(), s.showQuarantine},
+		{post, paths.Clusters + "/{cluster}/quarantine/read", domain.ClusterAccept, s.theCluster(), s.readQuarantine},
+		{get, paths.Clusters + "/{cluster}/quarantine/accept", domain.ClusterAccept, s.theCluster(), s.askAcceptQuarantine},
+		{post, paths.Clusters + "/{cluster}/quarantine/accept", domain.ClusterAccept, s.theCluster(), s.acceptQuarantine},
 
 		{get, paths.Namespaces, domain.NamespaceList, nil, s.listNamespaces},
 		{get, paths.NewNamespace, domain.NamespaceCreate, nil, s.newNamespace},
@@ -223,6 +227,7 @@ var dangerous = map[string]bool{
 	post + " /systems/{system}/delete": true, post + " " + paths.Clusters + "/{cluster}/remove": true,
 	get + " " + paths.AuditExport: true,
 	post + " " + paths.Identities: true, post + " " + paths.Identities + "/{identity}/remove": true,
+	post + " " + paths.Clusters + "/{cluster}/quarantine/accept": true,
 }
 
 // dryRuns are the forms that the header Dry-Run: All sends only to be checked,

@@ -68,6 +68,7 @@ func (Cluster) Fields() []ent.Field {
 		field.Int64("list_version").Default(0).Comment("highest resourceVersion of a complete list"),
 		field.Time("quarantined_at").Optional().Nillable(),
 		field.JSON("quarantine_reason", domain.Problem{}).Optional(),
+		field.JSON("quarantine_report", domain.QuarantineReport{}).Optional().Comment("what the findings sum up to"),
 
 		// A cluster that was removed stays as a row without its credential, switched
 		// off, because deleted VMs and the history name it. It exists for nobody.

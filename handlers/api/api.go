@@ -127,7 +127,7 @@ func op[In, Out any](o Operation, f func(context.Context, domain.Actor, In) (Out
 func (a *API) Operations() []Operation {
 	var all []Operation
 	for _, noun := range [][]Operation{
-		a.me(), a.systems(), a.services(), a.vms(), a.requests(), a.approvals(), a.catalog(), a.clusters(), a.namespaces(),
+		a.me(), a.systems(), a.services(), a.vms(), a.requests(), a.approvals(), a.catalog(), a.clusters(), a.quarantines(), a.namespaces(),
 		a.people(), a.groups(), a.notifications(), a.audit(), a.search(), a.trends(), a.tree(),
 	} {
 		all = append(all, noun...)

@@ -189,13 +189,14 @@ type Left struct {
 	Amount int    `json:"amount" doc:"cpu: thousandths of a vCPU; memory and storage: MiB; the others: a number."`
 }
 
-func placements(ctx context.Context, list []cluster.Candidate, rooms map[string]cluster.Room) []Placement {
+func placements(ctx context.Context, list []cluster.Candidate) []Placement {
 	all := make([]Placement, 0, len(list))
 	for _, c := range list {
 		p := Placement{ID: c.ID, Name: c.Name, Fits: c.Refusal == nil, Refusal: refusal(ctx, c.Refusal)}
-		room := rooms[c.ID]
-		for _, q := range room.Quotas {
-			p.Left = append(p.Left, Left{string(q.Kind), room.Left(q)})
+		if c.Room != nil {
+			for _, q := range c.Room.Quotas {
+				p.Left = append(p.Left, Left{string(q.Kind), c.Room.Left(q)})
+			}
 		}
 		all = append(all, p)
 	}
@@ -288,7 +289,7 @@ func (a *API) requests() []Operation {
 			v := RequestPreview{
 				Ready: p.Ready, System: p.System, Service: p.Service, Namespace: p.Namespace, Environment: string(p.Environment), Names: p.Names,
 				CPU: p.CPU, MemoryMiB: p.MemoryMiB, DiskGiB: p.DiskGiB, Policy: p.Policy, NeedsApproval: p.NeedsApproval, Denied: p.Denied,
-				Deciders: usernames(p.Deciders), Clusters: placements(ctx, p.Clusters, p.Rooms),
+				Deciders: usernames(p.Deciders), Clusters: placements(ctx, p.Clusters),
 			}
 			for _, e := range apperr.Fields(renamed(p.Errors.Err(), requestFields)) {
 				v.Errors = append(v.Errors, WrongField(ctx, e))

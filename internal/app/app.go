@@ -139,12 +139,14 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.Systems = &system.Service{DB: a.DB}
 	a.Services = &service.Service{DB: a.DB}
 	a.Trends = &trends.Service{DB: a.DB}
-	a.provider = kubevirt.New(kubevirt.NewKubeconfigProvider(&cluster.Credentials{DB: a.DB, Keys: keys}), kubevirt.Options{
+	credentials := &cluster.Credentials{DB: a.DB, Keys: keys}
+	a.provider = kubevirt.New(kubevirt.NewKubeconfigProvider(credentials), kubevirt.Options{
+		MayWrite:   credentials.MayWrite,
 		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs, DenyAddrs: ownAddresses(ctx, append(a.DB.Addresses(), c.Addr, c.AdminAddr)), Logger: logger, UserAgent: "kubevirt-shepherd/" + c.Version,
 	})
 	a.VMs = &vm.Service{
 		DB: a.DB, Provider: a.provider, Notify: notifier, CloudInit: a.Catalog.OpenCloudInit, Requeue: queue.Enqueue,
-		Worker: uuid.NewString(), Logger: logger,
+		Worker: uuid.NewString(), Logger: logger, TellAdmins: a.Accounts.TellAdmins,
 	}
 	a.Clusters = &cluster.Service{
 		DB: a.DB, Keys: keys, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,

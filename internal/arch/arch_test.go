@@ -32,6 +32,16 @@ func TestTransactionBoundary(t *testing.T) {
 	}
 }
 
+func TestDeletes(t *testing.T) {
+	found, err := arch.CheckDeletes(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Error(f)
+	}
+}
+
 func TestSecrets(t *testing.T) {
 	found, err := arch.CheckSecrets(root)
 	if err != nil {
@@ -85,6 +95,11 @@ func TestChecksFindFaults(t *testing.T) {
 			`package vm; func f() { db.InTx(ctx, func(tx *T) error { s.Provider.CreateVM(ctx); return nil }) }`,
 			"inside a transaction", arch.CheckTransactionBoundary,
 		},
+		"reconciler that deletes": {
+			"internal/usecase/vm/bad.go", `package vm; func (s *Service) Synced() { s.Provider.DeleteVM(ctx, ref) }`, "only the worker", arch.CheckDeletes,
+		},
+		"deleter kept for later": {"internal/usecase/cluster/bad.go", `package cluster; var f = p.DeleteVM`, "only the worker", arch.CheckDeletes},
+		"row of a VM deleted":    {"internal/usecase/vm/bad.go", `package vm; func f() { tx.VM.Delete().Exec(ctx) }`, "stay for the record", arch.CheckDeletes},
 		"field that prints a secret": {
 			"internal/usecase/vm/bad.go", `package vm; type t struct{ keys map[string][]*domain.Secret }`, "holds a secret", arch.CheckSecrets,
 		},

@@ -127,7 +127,7 @@ func Places(ctx context.Context, a *app.App, clusterID string, e domain.Environm
 		return err
 	}
 	for _, name := range Namespaces(e) {
-		_, err := a.Clusters.RegisterNamespace(ctx, admin, cluster.Registration{ClusterID: clusterID, Name: name, Environment: e})
+		_, err := a.Clusters.RegisterNamespace(ctx, admin, cluster.Registration{ClusterID: clusterID, Name: name, Environment: e, Unseen: true})
 		if err != nil && apperr.CodeOf(err) != apperr.ErrNamespaceRegistered {
 			return fmt.Errorf("namespace %s: %w", name, err)
 		}

@@ -164,6 +164,23 @@ func FindingGroups() []FindingGroup {
 	return []FindingGroup{FindingGone, FindingBack, FindingChanged}
 }
 
+// QuarantineReport sums up the findings about a quarantined cluster.
+type QuarantineReport struct {
+	Version  int64                         `json:"version,omitempty"` // resourceVersion of the list that they are from
+	ListedAt time.Time                     `json:"listed_at"`         // zero: no complete list was read yet
+	Groups   map[FindingGroup]FindingCount `json:"groups,omitempty"`  // the groups that are not empty
+}
+
+// FindingCount is how many findings a group has. The digest is of what they say:
+// who accepts a group names it, so that nobody accepts what he has not seen.
+type FindingCount struct {
+	Count  int    `json:"count"`
+	Digest string `json:"digest"`
+}
+
+// Empty says that there is nothing to accept, as far as was looked.
+func (r QuarantineReport) Empty() bool { return len(r.Groups) == 0 }
+
 // Observed is one side of a difference. Zero values are unknown.
 type Observed struct {
 	UID             string  `json:"uid,omitempty"`

@@ -44,6 +44,7 @@ func all() map[string]templ.Component {
 	maps.Copy(m, accounts())
 	maps.Copy(m, documentation())
 	maps.Copy(m, clusterPages())
+	maps.Copy(m, quarantines())
 	m["components"] = components()
 	return m
 }

@@ -32,6 +32,10 @@ const (
 	// Params: system, system_id, from, to, by.
 	SystemTransferred Kind = "system.transferred"
 
+	// To all admins. Params: cluster, cluster_id; code (why), by (who ended it).
+	ClusterQuarantined Kind = "cluster.quarantined"
+	ClusterReleased    Kind = "cluster.released"
+
 	// Params: token (its name), expires_at, and of a service account account and
 	// account_id.
 	TokenExpires Kind = "token.expires"

@@ -174,6 +174,9 @@ type Sink interface {
 type Complete struct {
 	VMs             map[Ref]bool
 	ResourceVersion string // of the list
+	// Show tells what the cluster shows of one of VMs. It holds during the call of
+	// Synced only; nil: nothing is told.
+	Show func(Ref) *domain.VM
 }
 
 // Observation is one change that a watcher saw.

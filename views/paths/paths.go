@@ -163,8 +163,26 @@ func ClusterHistory(id string) string { return Cluster(id) + "/history" }
 // ClusterErrors is what went wrong at a cluster.
 func ClusterErrors(id string) string { return ClusterHistory(id) + "?show=errors" }
 
-// ClusterQuarantine is what differs in a quarantined cluster.
+// ClusterQuarantine shows why a cluster is in quarantine, and what is different.
 func ClusterQuarantine(id string) string { return Cluster(id) + "/quarantine" }
+
+// QuarantineGroup shows one group of what is different.
+func QuarantineGroup(id, group string) string {
+	return ClusterQuarantine(id) + "?group=" + url.QueryEscape(group)
+}
+
+// ReadQuarantine compares a quarantined cluster again.
+func ReadQuarantine(id string) string { return ClusterQuarantine(id) + "/read" }
+
+// AcceptQuarantine accepts a group of findings of a quarantined cluster, or
+// with the group "" that nothing is different.
+func AcceptQuarantine(id, group string) string {
+	path := ClusterQuarantine(id) + "/accept"
+	if group != "" {
+		path += "?group=" + url.QueryEscape(group)
+	}
+	return path
+}
 
 // ClusterCredential is the credential of a cluster.
 func ClusterCredential(id string) string { return Cluster(id) + "/credential" }

@@ -1,5 +1,5 @@
 // Command check runs the three checks that the seed of the project names, and
-// those about secrets and translations, and prints what they find.
+// those about deletes, secrets and translations, and prints what they find.
 package main
 
 import (
@@ -18,6 +18,7 @@ func main() {
 		{"check_ent_codegen", arch.CheckEntCodegen},
 		{"check_forbidden_imports", arch.CheckForbiddenImports},
 		{"check_transaction_boundary", arch.CheckTransactionBoundary},
+		{"check_deletes", arch.CheckDeletes},
 		{"check_secrets", arch.CheckSecrets},
 		{"check_words", arch.CheckWords},
 	} {

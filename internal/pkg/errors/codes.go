@@ -140,6 +140,11 @@ const (
 	ErrClusterHasVMs       = "CLUSTER_HAS_VMS"     // params vms, orders, namespaces
 	ErrInvalidHardware     = "INVALID_HARDWARE"
 	ErrInvalidFeature      = "INVALID_FEATURE"
+	ErrClusterRestored     = "CLUSTER_RESTORED"   // why: it went back in time; params before, now (resourceVersions)
+	ErrVMsDisappeared      = "VMS_DISAPPEARED"    // why: params missing, known
+	ErrQuarantineChanged   = "QUARANTINE_CHANGED" // the findings are no more those that were shown
+	ErrQuarantineOpen      = "QUARANTINE_OPEN"    // there is something to accept, or no list was read yet
+	ErrNotQuarantined      = "NOT_QUARANTINED"
 	ErrNamespaceMissing    = "NAMESPACE_MISSING"
 	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"
 	ErrNamespaceInUse      = "NAMESPACE_IN_USE"
@@ -232,6 +237,7 @@ var kinds = map[string]Kind{
 	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
 	ErrClusterHasVMs: Conflict, ErrInvalidHardware: Invalid, ErrInvalidFeature: Invalid,
 	ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
+	ErrClusterRestored: Unavailable, ErrVMsDisappeared: Unavailable, ErrQuarantineChanged: Conflict, ErrQuarantineOpen: Conflict, ErrNotQuarantined: Conflict,
 	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrNamespaceEnding: Invalid, ErrNamespaceSystem: Invalid, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
 	ErrPermissionsOptional: Invalid, ErrCDIMissing: Unavailable, ErrSnapshotsMissing: Unavailable, ErrSnapshotClassMissing: Unavailable, ErrInstanceTypesMissing: Unavailable,

@@ -32,6 +32,9 @@ type Options struct {
 	// and its database belong here.
 	DenyCIDRs []netip.Prefix
 	DenyAddrs []netip.AddrPort
+	// MayWrite is asked right before each request that changes a cluster. Its
+	// error, which is one of internal/pkg/errors, is the request's. nil: always.
+	MayWrite  func(ctx context.Context, cluster string) error
 	Logger    *slog.Logger // nil: none
 	UserAgent string       // "" = "kubevirt-shepherd"
 }
@@ -63,6 +66,7 @@ type client struct {
 	kube      *kubernetes.Clientset
 	kubevirt  *kubevirtclient.Clientset
 	transport *http.Transport
+	writes    *writeGate
 	breaker   *breaker
 	door      door
 	print     [sha256.Size]byte // of the configuration
@@ -106,10 +110,11 @@ func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, erro
 	if b != nil {
 		wire = broken{t, b}
 	}
+	writes := &writeGate{next: limits{wire}}
 	mine := &rest.Config{
 		Host:           cfg.Host,
 		BearerToken:    cfg.BearerToken,
-		Transport:      limits{wire},
+		Transport:      writes,
 		UserAgent:      agent,
 		RateLimiter:    flowcontrol.NewTokenBucketRateLimiter(clientQPS, clientBurst),
 		WarningHandler: rest.NoWarnings{},
@@ -120,7 +125,7 @@ func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, erro
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	c := &client{transport: t, breaker: b, print: fingerprint(cfg), door: door{turn: make(chan struct{}, 1)}}
+	c := &client{transport: t, writes: writes, breaker: b, print: fingerprint(cfg), door: door{turn: make(chan struct{}, 1)}}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
 			c.secrets = append(c.secrets, encodings(s)...)
@@ -155,10 +160,11 @@ func fingerprint(cfg *rest.Config) [sha256.Size]byte {
 
 // clients keeps one client for each cluster and its current credential.
 type clients struct {
-	creds CredentialProvider
-	guard guard
-	agent string
-	open  time.Duration // of the breakers
+	creds    CredentialProvider
+	guard    guard
+	agent    string
+	open     time.Duration                       // of the breakers
+	mayWrite func(context.Context, string) error // nil: always
 
 	mu        sync.Mutex
 	byCluster map[string]*client
@@ -183,6 +189,9 @@ func (cs *clients) get(ctx context.Context, cluster string) (*client, error) {
 	c, err := connect(cfg, cs.guard, cs.agent, newBreaker(cs.open))
 	if err != nil {
 		return nil, err
+	}
+	if cs.mayWrite != nil {
+		c.writes.may = func(ctx context.Context) error { return cs.mayWrite(ctx, cluster) }
 	}
 	if old != nil {
 		old.close()

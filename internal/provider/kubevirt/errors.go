@@ -235,6 +235,9 @@ func mayHaveHappened(err error) bool {
 	if refused(err) || apierrors.IsTooManyRequests(err) {
 		return false
 	}
+	if _, ours := apperr.From(err); ours { // it was not sent: gate.go
+		return false
+	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
 		return false
 	}

@@ -67,6 +67,7 @@ func New(creds CredentialProvider, opt Options) *Provider {
 			guard:     guard{opt.AllowCIDRs, opt.DenyCIDRs, opt.DenyAddrs},
 			agent:     opt.UserAgent,
 			open:      breakFor,
+			mayWrite:  opt.MayWrite,
 			byCluster: map[string]*client{},
 		},
 		log:    opt.Logger,

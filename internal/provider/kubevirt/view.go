@@ -293,13 +293,22 @@ func (v *view) flush(ctx context.Context, sink provider.Sink) error {
 				names[provider.Ref{Cluster: v.cluster, Namespace: k.namespace, Name: k.name, UID: m.row.uid()}] = true
 			}
 		}
-		if err := sink.Synced(ctx, v.cluster, provider.Complete{VMs: names, ResourceVersion: v.listed}); err != nil {
+		if err := sink.Synced(ctx, v.cluster, provider.Complete{VMs: names, ResourceVersion: v.listed, Show: v.show}); err != nil {
 			return err
 		}
 		v.owed = false
 	}
 	v.dirty = map[key]bool{} // a map that was large stays large
 	return nil
+}
+
+// show is the object itself, without what the other feeds know of it.
+func (v *view) show(ref provider.Ref) *domain.VM {
+	m := v.machines[key{ref.Namespace, ref.Name}]
+	if m == nil || !m.exists {
+		return nil
+	}
+	return m.row.vm(v.cluster, ref.Name)
 }
 
 func (v *view) joined(k key) *domain.VM {

@@ -27,7 +27,7 @@ import (
 //
 // Feeds keep their place: after a lost connection they go on from the last
 // resourceVersion, and read the whole list only when the cluster says that it
-// has forgotten that place. While the breaker of the cluster is open they wait.
+// has forgotten that place, or is not that far any more (see ahead). While the breaker of the cluster is open they wait.
 
 // maxLists is how many complete lists are read at once, over all clusters.
 // After a common cut a hundred clusters would else be read at the same time.
@@ -45,6 +45,7 @@ type timing struct {
 	silence    time.Duration // no event and no bookmark (one a minute): the watch is dead
 	minWatch   time.Duration // of the server-side timeout; the maximum is double
 	relist     time.Duration // how old a complete list may get, a tenth more or less
+	look       time.Duration // how often a cluster is asked how far it is, when a watch goes on; 0: never
 	maxBackoff time.Duration
 	rotation   time.Duration // how often the credential is compared
 	listWait   time.Duration // for the instances, before VMs are shown without
@@ -55,7 +56,7 @@ type timing struct {
 // silence is less than domain.StaleAfter, so that a dead watch is replaced before
 // pages call its data old.
 var defaultTiming = timing{
-	coalesce: 100 * time.Millisecond, silence: 100 * time.Second, minWatch: 5 * time.Minute, relist: 30 * time.Minute,
+	coalesce: 100 * time.Millisecond, silence: 100 * time.Second, minWatch: 5 * time.Minute, relist: 30 * time.Minute, look: 10 * time.Second,
 	maxBackoff: 30 * time.Second, rotation: 8 * time.Second, listWait: 5 * time.Second, knock: 5 * time.Second, forgetful: 10 * time.Second,
 }
 
@@ -143,6 +144,8 @@ type feed[O any, P lite[O], K any] struct {
 	heard   func(time.Time)
 	set     func(key, K) change
 	drop    func(key, K) change
+
+	looked time.Time // when it was last known how far the cluster is
 }
 
 func (p *Provider) vmFeed() *feed[liteVM, *liteVM, row] {
@@ -286,13 +289,22 @@ func (f *feed[O, P, K]) follow(ctx context.Context, p *Provider, c *client, at *
 	if at.version != "" && time.Since(at.listed) > p.timing.relist*9/10+rand.N(p.timing.relist/5) {
 		at.version = ""
 	}
+	if at.version != "" {
+		restored, err := f.ahead(ctx, p, c, at.version)
+		if err != nil {
+			return because(ctx, err)
+		}
+		if restored {
+			at.version = ""
+		}
+	}
 	if at.version == "" {
 		began := time.Now()
 		all, version, err := f.listAll(ctx, p, c, !at.listed.IsZero())
 		if err != nil {
 			return err
 		}
-		at.version, at.listed = version, time.Now()
+		at.version, at.listed, f.looked = version, time.Now(), time.Now()
 		emit(ctx, f.replace(all, version))
 		f.sign(c, began)
 	}

@@ -151,9 +151,8 @@ type Preview struct {
 	Policy        string // name of the policy that decides what is needed
 	NeedsApproval bool
 	Denied        bool
-	Deciders      []account.Person        // without the actor
-	Clusters      []cluster.Candidate     // without a name for who may not see clusters
-	Rooms         map[string]cluster.Room // what is left in the namespace, by cluster
+	Deciders      []account.Person    // without the actor
+	Clusters      []cluster.Candidate // without a name for who may not see clusters
 }
 
 // Preview looks at a request without keeping anything. What is missing or wrong
@@ -205,7 +204,6 @@ func (s *Service) Preview(ctx context.Context, actor domain.Actor, in Input) (Pr
 			*c = c.Anonymous()
 		}
 	}
-	p.Rooms, err = cluster.Rooms(ctx, s.DB.Ent, who.Namespace)
 	return p, err
 }
 

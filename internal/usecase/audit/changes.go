@@ -17,9 +17,9 @@ import (
 var fields = map[string][]string{
 	"system":       {"name", "namespace", "environment", "owner", "documentation"},
 	"service":      {"name", "documentation"},
-	"vm":           {"state"},
+	"vm":           {"state", "uid", "cpu", "memory_mib", "disk_gib"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
-	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "credential_generation", "credential_expires_at"},
+	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "credential_generation", "credential_expires_at", "quarantine", "gone", "back", "changed"},
 	"namespace":    {"cluster", "environment", "presence"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init", "required_features", "required_hardware"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
@@ -45,6 +45,7 @@ var actions = map[string]struct{ update bool }{
 
 	"cluster.preflight": {}, "cluster.create": {}, "cluster.status": {true}, "cluster.enable": {true}, "cluster.disable": {true}, "cluster.drain": {true}, "cluster.undrain": {true}, "cluster.replace_credential": {true},
 	"cluster.update": {true}, "cluster.delete": {},
+	"cluster.quarantine": {true}, "cluster.accept": {true}, "cluster.release": {true}, "vm.accept": {true},
 	"namespace.register": {}, "namespace.unregister": {true},
 	"namespace.create": {}, "namespace.presence": {true}, // made in the cluster; what the cluster said of it
 	"template.create": {}, "size.create": {},

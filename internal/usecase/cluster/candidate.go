@@ -32,6 +32,7 @@ type Candidate struct {
 	KubeVirtVersion   string
 	StorageClasses    []domain.StorageClass
 	VMs               int
+	Room              *Room // what the quotas leave in the namespace; nil: nothing is limited there, or it is not known
 	Weight            int
 	Allocatable       domain.ResourceUsage // zero when no check has seen the nodes
 	// Refusal is nil when it can be chosen: ENVIRONMENT_MISMATCH,
@@ -53,9 +54,15 @@ func Candidates(ctx context.Context, c *ent.Client, want Want) ([]Candidate, err
 	if err != nil {
 		return nil, err
 	}
+	left, err := rooms(ctx, c, want.Namespace)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Candidate, 0, len(rows))
 	for _, row := range rows {
-		out = append(out, candidate(row, want, has[place{want.Namespace, row.ID}]))
+		one := candidate(row, want, has[place{want.Namespace, row.ID}])
+		one.Room = left[row.ID]
+		out = append(out, one)
 	}
 	usableFirst(out)
 	return out, nil
@@ -64,7 +71,7 @@ func Candidates(ctx context.Context, c *ent.Client, want Want) ([]Candidate, err
 // Anonymous is the candidate for who may not know of it: only whether it fits,
 // and why not.
 func (c Candidate) Anonymous() Candidate {
-	a := Candidate{ID: c.ID, Environment: c.Environment}
+	a := Candidate{ID: c.ID, Environment: c.Environment, Room: c.Room}
 	if c.Refusal != nil {
 		a.Refusal = apperr.New(c.Refusal.Code)
 		for _, name := range []string{"environment", "wanted", "namespace", "presence", "features", "hardware", "version"} {

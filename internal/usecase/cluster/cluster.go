@@ -75,6 +75,7 @@ type Cluster struct {
 
 	QuarantinedAt    *time.Time // nil: it is not
 	QuarantineReason domain.Problem
+	QuarantineReport domain.QuarantineReport
 
 	CredentialKind, CredentialSubject string
 	CredentialExpiresAt               *time.Time // nil: unknown or never
@@ -144,7 +145,7 @@ func view(row *ent.Cluster) Cluster {
 		Nodes: row.Nodes, ReadyNodes: row.ReadyNodes, VMs: row.VMCount,
 		Failures: row.Failures, CheckedAt: row.CheckedAt, AnsweredAt: row.AnsweredAt,
 		Capabilities: row.Capabilities, DescribedAt: row.DescribedAt, HeardAt: row.HeardAt,
-		QuarantinedAt: row.QuarantinedAt, QuarantineReason: row.QuarantineReason,
+		QuarantinedAt: row.QuarantinedAt, QuarantineReason: row.QuarantineReason, QuarantineReport: row.QuarantineReport,
 		CredentialKind: row.CredentialKind, CredentialSubject: row.CredentialSubject, CredentialExpiresAt: row.CredentialExpiresAt,
 	}
 }
@@ -186,8 +187,11 @@ func entry(action string, row *ent.Cluster) audit.Entry {
 
 // notify tells the pages that show the cluster. It is called once per transaction.
 func notify(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
-	return database.Notify(ctx, tx, "clusters", fmt.Sprintf("cluster-%s", id))
+	return database.Notify(ctx, tx, topics(id)...)
 }
+
+// topics are what the pages that show the cluster listen to.
+func topics(id uuid.UUID) []string { return []string{"clusters", fmt.Sprintf("cluster-%s", id)} }
 
 // cursor of lists that are ordered by name and id.
 func cursor(name string, id uuid.UUID) string { return name + "/" + id.String() }

@@ -15,6 +15,7 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
@@ -213,6 +214,14 @@ func (s *Service) record(ctx context.Context, seen *ent.Cluster, found domain.Cl
 		after, err := update.SetNextCheckAt(now.Add(pause(failures))).Save(ctx)
 		if err != nil {
 			return err
+		}
+		if impostor(after) && !impostor(row) {
+			if err := Quarantine(ctx, tx, s.TellAdmins, after, after.StatusReason); err != nil {
+				return err
+			}
+			if err := database.Notify(ctx, tx, "notifications"); err != nil {
+				return err
+			}
 		}
 		if err := recordChanges(ctx, tx, row, after); err != nil {
 			return err

@@ -235,12 +235,12 @@ func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, r R
 // registrable says whether what is stored allows a namespace to be registered,
 // and gives its cluster. c may be a transaction's client.
 func registrable(ctx context.Context, c *ent.Client, key uuid.UUID, r Registration) (*ent.Cluster, error) {
-	here, err := c.Cluster.Query().Where(cluster.ID(key), cluster.RemovedAtIsNil()).Only(ctx)
-	if ent.IsNotFound(err) {
+	here, err := find(ctx, c, key.String())
+	if apperr.CodeOf(err) == apperr.ErrNotFound {
 		return nil, apperr.Field("cluster", apperr.ErrInvalidChoice)
 	}
 	if err != nil {
-		return nil, database.Classify(err)
+		return nil, err
 	}
 	mismatch := func(other *ent.Cluster, has domain.Environment) error {
 		return apperr.Field("environment", apperr.ErrEnvironmentMismatch).With("namespace", r.Name).

@@ -22,25 +22,24 @@ type Room struct {
 	CheckedAt time.Time
 }
 
-// Rooms gives what is left of a namespace, by the id of the cluster. A cluster
-// whose quotas limit nothing, or are not known, is not in it. c may be a
-// transaction's client.
-func Rooms(ctx context.Context, c *ent.Client, ns string) (map[string]Room, error) {
+// rooms gives what is left of a namespace, by the id of the cluster. A cluster
+// whose quotas limit nothing, or are not known, is not in it.
+func rooms(ctx context.Context, c *ent.Client, ns string) (map[uuid.UUID]*Room, error) {
 	rows, err := c.Namespace.Query().Where(namespace.Name(ns)).All(ctx)
 	if err != nil {
 		return nil, database.Classify(err)
 	}
-	rooms := map[string]Room{}
+	limited := map[uuid.UUID]*ent.Namespace{}
 	var late []predicate.VM // VMs that the quotas do not count yet
 	for _, row := range rows {
 		if row.CheckedAt == nil || len(domain.RoomOf(row.Quotas, domain.Demand{}).Quotas) == 0 {
 			continue
 		}
-		rooms[row.ClusterID.String()] = Room{CheckedAt: *row.CheckedAt}
+		limited[row.ClusterID] = row
 		late = append(late, vm.And(vm.ClusterID(row.ClusterID), vm.Namespace(ns), vm.DeletedAtIsNil(), vm.StateNotIn(vm.StateFailed, vm.StateMissing),
 			vm.Or(vm.StateEQ(vm.StateRequested), vm.CreatedAtGT(*row.CheckedAt))))
 	}
-	if len(rooms) == 0 {
+	if len(limited) == 0 {
 		return nil, nil
 	}
 	var asked []struct {
@@ -56,16 +55,13 @@ func Rooms(ctx context.Context, c *ent.Client, ns string) (map[string]Room, erro
 	if err != nil {
 		return nil, database.Classify(err)
 	}
-	pending := map[string]domain.Demand{}
+	pending := map[uuid.UUID]domain.Demand{}
 	for _, a := range asked {
-		pending[a.ClusterID.String()] = domain.Demand{VMs: a.N, CPU: a.CPU, MemoryMiB: a.Memory, DiskGiB: a.Disk}
+		pending[a.ClusterID] = domain.Demand{VMs: a.N, CPU: a.CPU, MemoryMiB: a.Memory, DiskGiB: a.Disk}
 	}
-	for _, row := range rows {
-		id := row.ClusterID.String()
-		if r, limited := rooms[id]; limited {
-			r.Room = domain.RoomOf(row.Quotas, pending[id])
-			rooms[id] = r
-		}
+	all := map[uuid.UUID]*Room{}
+	for id, row := range limited {
+		all[id] = &Room{Room: domain.RoomOf(row.Quotas, pending[id]), CheckedAt: *row.CheckedAt}
 	}
-	return rooms, nil
+	return all, nil
 }

@@ -12,12 +12,16 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 )
 
 // Suggest proposes what to answer about a context of a draft: a name that is
 // free, and environment and place where the file's names tell them. What they
 // do not tell is left empty.
-func (s *Service) Suggest(ctx context.Context, d Draft, contextName string) (Input, error) {
+func (s *Service) Suggest(ctx context.Context, actor domain.Actor, d Draft, contextName string) (Input, error) {
+	if err := access.Check(actor, domain.ClusterCreate, domain.Object{}); err != nil {
+		return Input{}, err
+	}
 	i := slices.IndexFunc(d.Contexts, func(c Context) bool { return c.Name == contextName })
 	if i < 0 {
 		return Input{}, nil
@@ -52,7 +56,10 @@ func (s *Service) Suggest(ctx context.Context, d Draft, contextName string) (Inp
 }
 
 // NameTaken says whether a cluster has that name already.
-func (s *Service) NameTaken(ctx context.Context, name string) (bool, error) {
+func (s *Service) NameTaken(ctx context.Context, actor domain.Actor, name string) (bool, error) {
+	if err := access.Check(actor, domain.ClusterCreate, domain.Object{}); err != nil {
+		return false, err
+	}
 	found, err := s.DB.Ent.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.Name(name)).Exist(ctx)
 	return found, database.Classify(err)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 )
 
@@ -30,17 +31,20 @@ func TestSuggest(t *testing.T) {
 		{"latest-protest", "c", "https://10.0.0.1", "f", "latest-protest  "},
 	} {
 		d := cluster.Draft{FileName: c.file, Contexts: []cluster.Context{{Name: c.context, Cluster: c.cluster, Server: c.server}}}
-		in, err := st.Suggest(t.Context(), d, c.context)
+		in, err := st.Suggest(t.Context(), st.admin, d, c.context)
 		must(t, err)
 		if got := fmt.Sprintf("%s %s %s", in.Name, in.Environment, in.Place); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.context, got, c.want)
 		}
 	}
-	if in, err := st.Suggest(t.Context(), cluster.Draft{}, "gone"); err != nil || in != (cluster.Input{}) {
+	if in, err := st.Suggest(t.Context(), st.admin, cluster.Draft{}, "gone"); err != nil || in != (cluster.Input{}) {
 		t.Errorf("of no context: %+v, %v", in, err)
 	}
+	dev := st.person("dev")
+	wants(t, second(st.Suggest(t.Context(), dev, cluster.Draft{}, "x")), apperr.ErrNotFound)
+	wants(t, second(st.NameTaken(t.Context(), dev, "fra-prod-1")), apperr.ErrNotFound)
 	for name, want := range map[string]bool{"fra-prod-1": true, "fra-prod": false} {
-		if got, err := st.NameTaken(t.Context(), name); err != nil || got != want {
+		if got, err := st.NameTaken(t.Context(), st.admin, name); err != nil || got != want {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}

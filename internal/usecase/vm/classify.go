@@ -26,7 +26,7 @@ func classify(err error, cluster domain.ClusterStatus) class {
 		return classTerminal
 	case apperr.ErrClusterUnreachable, apperr.ErrClusterUnauthorized, apperr.ErrClusterTLS, apperr.ErrClusterDNS, apperr.ErrClusterRefused,
 		apperr.ErrNotKubernetes, apperr.ErrKubeVirtMissing, apperr.ErrKubeVirtNotReady, apperr.ErrAddressNotAllowed,
-		apperr.ErrClusterIdentity, apperr.ErrClusterDisabled, apperr.ErrCredentialsLocked, apperr.ErrCredentialsTampered, apperr.ErrUnavailable:
+		apperr.ErrClusterIdentity, apperr.ErrClusterDisabled, apperr.ErrClusterQuarantined, apperr.ErrCredentialsLocked, apperr.ErrCredentialsTampered, apperr.ErrUnavailable:
 		return classWait
 	case apperr.ErrClusterTimeout, apperr.ErrClusterDegraded:
 		if e, ok := apperr.From(err); ok && e.Params["retry_at"] != nil {
@@ -85,6 +85,10 @@ func problemOf(err error, o *order) (p domain.Problem, retry time.Duration) {
 		// Another time at each round would be news to the pages. Asking sooner than
 		// that costs no call, and a cluster that is back is not waited for in vain.
 		delete(p.Params, "retry_at")
+		// Nobody asked it this time: what the last check found says more.
+		if domain.ClusterStatus(o.cluster.Status) != domain.ClusterHealthy && o.cluster.StatusReason.Code != "" {
+			p.Code = o.cluster.StatusReason.Code
+		}
 		if at, err := time.Parse(time.RFC3339, text); err == nil {
 			retry = jitter(min(max(time.Until(at), 5*time.Second), 30*time.Second))
 		}

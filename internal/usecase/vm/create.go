@@ -23,6 +23,10 @@ func (s *Service) create(ctx context.Context, o *order) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	if o.vm.State == entvm.StateMissing {
+		// Its object was there and is gone: nobody has asked for another one.
+		return result{}, apperr.New(apperr.ErrVMNotFound)
+	}
 	if o.cluster.Drained {
 		return result{}, waiting{problem: domain.Problem{Code: apperr.ErrClusterDrained, Params: map[string]any{"cluster": o.cluster.Name}}}
 	}

@@ -13,3 +13,6 @@ func (s *Service) Shift(cluster string, d time.Duration) {
 		s.missed[cluster][id] = since.Add(-d)
 	}
 }
+
+// Hurry shortens the wait for a second look.
+func (s *Service) Hurry(d time.Duration) { s.confirm = d }

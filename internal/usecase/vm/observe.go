@@ -10,15 +10,10 @@ import (
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
-	entvm "kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 )
-
-// missingAfter is how far apart two complete lists without a VM must be before
-// it counts as missing: one list may fall between two changes.
-const missingAfter = 60 * time.Second
 
 // Limits of what a guest or a cluster says of itself, in runes.
 const maxFact = 253
@@ -121,85 +116,3 @@ func observed(o provider.Observation) (database.SeenVM, error) {
 }
 
 func fact(s string) string { return domain.CleanText(s, maxFact) }
-
-// Synced takes in that a complete list was read (provider.Sink): a VM that two
-// lists at least missingAfter apart do not show is missing.
-func (s *Service) Synced(ctx context.Context, cluster string, list provider.Complete) error {
-	clusterID, err := uuid.Parse(cluster)
-	if err != nil {
-		return err
-	}
-	// By UID: another object under the same name is not the VM.
-	shown := make(map[string]bool, len(list.VMs))
-	for r := range list.VMs {
-		shown[r.UID] = true
-	}
-	now := time.Now()
-	var gone []uuid.UUID
-	absent := map[uuid.UUID]time.Time{}
-	s.mu.Lock()
-	before := s.missed[cluster]
-	s.mu.Unlock()
-	for after := uuid.Nil; ; {
-		rows, err := s.DB.Ent.VM.Query().
-			Where(entvm.ClusterID(clusterID), entvm.DeletedAtIsNil(), entvm.UIDNEQ(""), entvm.StateNEQ(entvm.StateMissing), entvm.IDGT(after)).
-			Select(entvm.FieldID, entvm.FieldUID).
-			Order(ent.Asc(entvm.FieldID)).Limit(1000).All(ctx)
-		if err != nil {
-			return database.Classify(err)
-		}
-		for _, r := range rows {
-			if shown[r.UID] {
-				continue
-			}
-			since, ok := before[r.ID]
-			if !ok {
-				since = now
-			}
-			absent[r.ID] = since
-			if now.Sub(since) >= missingAfter {
-				gone = append(gone, r.ID)
-			}
-		}
-		if len(rows) < 1000 {
-			break
-		}
-		after = rows[len(rows)-1].ID
-	}
-	s.mu.Lock()
-	if s.missed == nil {
-		s.missed = map[string]map[uuid.UUID]time.Time{}
-	}
-	s.missed[cluster] = absent
-	s.mu.Unlock()
-	if len(gone) == 0 {
-		return nil
-	}
-	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		rows, err := tx.VM.Query().Where(entvm.IDIn(gone...), entvm.DeletedAtIsNil()).Order(ent.Asc(entvm.FieldID)).ForUpdate().All(ctx)
-		if err != nil {
-			return err
-		}
-		var c Counters
-		var topics []string
-		for _, row := range rows {
-			order, err := OpenOrder(ctx, tx.Client(), row.ID)
-			if err != nil {
-				return err
-			}
-			if order != nil {
-				continue // it may be on its way
-			}
-			u := row.Update().SetProblem(domain.Problem{Code: domain.ProblemMissing})
-			become(u, &c, row, domain.StateMissing)
-			if err := u.Exec(ctx); err != nil {
-				return err
-			}
-			topics = append(topics, Topics(row)...)
-		}
-		if err := c.Write(ctx, tx); err != nil {
-			return err
-		}
-		return database.Notify(ctx, tx, topics...)
-	})
-}

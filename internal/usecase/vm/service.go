@@ -25,6 +25,7 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 )
 
 // Service holds what the use cases of VMs need. All fields but the unexported
@@ -38,15 +39,18 @@ type Service struct {
 	// Requeue adds a job for an order that lost its own. It may be called again
 	// for an order that still has a job.
 	Requeue func(ctx context.Context, tx *ent.Tx, event uuid.UUID) error
-	Worker  string // names this process in the orders that it holds
-	Logger  *slog.Logger
+	// TellAdmins puts a message into the inbox of all platform admins.
+	TellAdmins cluster.Tell
+	Worker     string // names this process in the orders that it holds
+	Logger     *slog.Logger
 
 	turns turns
 
 	mu sync.Mutex
 	// missed says since when complete lists of a cluster lack a VM. It is lost
 	// with the process, which only makes the verdict later, never wrong.
-	missed map[string]map[uuid.UUID]time.Time
+	missed  map[string]map[uuid.UUID]time.Time
+	confirm time.Duration // 0 = confirmAfter
 }
 
 // View is a VM as its page shows it.
