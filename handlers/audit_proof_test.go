@@ -101,6 +101,9 @@ func TestEveryUpdateTellsWhatChanged(t *testing.T) {
 	// Clusters and namespaces.
 	ok(s.Clusters.SetEnabled(ctx, root, s.test.cluster, false))
 	ok(s.Clusters.SetEnabled(ctx, root, s.test.cluster, true))
+	ok(s.Clusters.SetDrained(ctx, root, s.test.cluster, true))
+	ok(s.Clusters.SetDrained(ctx, root, s.test.cluster, false))
+	ok(s.Clusters.Update(ctx, root, s.test.cluster, "", cluster.Settings{Place: "Berlin", Weight: 50, Hardware: []string{"sriov"}}))
 	upload := func() string {
 		t.Helper()
 		draft := get(s.Clusters.ReadUpload(ctx, root, "c.yaml", goodKubeconfig()))

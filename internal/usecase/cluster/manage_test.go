@@ -101,7 +101,7 @@ func TestUpdateClusterAtOnce(t *testing.T) {
 	}
 }
 
-func registration(clusterID, name string) cluster.Registration {
+func inTest(clusterID, name string) cluster.Registration {
 	return cluster.Registration{ClusterID: clusterID, Name: name, Environment: domain.Test}
 }
 
@@ -135,9 +135,9 @@ func TestRemoveCluster(t *testing.T) {
 	east, west := st.stored("east", domain.Test), st.stored("west", domain.Test)
 	id := east.ID.String()
 	for _, on := range []*ent.Cluster{east, west} {
-		must(t, second(st.RegisterNamespace(ctx, st.admin, registration(on.ID.String(), "both"))))
+		must(t, second(st.RegisterNamespace(ctx, st.admin, inTest(on.ID.String(), "both"))))
 	}
-	must(t, second(st.RegisterNamespace(ctx, st.admin, registration(id, "only"))))
+	must(t, second(st.RegisterNamespace(ctx, st.admin, inTest(id, "only"))))
 	both, only := st.system("a", "both"), st.system("b", "only")
 	vm, err := placed(ctx, st.DB.Ent, both, east)
 	must(t, err)
@@ -190,7 +190,7 @@ func TestRemoveCluster(t *testing.T) {
 	wants(t, st.Remove(ctx, st.admin, id, "east"), apperr.ErrNotFound)
 	wants(t, st.Update(ctx, st.admin, id, "", cluster.Settings{}), apperr.ErrNotFound)
 	wants(t, st.SetEnabled(ctx, st.admin, id, true), apperr.ErrNotFound)
-	wants(t, second(st.RegisterNamespace(ctx, st.admin, registration(id, "new"))), apperr.ErrInvalidChoice)
+	wants(t, second(st.RegisterNamespace(ctx, st.admin, inTest(id, "new"))), apperr.ErrInvalidChoice)
 	creds := &cluster.Credentials{DB: st.DB, Keys: st.Keys}
 	if _, _, err := creds.Credential(ctx, id); apperr.CodeOf(err) != apperr.ErrNotFound {
 		t.Errorf("the credential: %v", err)
@@ -236,7 +236,7 @@ func TestRemoveWhilePlacing(t *testing.T) {
 	st, ctx := newStage(t), t.Context()
 	east := st.stored("east", domain.Test)
 	st.sql(`UPDATE clusters SET status = 'HEALTHY'`)
-	must(t, second(st.RegisterNamespace(ctx, st.admin, registration(east.ID.String(), "shop"))))
+	must(t, second(st.RegisterNamespace(ctx, st.admin, inTest(east.ID.String(), "shop"))))
 	sys := st.system("a", "shop")
 	answer := make(chan error, 1)
 	must(t, st.DB.InTx(ctx, func(tx *ent.Tx) error {
@@ -266,7 +266,7 @@ func TestAddAndRemoveFiftyTimes(t *testing.T) {
 		must(t, second(st.Preflight(ctx, st.admin, draft, "main")))
 		id, err := st.Add(ctx, st.admin, draft, cluster.Input{Context: "main", Name: "east", Environment: domain.Test})
 		must(t, err)
-		must(t, second(st.RegisterNamespace(ctx, st.admin, registration(id, "shop"))))
+		must(t, second(st.RegisterNamespace(ctx, st.admin, inTest(id, "shop"))))
 		must(t, st.Remove(ctx, st.admin, id, "east"))
 		if i == 4 {
 			runtime.GC()
