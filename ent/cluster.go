@@ -104,6 +104,8 @@ type Cluster struct {
 	QuarantinedAt *time.Time `json:"quarantined_at,omitempty"`
 	// QuarantineReason holds the value of the "quarantine_reason" field.
 	QuarantineReason domain.Problem `json:"quarantine_reason,omitempty"`
+	// what the findings sum up to
+	QuarantineReport domain.QuarantineReport `json:"quarantine_report,omitempty"`
 	// RemovedAt holds the value of the "removed_at" field.
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
@@ -190,7 +192,7 @@ func (*Cluster) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case cluster.FieldHardware, cluster.FieldEncryptedKubeconfig, cluster.FieldStatusReason, cluster.FieldEnabledFeatures, cluster.FieldCapabilities, cluster.FieldStorageClasses, cluster.FieldQuarantineReason:
+		case cluster.FieldHardware, cluster.FieldEncryptedKubeconfig, cluster.FieldStatusReason, cluster.FieldEnabledFeatures, cluster.FieldCapabilities, cluster.FieldStorageClasses, cluster.FieldQuarantineReason, cluster.FieldQuarantineReport:
 			values[i] = new([]byte)
 		case cluster.FieldEnabled, cluster.FieldDrained:
 			values[i] = new(sql.NullBool)
@@ -495,6 +497,14 @@ func (_m *Cluster) assignValues(columns []string, values []any) error {
 					return fmt.Errorf("unmarshal field quarantine_reason: %w", err)
 				}
 			}
+		case cluster.FieldQuarantineReport:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field quarantine_report", values[i])
+			} else if value != nil && len(*value) > 0 {
+				if err := json.Unmarshal(*value, &_m.QuarantineReport); err != nil {
+					return fmt.Errorf("unmarshal field quarantine_report: %w", err)
+				}
+			}
 		case cluster.FieldRemovedAt:
 			if value, ok := values[i].(*sql.NullTime); !ok {
 				return fmt.Errorf("unexpected type %T for field removed_at", values[i])
@@ -708,6 +718,9 @@ func (_m *Cluster) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("quarantine_reason=")
 	builder.WriteString(fmt.Sprintf("%v", _m.QuarantineReason))
+	builder.WriteString(", ")
+	builder.WriteString("quarantine_report=")
+	builder.WriteString(fmt.Sprintf("%v", _m.QuarantineReport))
 	builder.WriteString(", ")
 	if v := _m.RemovedAt; v != nil {
 		builder.WriteString("removed_at=")

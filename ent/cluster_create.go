@@ -539,6 +539,20 @@ func (_c *ClusterCreate) SetNillableQuarantineReason(v *domain.Problem) *Cluster
 	return _c
 }
 
+// SetQuarantineReport sets the "quarantine_report" field.
+func (_c *ClusterCreate) SetQuarantineReport(v domain.QuarantineReport) *ClusterCreate {
+	_c.mutation.SetQuarantineReport(v)
+	return _c
+}
+
+// SetNillableQuarantineReport sets the "quarantine_report" field if the given value is not nil.
+func (_c *ClusterCreate) SetNillableQuarantineReport(v *domain.QuarantineReport) *ClusterCreate {
+	if v != nil {
+		_c.SetQuarantineReport(*v)
+	}
+	return _c
+}
+
 // SetRemovedAt sets the "removed_at" field.
 func (_c *ClusterCreate) SetRemovedAt(v time.Time) *ClusterCreate {
 	_c.mutation.SetRemovedAt(v)
@@ -1069,6 +1083,10 @@ func (_c *ClusterCreate) createSpec() (*Cluster, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.QuarantineReason(); ok {
 		_spec.SetField(cluster.FieldQuarantineReason, field.TypeJSON, value)
 		_node.QuarantineReason = value
+	}
+	if value, ok := _c.mutation.QuarantineReport(); ok {
+		_spec.SetField(cluster.FieldQuarantineReport, field.TypeJSON, value)
+		_node.QuarantineReport = value
 	}
 	if value, ok := _c.mutation.RemovedAt(); ok {
 		_spec.SetField(cluster.FieldRemovedAt, field.TypeTime, value)
@@ -1855,6 +1873,24 @@ func (u *ClusterUpsert) UpdateQuarantineReason() *ClusterUpsert {
 // ClearQuarantineReason clears the value of the "quarantine_reason" field.
 func (u *ClusterUpsert) ClearQuarantineReason() *ClusterUpsert {
 	u.SetNull(cluster.FieldQuarantineReason)
+	return u
+}
+
+// SetQuarantineReport sets the "quarantine_report" field.
+func (u *ClusterUpsert) SetQuarantineReport(v domain.QuarantineReport) *ClusterUpsert {
+	u.Set(cluster.FieldQuarantineReport, v)
+	return u
+}
+
+// UpdateQuarantineReport sets the "quarantine_report" field to the value that was provided on create.
+func (u *ClusterUpsert) UpdateQuarantineReport() *ClusterUpsert {
+	u.SetExcluded(cluster.FieldQuarantineReport)
+	return u
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (u *ClusterUpsert) ClearQuarantineReport() *ClusterUpsert {
+	u.SetNull(cluster.FieldQuarantineReport)
 	return u
 }
 
@@ -2675,6 +2711,27 @@ func (u *ClusterUpsertOne) UpdateQuarantineReason() *ClusterUpsertOne {
 func (u *ClusterUpsertOne) ClearQuarantineReason() *ClusterUpsertOne {
 	return u.Update(func(s *ClusterUpsert) {
 		s.ClearQuarantineReason()
+	})
+}
+
+// SetQuarantineReport sets the "quarantine_report" field.
+func (u *ClusterUpsertOne) SetQuarantineReport(v domain.QuarantineReport) *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetQuarantineReport(v)
+	})
+}
+
+// UpdateQuarantineReport sets the "quarantine_report" field to the value that was provided on create.
+func (u *ClusterUpsertOne) UpdateQuarantineReport() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateQuarantineReport()
+	})
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (u *ClusterUpsertOne) ClearQuarantineReport() *ClusterUpsertOne {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearQuarantineReport()
 	})
 }
 
@@ -3665,6 +3722,27 @@ func (u *ClusterUpsertBulk) UpdateQuarantineReason() *ClusterUpsertBulk {
 func (u *ClusterUpsertBulk) ClearQuarantineReason() *ClusterUpsertBulk {
 	return u.Update(func(s *ClusterUpsert) {
 		s.ClearQuarantineReason()
+	})
+}
+
+// SetQuarantineReport sets the "quarantine_report" field.
+func (u *ClusterUpsertBulk) SetQuarantineReport(v domain.QuarantineReport) *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.SetQuarantineReport(v)
+	})
+}
+
+// UpdateQuarantineReport sets the "quarantine_report" field to the value that was provided on create.
+func (u *ClusterUpsertBulk) UpdateQuarantineReport() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.UpdateQuarantineReport()
+	})
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (u *ClusterUpsertBulk) ClearQuarantineReport() *ClusterUpsertBulk {
+	return u.Update(func(s *ClusterUpsert) {
+		s.ClearQuarantineReport()
 	})
 }
 

@@ -738,6 +738,26 @@ func (_u *ClusterUpdate) ClearQuarantineReason() *ClusterUpdate {
 	return _u
 }
 
+// SetQuarantineReport sets the "quarantine_report" field.
+func (_u *ClusterUpdate) SetQuarantineReport(v domain.QuarantineReport) *ClusterUpdate {
+	_u.mutation.SetQuarantineReport(v)
+	return _u
+}
+
+// SetNillableQuarantineReport sets the "quarantine_report" field if the given value is not nil.
+func (_u *ClusterUpdate) SetNillableQuarantineReport(v *domain.QuarantineReport) *ClusterUpdate {
+	if v != nil {
+		_u.SetQuarantineReport(*v)
+	}
+	return _u
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (_u *ClusterUpdate) ClearQuarantineReport() *ClusterUpdate {
+	_u.mutation.ClearQuarantineReport()
+	return _u
+}
+
 // SetRemovedAt sets the "removed_at" field.
 func (_u *ClusterUpdate) SetRemovedAt(v time.Time) *ClusterUpdate {
 	_u.mutation.SetRemovedAt(v)
@@ -1281,6 +1301,12 @@ func (_u *ClusterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.QuarantineReasonCleared() {
 		_spec.ClearField(cluster.FieldQuarantineReason, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.QuarantineReport(); ok {
+		_spec.SetField(cluster.FieldQuarantineReport, field.TypeJSON, value)
+	}
+	if _u.mutation.QuarantineReportCleared() {
+		_spec.ClearField(cluster.FieldQuarantineReport, field.TypeJSON)
 	}
 	if value, ok := _u.mutation.RemovedAt(); ok {
 		_spec.SetField(cluster.FieldRemovedAt, field.TypeTime, value)
@@ -2280,6 +2306,26 @@ func (_u *ClusterUpdateOne) ClearQuarantineReason() *ClusterUpdateOne {
 	return _u
 }
 
+// SetQuarantineReport sets the "quarantine_report" field.
+func (_u *ClusterUpdateOne) SetQuarantineReport(v domain.QuarantineReport) *ClusterUpdateOne {
+	_u.mutation.SetQuarantineReport(v)
+	return _u
+}
+
+// SetNillableQuarantineReport sets the "quarantine_report" field if the given value is not nil.
+func (_u *ClusterUpdateOne) SetNillableQuarantineReport(v *domain.QuarantineReport) *ClusterUpdateOne {
+	if v != nil {
+		_u.SetQuarantineReport(*v)
+	}
+	return _u
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (_u *ClusterUpdateOne) ClearQuarantineReport() *ClusterUpdateOne {
+	_u.mutation.ClearQuarantineReport()
+	return _u
+}
+
 // SetRemovedAt sets the "removed_at" field.
 func (_u *ClusterUpdateOne) SetRemovedAt(v time.Time) *ClusterUpdateOne {
 	_u.mutation.SetRemovedAt(v)
@@ -2853,6 +2899,12 @@ func (_u *ClusterUpdateOne) sqlSave(ctx context.Context) (_node *Cluster, err er
 	}
 	if _u.mutation.QuarantineReasonCleared() {
 		_spec.ClearField(cluster.FieldQuarantineReason, field.TypeJSON)
+	}
+	if value, ok := _u.mutation.QuarantineReport(); ok {
+		_spec.SetField(cluster.FieldQuarantineReport, field.TypeJSON, value)
+	}
+	if _u.mutation.QuarantineReportCleared() {
+		_spec.ClearField(cluster.FieldQuarantineReport, field.TypeJSON)
 	}
 	if value, ok := _u.mutation.RemovedAt(); ok {
 		_spec.SetField(cluster.FieldRemovedAt, field.TypeTime, value)

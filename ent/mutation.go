@@ -8006,6 +8006,7 @@ type ClusterMutation struct {
 	addlist_version           *int64
 	quarantined_at            *time.Time
 	quarantine_reason         *domain.Problem
+	quarantine_report         *domain.QuarantineReport
 	removed_at                *time.Time
 	clearedFields             map[string]struct{}
 	vms                       map[uuid.UUID]struct{}
@@ -10155,6 +10156,55 @@ func (m *ClusterMutation) ResetQuarantineReason() {
 	delete(m.clearedFields, cluster.FieldQuarantineReason)
 }
 
+// SetQuarantineReport sets the "quarantine_report" field.
+func (m *ClusterMutation) SetQuarantineReport(dr domain.QuarantineReport) {
+	m.quarantine_report = &dr
+}
+
+// QuarantineReport returns the value of the "quarantine_report" field in the mutation.
+func (m *ClusterMutation) QuarantineReport() (r domain.QuarantineReport, exists bool) {
+	v := m.quarantine_report
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldQuarantineReport returns the old "quarantine_report" field's value of the Cluster entity.
+// If the Cluster object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ClusterMutation) OldQuarantineReport(ctx context.Context) (v domain.QuarantineReport, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldQuarantineReport is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldQuarantineReport requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldQuarantineReport: %w", err)
+	}
+	return oldValue.QuarantineReport, nil
+}
+
+// ClearQuarantineReport clears the value of the "quarantine_report" field.
+func (m *ClusterMutation) ClearQuarantineReport() {
+	m.quarantine_report = nil
+	m.clearedFields[cluster.FieldQuarantineReport] = struct{}{}
+}
+
+// QuarantineReportCleared returns if the "quarantine_report" field was cleared in this mutation.
+func (m *ClusterMutation) QuarantineReportCleared() bool {
+	_, ok := m.clearedFields[cluster.FieldQuarantineReport]
+	return ok
+}
+
+// ResetQuarantineReport resets all changes to the "quarantine_report" field.
+func (m *ClusterMutation) ResetQuarantineReport() {
+	m.quarantine_report = nil
+	delete(m.clearedFields, cluster.FieldQuarantineReport)
+}
+
 // SetRemovedAt sets the "removed_at" field.
 func (m *ClusterMutation) SetRemovedAt(t time.Time) {
 	m.removed_at = &t
@@ -10562,7 +10612,7 @@ func (m *ClusterMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ClusterMutation) Fields() []string {
-	fields := make([]string, 0, 43)
+	fields := make([]string, 0, 44)
 	if m.created_at != nil {
 		fields = append(fields, cluster.FieldCreatedAt)
 	}
@@ -10689,6 +10739,9 @@ func (m *ClusterMutation) Fields() []string {
 	if m.quarantine_reason != nil {
 		fields = append(fields, cluster.FieldQuarantineReason)
 	}
+	if m.quarantine_report != nil {
+		fields = append(fields, cluster.FieldQuarantineReport)
+	}
 	if m.removed_at != nil {
 		fields = append(fields, cluster.FieldRemovedAt)
 	}
@@ -10784,6 +10837,8 @@ func (m *ClusterMutation) Field(name string) (ent.Value, bool) {
 		return m.QuarantinedAt()
 	case cluster.FieldQuarantineReason:
 		return m.QuarantineReason()
+	case cluster.FieldQuarantineReport:
+		return m.QuarantineReport()
 	case cluster.FieldRemovedAt:
 		return m.RemovedAt()
 	}
@@ -10879,6 +10934,8 @@ func (m *ClusterMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldQuarantinedAt(ctx)
 	case cluster.FieldQuarantineReason:
 		return m.OldQuarantineReason(ctx)
+	case cluster.FieldQuarantineReport:
+		return m.OldQuarantineReport(ctx)
 	case cluster.FieldRemovedAt:
 		return m.OldRemovedAt(ctx)
 	}
@@ -11184,6 +11241,13 @@ func (m *ClusterMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetQuarantineReason(v)
 		return nil
+	case cluster.FieldQuarantineReport:
+		v, ok := value.(domain.QuarantineReport)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetQuarantineReport(v)
+		return nil
 	case cluster.FieldRemovedAt:
 		v, ok := value.(time.Time)
 		if !ok {
@@ -11404,6 +11468,9 @@ func (m *ClusterMutation) ClearedFields() []string {
 	if m.FieldCleared(cluster.FieldQuarantineReason) {
 		fields = append(fields, cluster.FieldQuarantineReason)
 	}
+	if m.FieldCleared(cluster.FieldQuarantineReport) {
+		fields = append(fields, cluster.FieldQuarantineReport)
+	}
 	if m.FieldCleared(cluster.FieldRemovedAt) {
 		fields = append(fields, cluster.FieldRemovedAt)
 	}
@@ -11480,6 +11547,9 @@ func (m *ClusterMutation) ClearField(name string) error {
 		return nil
 	case cluster.FieldQuarantineReason:
 		m.ClearQuarantineReason()
+		return nil
+	case cluster.FieldQuarantineReport:
+		m.ClearQuarantineReport()
 		return nil
 	case cluster.FieldRemovedAt:
 		m.ClearRemovedAt()
@@ -11617,6 +11687,9 @@ func (m *ClusterMutation) ResetField(name string) error {
 		return nil
 	case cluster.FieldQuarantineReason:
 		m.ResetQuarantineReason()
+		return nil
+	case cluster.FieldQuarantineReport:
+		m.ResetQuarantineReport()
 		return nil
 	case cluster.FieldRemovedAt:
 		m.ResetRemovedAt()

@@ -100,6 +100,8 @@ const (
 	FieldQuarantinedAt = "quarantined_at"
 	// FieldQuarantineReason holds the string denoting the quarantine_reason field in the database.
 	FieldQuarantineReason = "quarantine_reason"
+	// FieldQuarantineReport holds the string denoting the quarantine_report field in the database.
+	FieldQuarantineReport = "quarantine_report"
 	// FieldRemovedAt holds the string denoting the removed_at field in the database.
 	FieldRemovedAt = "removed_at"
 	// EdgeVms holds the string denoting the vms edge name in mutations.
@@ -205,6 +207,7 @@ var Columns = []string{
 	FieldListVersion,
 	FieldQuarantinedAt,
 	FieldQuarantineReason,
+	FieldQuarantineReport,
 	FieldRemovedAt,
 }
 

@@ -2046,6 +2046,16 @@ func QuarantineReasonNotNil() predicate.Cluster {
 	return predicate.Cluster(sql.FieldNotNull(FieldQuarantineReason))
 }
 
+// QuarantineReportIsNil applies the IsNil predicate on the "quarantine_report" field.
+func QuarantineReportIsNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldIsNull(FieldQuarantineReport))
+}
+
+// QuarantineReportNotNil applies the NotNil predicate on the "quarantine_report" field.
+func QuarantineReportNotNil() predicate.Cluster {
+	return predicate.Cluster(sql.FieldNotNull(FieldQuarantineReport))
+}
+
 // RemovedAtEQ applies the EQ predicate on the "removed_at" field.
 func RemovedAtEQ(v time.Time) predicate.Cluster {
 	return predicate.Cluster(sql.FieldEQ(FieldRemovedAt, v))

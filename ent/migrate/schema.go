@@ -354,6 +354,7 @@ var (
 		{Name: "list_version", Type: field.TypeInt64, Default: 0},
 		{Name: "quarantined_at", Type: field.TypeTime, Nullable: true},
 		{Name: "quarantine_reason", Type: field.TypeJSON, Nullable: true},
+		{Name: "quarantine_report", Type: field.TypeJSON, Nullable: true},
 		{Name: "removed_at", Type: field.TypeTime, Nullable: true},
 	}
 	// ClustersTable holds the schema information for the "clusters" table.
