@@ -140,10 +140,10 @@ const (
 	ErrClusterHasVMs       = "CLUSTER_HAS_VMS"     // params vms, orders, namespaces
 	ErrInvalidHardware     = "INVALID_HARDWARE"
 	ErrInvalidFeature      = "INVALID_FEATURE"
-	ErrClusterRestored     = "CLUSTER_RESTORED"    // why: it went back in time; params before, now (resourceVersions)
-	ErrVMsDisappeared      = "VMS_DISAPPEARED"     // why: params missing, known
-	ErrQuarantineChanged   = "QUARANTINE_CHANGED"  // the findings are no more those that were shown
-	ErrQuarantineOpen      = "QUARANTINE_OPEN"     // there is something to accept, or no list was read yet
+	ErrClusterRestored     = "CLUSTER_RESTORED"   // why: it went back in time; params before, now (resourceVersions)
+	ErrVMsDisappeared      = "VMS_DISAPPEARED"    // why: params missing, known
+	ErrQuarantineChanged   = "QUARANTINE_CHANGED" // the findings are no more those that were shown
+	ErrQuarantineOpen      = "QUARANTINE_OPEN"    // there is something to accept, or no list was read yet
 	ErrNotQuarantined      = "NOT_QUARANTINED"
 	ErrNamespaceMissing    = "NAMESPACE_MISSING"
 	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"

@@ -28,7 +28,7 @@ const (
 	namespaceAge    = 4 * time.Minute  // after which one is looked at again
 	namespaceJitter = 2 * time.Minute  // on top, of each cluster another part
 	namespaceRound  = 25 * time.Second // for one round over all clusters
-	namespacesAtA   = 200              // of one cluster in one round
+	namespacesOnce  = 200              // of one cluster in one round
 )
 
 // sighting is what a cluster said of a namespace, and when it was asked.
@@ -90,9 +90,14 @@ func (s *Service) sight(ctx context.Context, actor domain.Actor, on *ent.Cluster
 	return &seen, nil
 }
 
-// makeNamespace creates a namespace in a cluster and looks at it. That it was tried is on
-// record before it is: nothing is written to a cluster that nobody wrote down.
+// makeNamespace creates a namespace in a cluster and looks at it. That it was
+// tried is on record before it is: nothing is written to a cluster that nobody
+// wrote down.
 func (s *Service) makeNamespace(ctx context.Context, actor domain.Actor, on *ent.Cluster, r Registration) (sighting, error) {
+	on, err := find(ctx, s.DB.Ent, on.ID.String()) // as it is at this moment
+	if err != nil {
+		return sighting{}, err
+	}
 	if on.QuarantinedAt != nil {
 		return sighting{}, apperr.Field("cluster", apperr.ErrClusterQuarantined).With("cluster", on.Name)
 	}
@@ -191,7 +196,7 @@ func (s *Service) checkNamespacesOf(ctx context.Context, on *ent.Cluster) error 
 	due := time.Now().Add(-namespaceAge - spread(on.ID))
 	rows, err := s.DB.Ent.Namespace.Query().
 		Where(namespace.ClusterID(on.ID), namespace.Or(namespace.CheckedAtIsNil(), namespace.CheckedAtLT(due))).
-		Order(ent.Asc(namespace.FieldCheckedAt), namespace.ByID()).Limit(namespacesAtA).All(ctx)
+		Order(ent.Asc(namespace.FieldCheckedAt), namespace.ByID()).Limit(namespacesOnce).All(ctx)
 	if err != nil {
 		return ignoreEnd(ctx, database.Classify(err))
 	}
