@@ -67,6 +67,8 @@ type Config struct {
 	// Ready says why the portal cannot do its work now: the database does not
 	// answer, or changes are not heard.
 	Ready func(context.Context) error
+	// Lockout is why credentials do not open; nil: they do.
+	Lockout *domain.Lockout
 	// ClusterRole is the manifest of a role with the missing rules, or with all
 	// that Shepherd needs when there are none.
 	ClusterRole func(missing []domain.ResourceRule) string

@@ -360,6 +360,13 @@ var (
 		Name:       "clusters",
 		Columns:    ClustersColumns,
 		PrimaryKey: []*schema.Column{ClustersColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "cluster_credential_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{ClustersColumns[14]},
+			},
+		},
 	}
 	// ClusterDraftsColumns holds the columns for the "cluster_drafts" table.
 	ClusterDraftsColumns = []*schema.Column{

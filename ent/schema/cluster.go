@@ -83,6 +83,9 @@ func (Cluster) Edges() []ent.Edge {
 	}
 }
 
+// Indexes of Cluster.
+func (Cluster) Indexes() []ent.Index { return []ent.Index{index.Fields("credential_expires_at")} }
+
 // ClusterDraft is a cluster that an admin is adding: what was read from the
 // uploaded file, sealed, until it is confirmed or half an hour is over.
 type ClusterDraft struct{ ent.Schema }

@@ -133,7 +133,9 @@ const (
 	ErrClusterDuplicate    = "CLUSTER_DUPLICATE"
 	ErrClusterIdentity     = "CLUSTER_IDENTITY_CHANGED"
 	ErrCredentialsLocked   = "CREDENTIALS_LOCKED"
-	ErrCredentialsTampered = "CREDENTIALS_TAMPERED" // sealed for another row, or changed
+	ErrCredentialsTampered = "CREDENTIALS_TAMPERED"        // sealed for another row, or changed
+	ErrReplacementPending  = "CLUSTER_REPLACEMENT_PENDING" // another admin's waits for a second one; param by
+	ErrReplacementGone     = "CLUSTER_REPLACEMENT_GONE"    // answered, or too old
 	ErrClusterDisabled     = "CLUSTER_DISABLED"
 	ErrClusterDrained      = "CLUSTER_DRAINED"     // takes no new VMs
 	ErrClusterQuarantined  = "CLUSTER_QUARANTINED" // it went back in time, or is another one
@@ -218,7 +220,7 @@ var kinds = map[string]Kind{
 	ErrClusterTLS: Unavailable, ErrClusterDNS: Unavailable, ErrClusterRefused: Unavailable, ErrClusterTimeout: Unavailable,
 	ErrNotKubernetes: Unavailable, ErrKubeVirtMissing: Unavailable, ErrKubeVirtNotReady: Unavailable, ErrAddressNotAllowed: Invalid,
 	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
-	ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
+	ErrReplacementPending: Conflict, ErrReplacementGone: Conflict, ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
 	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
 	ErrStorageMissing: Unavailable, ErrStorageNoDefault: Unavailable, ErrNodesNotReady: Unavailable,

@@ -64,7 +64,7 @@ func New(creds CredentialProvider, opt Options) *Provider {
 			creds:     creds,
 			guard:     guard{opt.AllowCIDRs, opt.DenyCIDRs, opt.DenyAddrs},
 			agent:     opt.UserAgent,
-			byCluster: map[string]*client{},
+			byCluster: map[string]*client{}, turns: map[string]chan struct{}{},
 		},
 		log:    opt.Logger,
 		lists:  make(chan struct{}, maxLists),

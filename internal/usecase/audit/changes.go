@@ -19,7 +19,7 @@ var fields = map[string][]string{
 	"service":      {"name", "documentation"},
 	"vm":           {"state"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
-	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "credential_generation", "credential_expires_at"},
+	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "identity", "credential_kind", "credential_subject", "credential_generation", "credential_expires_at"},
 	"namespace":    {"cluster", "environment"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
@@ -45,6 +45,8 @@ var actions = map[string]struct{ update bool }{
 
 	"cluster.preflight": {}, "cluster.create": {}, "cluster.status": {true}, "cluster.enable": {true}, "cluster.disable": {true}, "cluster.drain": {true}, "cluster.undrain": {true}, "cluster.replace_credential": {true},
 	"cluster.update": {true}, "cluster.delete": {},
+	"cluster.propose_credential": {}, "cluster.confirm_credential": {true}, "cluster.reject_credential": {}, "cluster.withdraw_credential": {}, "cluster.expire_credential": {},
+	"keys.rotate": {},
 	"namespace.register": {}, "namespace.unregister": {true},
 	"template.create": {}, "size.create": {},
 

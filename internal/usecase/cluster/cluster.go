@@ -20,6 +20,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	messages "kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
@@ -27,7 +28,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
-// Service holds the rules about clusters. All fields must be set.
+// Service holds the rules about clusters. All fields but the last group must be
+// set.
 type Service struct {
 	DB       *database.DB
 	Keys     *crypto.Keyring
@@ -36,6 +38,14 @@ type Service struct {
 	Watcher  provider.Watcher
 	Sink     provider.Sink // takes what the watcher sees
 	Logger   *slog.Logger
+
+	// Forget ends this process's connections to a cluster whose credential was
+	// replaced. Without it that happens at the next call.
+	Forget func(cluster string)
+	// Notify tells people; nil: in the inbox only.
+	Notify messages.NotificationProvider
+	// Admins are the platform admins, who are told; nil: nobody is.
+	Admins func(context.Context, *ent.Client) ([]uuid.UUID, error)
 }
 
 // Cluster is a cluster as pages show it: no credential.
