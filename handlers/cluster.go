@@ -16,9 +16,6 @@ import (
 	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
-// expiryNotice is how long before its end a credential is pointed out.
-const expiryNotice = 30 * 24 * time.Hour
-
 // listClusters answers GET /clusters.
 func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
 	list, err := s.Clusters.List(r.Context(), actor(r), cluster.Page{After: r.URL.Query().Get("after"), Limit: maxRows})
@@ -37,6 +34,9 @@ func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
 		v.Rows = append(v.Rows, clusterRow(r, c, len(spaces[c.ID])))
 		if c.Status == domain.ClusterUnreachable || c.Status == domain.ClusterUnhealthy {
 			v.Problems = append(v.Problems, clusterProblem(r, c))
+		}
+		if p, ends := credentialProblem(r, c, s.now()); ends {
+			v.Problems = append(v.Problems, p)
 		}
 	}
 	slices.SortStableFunc(v.Rows, func(a, b views.ClusterRow) int { return cmp.Compare(severity(a.Status), severity(b.Status)) })

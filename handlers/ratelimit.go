@@ -70,8 +70,10 @@ var costly = map[string]string{
 	post + " " + paths.Login: "sign-in", get + " /setup/{token}": "sign-in", post + " /setup/{token}": "sign-in", get + " /setup/{token}/oidc": "sign-in",
 	get + " " + paths.LoginOIDC: "sign-in", get + " " + paths.LoginOIDCReply: "sign-in", post + " " + paths.Password: "sign-in", post + " " + paths.Confirm: "sign-in",
 	post + " " + paths.NewCluster: "upload", post + " " + paths.NewCluster + "/{draft}/check": "upload", post + " " + paths.NewCluster + "/{draft}": "upload",
-	post + " " + paths.Clusters + "/{cluster}/check": "upload",
-	post + " " + paths.Preview:                       "preview", post + " " + paths.Approvals + "/{ticket}/check": "preview",
+	post + " " + paths.Clusters + "/{cluster}/check": "upload", post + " " + paths.Clusters + "/{cluster}/credential": "upload",
+	post + " " + paths.Clusters + "/{cluster}/credential/{draft}/check": "upload", post + " " + paths.Clusters + "/{cluster}/credential/{draft}": "upload",
+	post + " " + paths.Clusters + "/{cluster}/replacement": "upload",
+	post + " " + paths.Preview:                             "preview", post + " " + paths.Approvals + "/{ticket}/check": "preview",
 	post + " " + paths.Requests + "/{ticket}/evidence": "export",
 	get + " " + paths.Search:                           "search", get + " " + paths.AuditExport: "export", post + " " + paths.Reports: "report",
 }

@@ -38,6 +38,7 @@ func all() map[string]templ.Component {
 	maps.Copy(m, work())
 	maps.Copy(m, record())
 	maps.Copy(m, programs())
+	maps.Copy(m, credentials())
 	maps.Copy(m, charts())
 	maps.Copy(m, accounts())
 	maps.Copy(m, documentation())

@@ -46,7 +46,7 @@ var actions = map[string]struct{ update bool }{
 	"cluster.preflight": {}, "cluster.create": {}, "cluster.status": {true}, "cluster.enable": {true}, "cluster.disable": {true}, "cluster.drain": {true}, "cluster.undrain": {true}, "cluster.replace_credential": {true},
 	"cluster.update": {true}, "cluster.delete": {},
 	"cluster.propose_credential": {}, "cluster.confirm_credential": {true}, "cluster.reject_credential": {}, "cluster.withdraw_credential": {}, "cluster.expire_credential": {},
-	"keys.rotate": {},
+	"keys.rotate":        {},
 	"namespace.register": {}, "namespace.unregister": {true},
 	"template.create": {}, "size.create": {},
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,6 +46,7 @@ type Comparison struct {
 	Identity string
 	Same     bool   // it is the same cluster
 	Other    string // name of another cluster here that it belongs to
+	Others   int    // platform admins who could confirm that it was rebuilt
 }
 
 // StoredCredential tells what is stored, and what waits for a second admin.
@@ -110,6 +112,13 @@ func (s *Service) Compare(ctx context.Context, actor domain.Actor, id, draftID, 
 	c.Identity = d.Preflight.Health.IdentityUID
 	if c.Same = c.Identity == row.IdentityUID; c.Same {
 		return c, nil
+	}
+	if s.Admins != nil {
+		all, err := s.Admins(ctx, s.DB.Ent)
+		if err != nil {
+			return Comparison{}, err
+		}
+		c.Others = len(slices.DeleteFunc(all, func(id uuid.UUID) bool { return id.String() == actor.UserID }))
 	}
 	err = takenBy(ctx, s.DB.Ent, row.ID, c.Identity)
 	if e, ok := apperr.From(err); ok && e.Code == apperr.ErrClusterDuplicate {
