@@ -159,7 +159,13 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.store = auth.Sessions{Client: a.DB.Ent}
 	a.sessions = handlers.NewSessions(a.store, c.Secure())
 	a.metrics = prometheus.NewRegistry()
-	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shepherd_credentials_locked", Help: "1 while the key file is not the one that sealed the credentials."}, func() float64 {
+			if a.lockout != nil {
+				return 1
+			}
+			return 0
+		}))
 
 	a.runner, err = jobs.New(a.DB, logger, c.Workers, a.VMs.Execute, []jobs.Chore{
 		{Name: "check-clusters", Every: checkEvery, Run: a.Clusters.CheckAll},
