@@ -742,6 +742,9 @@ func TestDocumentIsFresh(t *testing.T) {
 	}
 }
 
+// credentialForPeople: whoever holds a token must not lead Shepherd elsewhere.
+const credentialForPeople = "the cluster tells what is stored and when it ends; to replace it is a deed of people (TOKEN_NOT_ALLOWED)"
+
 // forPeople: whoever holds a token must not make it live on.
 const forPeople = "tokens and the accounts of programs are made by people, not by programs (TOKEN_NOT_ALLOWED)"
 
@@ -784,7 +787,9 @@ var notInAPI = map[string]string{
 	"GET /systems/{system}/edit": "a form", "GET /services/{service}/edit": "a form",
 	"GET /systems/{system}/delete": "asks first", "GET /services/{service}/delete": "asks first", "GET /vms/{vm}/power": "asks first", "GET /vms/{vm}/delete": "asks first",
 	"GET /namespaces/{namespace}/delete": "asks first",
-	"POST /approvals/{ticket}/check":     "draws the form again; the answer of a decision says the same",
+	"GET /clusters/{cluster}/credential": credentialForPeople, "POST /clusters/{cluster}/credential": credentialForPeople, "POST /clusters/{cluster}/replacement": credentialForPeople,
+	"GET /clusters/{cluster}/credential/{draft}": credentialForPeople, "POST /clusters/{cluster}/credential/{draft}": credentialForPeople, "POST /clusters/{cluster}/credential/{draft}/check": credentialForPeople,
+	"POST /approvals/{ticket}/check": "draws the form again; the answer of a decision says the same",
 }
 
 // Whatever a page does, a program can do.

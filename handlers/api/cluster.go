@@ -31,7 +31,10 @@ type Cluster struct {
 	VMs               int            `json:"vms"`
 	CheckedAt         *time.Time     `json:"checked_at,omitempty"`
 	AnsweredAt        *time.Time     `json:"answered_at,omitempty"`
-	CredentialExpires *time.Time     `json:"credential_expires_at,omitempty"`
+	CredentialExpires *time.Time     `json:"credential_expires_at,omitempty" doc:"Absent: never, or the credential does not say."`
+	CredentialKind    string         `json:"credential_kind,omitempty" enum:"token,certificate"`
+	CredentialSubject string         `json:"credential_subject,omitempty" doc:"Whom it signs in." example:"system:serviceaccount:kubevirt-shepherd:kubevirt-shepherd"`
+	CredentialState   string         `json:"credential_state" enum:"good,ends_soon,ended" doc:"Soon is 30 days ahead. Replacing it is up to people, on the pages."`
 }
 
 func (c Cluster) location() string { return "/clusters/" + c.ID }
@@ -51,6 +54,12 @@ func clusterOf(ctx context.Context) func(cluster.Cluster) Cluster {
 		}
 		for _, s := range c.StorageClasses {
 			v.StorageClasses = append(v.StorageClasses, StorageClass{s.Name, s.Default})
+		}
+		v.CredentialKind, v.CredentialSubject, v.CredentialState = c.CredentialKind, c.CredentialSubject, "good"
+		if e := c.Ending(time.Now()); e != nil && e.Ended {
+			v.CredentialState = "ended"
+		} else if e != nil {
+			v.CredentialState = "ends_soon"
 		}
 		return v
 	}

@@ -147,6 +147,45 @@ func (e CapacityEnvironment) Valid() bool {
 	}
 }
 
+// Defines values for ClusterCredentialKind.
+const (
+	ClusterCredentialKindCertificate ClusterCredentialKind = "certificate"
+	ClusterCredentialKindToken       ClusterCredentialKind = "token"
+)
+
+// Valid indicates whether the value is a known member of the ClusterCredentialKind enum.
+func (e ClusterCredentialKind) Valid() bool {
+	switch e {
+	case ClusterCredentialKindCertificate:
+		return true
+	case ClusterCredentialKindToken:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ClusterCredentialState.
+const (
+	ClusterCredentialStateEnded    ClusterCredentialState = "ended"
+	ClusterCredentialStateEndsSoon ClusterCredentialState = "ends_soon"
+	ClusterCredentialStateGood     ClusterCredentialState = "good"
+)
+
+// Valid indicates whether the value is a known member of the ClusterCredentialState enum.
+func (e ClusterCredentialState) Valid() bool {
+	switch e {
+	case ClusterCredentialStateEnded:
+		return true
+	case ClusterCredentialStateEndsSoon:
+		return true
+	case ClusterCredentialStateGood:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ClusterEnvironment.
 const (
 	ClusterEnvironmentProd ClusterEnvironment = "prod"
@@ -1827,11 +1866,22 @@ type Change struct {
 
 // Cluster defines model for Cluster.
 type Cluster struct {
-	AnsweredAt          time.Time `json:"answered_at,omitempty"`
-	CheckedAt           time.Time `json:"checked_at,omitempty"`
-	CreatedAt           time.Time `json:"created_at"`
-	CreatedBy           string    `json:"created_by"`
-	CredentialExpiresAt time.Time `json:"credential_expires_at,omitempty"`
+	AnsweredAt time.Time `json:"answered_at,omitempty"`
+	CheckedAt  time.Time `json:"checked_at,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+	CreatedBy  string    `json:"created_by"`
+
+	// CredentialExpiresAt Absent: never, or the credential does not say.
+	CredentialExpiresAt time.Time             `json:"credential_expires_at,omitempty"`
+	CredentialKind      ClusterCredentialKind `json:"credential_kind,omitempty"`
+
+	// CredentialState Soon is 30 days ahead. Replacing it is up to people, on the pages.
+	CredentialState ClusterCredentialState `json:"credential_state"`
+
+	// CredentialSubject Whom it signs in.
+	//
+	// Examples: system:serviceaccount:kubevirt-shepherd:kubevirt-shepherd
+	CredentialSubject string `json:"credential_subject,omitempty"`
 
 	// Enabled It takes new VMs.
 	Enabled           bool               `json:"enabled"`
@@ -1858,6 +1908,12 @@ type Cluster struct {
 	StorageClasses []StorageClass `json:"storage_classes"`
 	Vms            int            `json:"vms"`
 }
+
+// ClusterCredentialKind defines model for Cluster.CredentialKind.
+type ClusterCredentialKind string
+
+// ClusterCredentialState Soon is 30 days ahead. Replacing it is up to people, on the pages.
+type ClusterCredentialState string
 
 // ClusterEnvironment defines model for Cluster.Environment.
 type ClusterEnvironment string

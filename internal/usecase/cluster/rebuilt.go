@@ -53,17 +53,6 @@ type Replacement struct {
 	Preflight               domain.Preflight
 }
 
-// Waiting says whether a credential of the cluster waits for a second admin.
-func (s *Service) Waiting(ctx context.Context, actor domain.Actor, id string) (bool, error) {
-	c, err := s.Get(ctx, actor, id)
-	if err != nil {
-		return false, err
-	}
-	there, err := s.DB.Ent.ClusterReplacement.Query().
-		Where(clusterreplacement.ClusterID(uuid.MustParse(c.ID)), clusterreplacement.ExpiresAtGT(time.Now().UTC())).Exist(ctx)
-	return there, database.Classify(err)
-}
-
 // waiting opens a credential that waits.
 func (s *Service) waiting(r *ent.ClusterReplacement) (domain.Credential, error) {
 	var w written
