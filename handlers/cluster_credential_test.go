@@ -2,12 +2,17 @@ package handlers_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"net/http"
+	"path"
 	"strings"
 	"testing"
 	"time"
 
+	entcluster "kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/handlers"
+	"kubevirt-shepherd.io/shepherd/handlers/api"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/kubeconfig/kubeconfigtest"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -159,5 +164,66 @@ func TestLockoutBanner(t *testing.T) {
 	}
 	if got := p.anonymous().get("/readyz"); got.Status != http.StatusOK || !strings.Contains(got.Body, "credentials are locked") {
 		t.Errorf("readyz: %d %s", got.Status, got.Body)
+	}
+}
+
+// Nothing can be downloaded: no page and no answer of the API has the credential
+// of a cluster in it, in any form, nor one that waits, nor one that was only
+// uploaded, for an admin who asks for everything that there is.
+func TestNoCredentialComesBack(t *testing.T) {
+	s := newShop(t)
+	planted := map[string]string{"stored": "cnrystored4f1a77", "waiting": "cnrywaiting90b2", "draft": "cnrydraft5d21c8"}
+	s.leads("uid-1")
+	draft := s.admin.follow(s.admin.upload(kubeconfigtest.Config("server: https://10.0.0.1:6443", "token: "+planted["stored"])))
+	s.admin.post(draft.attr("main form", "action"), "context", draft.attr("[name=context]", "value"), "name", "east", "environment", "prod").is(http.StatusSeeOther)
+	east := s.db.Ent.Cluster.Query().Where(entcluster.Name("east")).OnlyX(t.Context()).ID.String()
+	s.leads("uid-2")
+	step := s.admin.follow(s.admin.uploadTo("/clusters/"+east+"/credential", planted["waiting"]))
+	s.admin.post(step.attr("main form", "action"), "context", step.attr("[name=context]", "value"), "do", "propose", "reason", "It burned.").is(http.StatusSeeOther)
+	step = s.admin.follow(s.admin.uploadTo("/clusters/"+east+"/credential", planted["draft"]))
+	ids := s.objects()
+	ids["{cluster}"], ids["{draft}"] = east, path.Base(step.attr("main form", "action"))
+
+	program := s.holding("admin", domain.Scopes()...)
+	asked := 0
+	look := func(b *browser, method, at string, fields ...string) {
+		t.Helper()
+		got := b.do(method, at, "", nil)
+		if method == http.MethodPost {
+			got = b.post(at, fields...)
+		}
+		if got.Status >= http.StatusInternalServerError {
+			t.Errorf("%s: %d", got.what, got.Status)
+		}
+		asked++
+		for name, secret := range planted {
+			for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret))[:16], hex.EncodeToString([]byte(secret))} {
+				if strings.Contains(got.Body, form) || strings.Contains(got.Header.Get("Location"), form) {
+					t.Errorf("%s has the %s credential in it", got.what, name)
+				}
+			}
+		}
+	}
+	for _, route := range s.Routes() {
+		if route.Method == http.MethodGet && route.Pattern != "/events" {
+			look(s.admin, route.Method, filled(route.Pattern, ids))
+		}
+	}
+	for _, o := range api.New(api.Config{}).Operations() {
+		if o.Method == http.MethodGet && !o.Streams {
+			look(program, o.Method, filled(o.Pattern(), ids))
+		}
+	}
+	chosen := step.attr("[name=context]", "value")
+	at := step.attr("main form", "action")
+	look(s.admin, http.MethodPost, at+"/check", "context", chosen)
+	look(s.admin, http.MethodPost, at, "context", chosen, "do", "replace") // refused
+	look(s.admin, http.MethodPost, at, "context", "none", "do", "propose", "reason", "x")
+	look(s.admin, http.MethodPost, "/clusters/"+east+"/replacement", "replacement", "none", "do", "confirm")
+	if asked < 90 {
+		t.Errorf("only %d were asked", asked)
+	}
+	for _, page := range []string{"/clusters/" + east + "/credential", at} {
+		s.admin.get(page).is(http.StatusOK).wants("Fingerprint") // they were there
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/app"
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/keys"
 )
 
@@ -21,7 +22,7 @@ import (
 type leftError int
 
 func (e leftError) Error() string {
-	return fmt.Sprintf("%d secrets are still sealed with another key", int(e))
+	return fmt.Sprintf("secrets that are still sealed with another key: %d", int(e))
 }
 
 func keysNew(_ context.Context, args []string) error {
@@ -148,7 +149,7 @@ func rotate(ctx context.Context, out io.Writer, db *database.DB, ring *crypto.Ke
 		fmt.Fprintf(out, "%s: %s\n", u.Key, sealedText(u))
 	}
 	if dry {
-		fmt.Fprintf(out, "%d secrets would be sealed anew with %s.\n", total, ring.Active())
+		fmt.Fprintf(out, "Secrets to seal anew with %s: %d\n", ring.Active(), total)
 		return nil
 	}
 	told := time.Now()
@@ -162,7 +163,10 @@ func rotate(ctx context.Context, out io.Writer, db *database.DB, ring *crypto.Ke
 	for _, s := range report.Skipped {
 		fmt.Fprintf(out, "skipped: %s %s, sealed with %s: %s\n", s.Table, s.Row, s.Key, s.Code)
 	}
-	fmt.Fprintf(out, "%d secrets are sealed anew with %s.\n", report.Total(), ring.Active())
+	fmt.Fprintf(out, "Secrets sealed anew with %s: %d\n", ring.Active(), report.Total())
+	if apperr.CodeOf(err) == apperr.ErrCredentialsLocked {
+		return fmt.Errorf("the first key of the key file, %s, is another one than the one that sealed under its id: see `shepherd keys list`", ring.Active())
+	}
 	if err != nil {
 		return fmt.Errorf("stopped: %w\nNothing is lost: run it again", err)
 	}
@@ -170,7 +174,7 @@ func rotate(ctx context.Context, out io.Writer, db *database.DB, ring *crypto.Ke
 		return err
 	}
 	if total > len(report.Skipped) {
-		fmt.Fprintf(out, "%d secrets were sealed with an old key meanwhile: does a process run that was not restarted? Restart it, and run this again.\n", total-len(report.Skipped))
+		fmt.Fprintf(out, "Secrets sealed with an old key meanwhile: %d. Does a process run that was not restarted? Restart it, and run this again.\n", total-len(report.Skipped))
 	}
 	if err := retired(ctx, out, db, ring, left); err != nil {
 		return err
@@ -214,7 +218,7 @@ func retired(ctx context.Context, out io.Writer, db *database.DB, ring *crypto.K
 		if slices.ContainsFunc(left, func(u keys.Use) bool { return u.Key == id }) {
 			continue
 		}
-		fmt.Fprintf(out, "%s: no secret needs it any more. Keep its line all the same: it verifies %d archives of the audit log, the signed heads in logs of its time, and bearer tokens that were made with it.\n", id, anchors[id])
+		fmt.Fprintf(out, "%s: no secret needs it any more. Keep its line all the same: it verifies archives of the audit log (%d), the signed heads in logs of its time, and bearer tokens that were made with it.\n", id, anchors[id])
 	}
 	return nil
 }

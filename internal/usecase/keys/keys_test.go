@@ -410,3 +410,33 @@ func TestExamine(t *testing.T) {
 		t.Errorf("%s, %v", j, err)
 	}
 }
+
+// A secret that was replaced after it was read is not overwritten.
+func TestReplaceSealedComparesFirst(t *testing.T) {
+	st := &stage{t, databasetest.New(t)}
+	ctx := t.Context()
+	ring := load(t, crypto.Generate())
+	row := st.fill(ring, 3)[0]
+	c := database.SealedColumns()[0]
+	list, err := st.db.ListSealed(ctx, c, ring.IDs(), uuid.Nil, 10)
+	if err != nil || len(list) != 3 || list[0].Row != row {
+		t.Fatalf("%v, %v", list, err)
+	}
+	newer, key := st.sealed(ring, c.Table, c.Column, row, "newer")
+	st.db.Ent.Cluster.UpdateOneID(row).SetEncryptedKubeconfig(newer).SetEncryptionKeyID(key).ExecX(ctx)
+	for _, was := range []database.SealedSecret{list[0], {Row: row, Key: "other", Sealed: newer}} {
+		err := st.db.InTx(ctx, func(tx *ent.Tx) error {
+			ok, err := database.ReplaceSealed(ctx, tx, c, was, database.SealedSecret{Sealed: []byte("stale"), Key: "k"})
+			if ok {
+				t.Error("it was overwritten")
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _, err := st.open(ring, row); err != nil || got != "newer" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
