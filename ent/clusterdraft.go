@@ -35,10 +35,10 @@ type ClusterDraft struct {
 	Contexts []schema.DraftContext `json:"contexts,omitempty"`
 	// Current holds the value of the "current" field.
 	Current string `json:"current,omitempty"`
-	// that preflight looked through
+	// that was looked through last
 	PreflightContext string `json:"preflight_context,omitempty"`
-	// Preflight holds the value of the "preflight" field.
-	Preflight domain.Preflight `json:"preflight,omitempty"`
+	// by name of the context
+	Preflights map[string]domain.Preflight `json:"preflights,omitempty"`
 	// ExpiresAt holds the value of the "expires_at" field.
 	ExpiresAt    time.Time `json:"expires_at,omitempty"`
 	selectValues sql.SelectValues
@@ -49,7 +49,7 @@ func (*ClusterDraft) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case clusterdraft.FieldSealed, clusterdraft.FieldContexts, clusterdraft.FieldPreflight:
+		case clusterdraft.FieldSealed, clusterdraft.FieldContexts, clusterdraft.FieldPreflights:
 			values[i] = new([]byte)
 		case clusterdraft.FieldFileName, clusterdraft.FieldKeyID, clusterdraft.FieldCurrent, clusterdraft.FieldPreflightContext:
 			values[i] = new(sql.NullString)
@@ -128,12 +128,12 @@ func (_m *ClusterDraft) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.PreflightContext = value.String
 			}
-		case clusterdraft.FieldPreflight:
+		case clusterdraft.FieldPreflights:
 			if value, ok := values[i].(*[]byte); !ok {
-				return fmt.Errorf("unexpected type %T for field preflight", values[i])
+				return fmt.Errorf("unexpected type %T for field preflights", values[i])
 			} else if value != nil && len(*value) > 0 {
-				if err := json.Unmarshal(*value, &_m.Preflight); err != nil {
-					return fmt.Errorf("unmarshal field preflight: %w", err)
+				if err := json.Unmarshal(*value, &_m.Preflights); err != nil {
+					return fmt.Errorf("unmarshal field preflights: %w", err)
 				}
 			}
 		case clusterdraft.FieldExpiresAt:
@@ -201,8 +201,8 @@ func (_m *ClusterDraft) String() string {
 	builder.WriteString("preflight_context=")
 	builder.WriteString(_m.PreflightContext)
 	builder.WriteString(", ")
-	builder.WriteString("preflight=")
-	builder.WriteString(fmt.Sprintf("%v", _m.Preflight))
+	builder.WriteString("preflights=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Preflights))
 	builder.WriteString(", ")
 	builder.WriteString("expires_at=")
 	builder.WriteString(_m.ExpiresAt.Format(time.ANSIC))

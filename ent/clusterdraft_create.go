@@ -106,17 +106,9 @@ func (_c *ClusterDraftCreate) SetNillablePreflightContext(v *string) *ClusterDra
 	return _c
 }
 
-// SetPreflight sets the "preflight" field.
-func (_c *ClusterDraftCreate) SetPreflight(v domain.Preflight) *ClusterDraftCreate {
-	_c.mutation.SetPreflight(v)
-	return _c
-}
-
-// SetNillablePreflight sets the "preflight" field if the given value is not nil.
-func (_c *ClusterDraftCreate) SetNillablePreflight(v *domain.Preflight) *ClusterDraftCreate {
-	if v != nil {
-		_c.SetPreflight(*v)
-	}
+// SetPreflights sets the "preflights" field.
+func (_c *ClusterDraftCreate) SetPreflights(v map[string]domain.Preflight) *ClusterDraftCreate {
+	_c.mutation.SetPreflights(v)
 	return _c
 }
 
@@ -278,9 +270,9 @@ func (_c *ClusterDraftCreate) createSpec() (*ClusterDraft, *sqlgraph.CreateSpec)
 		_spec.SetField(clusterdraft.FieldPreflightContext, field.TypeString, value)
 		_node.PreflightContext = value
 	}
-	if value, ok := _c.mutation.Preflight(); ok {
-		_spec.SetField(clusterdraft.FieldPreflight, field.TypeJSON, value)
-		_node.Preflight = value
+	if value, ok := _c.mutation.Preflights(); ok {
+		_spec.SetField(clusterdraft.FieldPreflights, field.TypeJSON, value)
+		_node.Preflights = value
 	}
 	if value, ok := _c.mutation.ExpiresAt(); ok {
 		_spec.SetField(clusterdraft.FieldExpiresAt, field.TypeTime, value)
@@ -356,21 +348,21 @@ func (u *ClusterDraftUpsert) ClearPreflightContext() *ClusterDraftUpsert {
 	return u
 }
 
-// SetPreflight sets the "preflight" field.
-func (u *ClusterDraftUpsert) SetPreflight(v domain.Preflight) *ClusterDraftUpsert {
-	u.Set(clusterdraft.FieldPreflight, v)
+// SetPreflights sets the "preflights" field.
+func (u *ClusterDraftUpsert) SetPreflights(v map[string]domain.Preflight) *ClusterDraftUpsert {
+	u.Set(clusterdraft.FieldPreflights, v)
 	return u
 }
 
-// UpdatePreflight sets the "preflight" field to the value that was provided on create.
-func (u *ClusterDraftUpsert) UpdatePreflight() *ClusterDraftUpsert {
-	u.SetExcluded(clusterdraft.FieldPreflight)
+// UpdatePreflights sets the "preflights" field to the value that was provided on create.
+func (u *ClusterDraftUpsert) UpdatePreflights() *ClusterDraftUpsert {
+	u.SetExcluded(clusterdraft.FieldPreflights)
 	return u
 }
 
-// ClearPreflight clears the value of the "preflight" field.
-func (u *ClusterDraftUpsert) ClearPreflight() *ClusterDraftUpsert {
-	u.SetNull(clusterdraft.FieldPreflight)
+// ClearPreflights clears the value of the "preflights" field.
+func (u *ClusterDraftUpsert) ClearPreflights() *ClusterDraftUpsert {
+	u.SetNull(clusterdraft.FieldPreflights)
 	return u
 }
 
@@ -467,24 +459,24 @@ func (u *ClusterDraftUpsertOne) ClearPreflightContext() *ClusterDraftUpsertOne {
 	})
 }
 
-// SetPreflight sets the "preflight" field.
-func (u *ClusterDraftUpsertOne) SetPreflight(v domain.Preflight) *ClusterDraftUpsertOne {
+// SetPreflights sets the "preflights" field.
+func (u *ClusterDraftUpsertOne) SetPreflights(v map[string]domain.Preflight) *ClusterDraftUpsertOne {
 	return u.Update(func(s *ClusterDraftUpsert) {
-		s.SetPreflight(v)
+		s.SetPreflights(v)
 	})
 }
 
-// UpdatePreflight sets the "preflight" field to the value that was provided on create.
-func (u *ClusterDraftUpsertOne) UpdatePreflight() *ClusterDraftUpsertOne {
+// UpdatePreflights sets the "preflights" field to the value that was provided on create.
+func (u *ClusterDraftUpsertOne) UpdatePreflights() *ClusterDraftUpsertOne {
 	return u.Update(func(s *ClusterDraftUpsert) {
-		s.UpdatePreflight()
+		s.UpdatePreflights()
 	})
 }
 
-// ClearPreflight clears the value of the "preflight" field.
-func (u *ClusterDraftUpsertOne) ClearPreflight() *ClusterDraftUpsertOne {
+// ClearPreflights clears the value of the "preflights" field.
+func (u *ClusterDraftUpsertOne) ClearPreflights() *ClusterDraftUpsertOne {
 	return u.Update(func(s *ClusterDraftUpsert) {
-		s.ClearPreflight()
+		s.ClearPreflights()
 	})
 }
 
@@ -748,24 +740,24 @@ func (u *ClusterDraftUpsertBulk) ClearPreflightContext() *ClusterDraftUpsertBulk
 	})
 }
 
-// SetPreflight sets the "preflight" field.
-func (u *ClusterDraftUpsertBulk) SetPreflight(v domain.Preflight) *ClusterDraftUpsertBulk {
+// SetPreflights sets the "preflights" field.
+func (u *ClusterDraftUpsertBulk) SetPreflights(v map[string]domain.Preflight) *ClusterDraftUpsertBulk {
 	return u.Update(func(s *ClusterDraftUpsert) {
-		s.SetPreflight(v)
+		s.SetPreflights(v)
 	})
 }
 
-// UpdatePreflight sets the "preflight" field to the value that was provided on create.
-func (u *ClusterDraftUpsertBulk) UpdatePreflight() *ClusterDraftUpsertBulk {
+// UpdatePreflights sets the "preflights" field to the value that was provided on create.
+func (u *ClusterDraftUpsertBulk) UpdatePreflights() *ClusterDraftUpsertBulk {
 	return u.Update(func(s *ClusterDraftUpsert) {
-		s.UpdatePreflight()
+		s.UpdatePreflights()
 	})
 }
 
-// ClearPreflight clears the value of the "preflight" field.
-func (u *ClusterDraftUpsertBulk) ClearPreflight() *ClusterDraftUpsertBulk {
+// ClearPreflights clears the value of the "preflights" field.
+func (u *ClusterDraftUpsertBulk) ClearPreflights() *ClusterDraftUpsertBulk {
 	return u.Update(func(s *ClusterDraftUpsert) {
-		s.ClearPreflight()
+		s.ClearPreflights()
 	})
 }
 

@@ -49,23 +49,15 @@ func (_u *ClusterDraftUpdate) ClearPreflightContext() *ClusterDraftUpdate {
 	return _u
 }
 
-// SetPreflight sets the "preflight" field.
-func (_u *ClusterDraftUpdate) SetPreflight(v domain.Preflight) *ClusterDraftUpdate {
-	_u.mutation.SetPreflight(v)
+// SetPreflights sets the "preflights" field.
+func (_u *ClusterDraftUpdate) SetPreflights(v map[string]domain.Preflight) *ClusterDraftUpdate {
+	_u.mutation.SetPreflights(v)
 	return _u
 }
 
-// SetNillablePreflight sets the "preflight" field if the given value is not nil.
-func (_u *ClusterDraftUpdate) SetNillablePreflight(v *domain.Preflight) *ClusterDraftUpdate {
-	if v != nil {
-		_u.SetPreflight(*v)
-	}
-	return _u
-}
-
-// ClearPreflight clears the value of the "preflight" field.
-func (_u *ClusterDraftUpdate) ClearPreflight() *ClusterDraftUpdate {
-	_u.mutation.ClearPreflight()
+// ClearPreflights clears the value of the "preflights" field.
+func (_u *ClusterDraftUpdate) ClearPreflights() *ClusterDraftUpdate {
+	_u.mutation.ClearPreflights()
 	return _u
 }
 
@@ -128,11 +120,11 @@ func (_u *ClusterDraftUpdate) sqlSave(ctx context.Context) (_node int, err error
 	if _u.mutation.PreflightContextCleared() {
 		_spec.ClearField(clusterdraft.FieldPreflightContext, field.TypeString)
 	}
-	if value, ok := _u.mutation.Preflight(); ok {
-		_spec.SetField(clusterdraft.FieldPreflight, field.TypeJSON, value)
+	if value, ok := _u.mutation.Preflights(); ok {
+		_spec.SetField(clusterdraft.FieldPreflights, field.TypeJSON, value)
 	}
-	if _u.mutation.PreflightCleared() {
-		_spec.ClearField(clusterdraft.FieldPreflight, field.TypeJSON)
+	if _u.mutation.PreflightsCleared() {
+		_spec.ClearField(clusterdraft.FieldPreflights, field.TypeJSON)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -176,23 +168,15 @@ func (_u *ClusterDraftUpdateOne) ClearPreflightContext() *ClusterDraftUpdateOne 
 	return _u
 }
 
-// SetPreflight sets the "preflight" field.
-func (_u *ClusterDraftUpdateOne) SetPreflight(v domain.Preflight) *ClusterDraftUpdateOne {
-	_u.mutation.SetPreflight(v)
+// SetPreflights sets the "preflights" field.
+func (_u *ClusterDraftUpdateOne) SetPreflights(v map[string]domain.Preflight) *ClusterDraftUpdateOne {
+	_u.mutation.SetPreflights(v)
 	return _u
 }
 
-// SetNillablePreflight sets the "preflight" field if the given value is not nil.
-func (_u *ClusterDraftUpdateOne) SetNillablePreflight(v *domain.Preflight) *ClusterDraftUpdateOne {
-	if v != nil {
-		_u.SetPreflight(*v)
-	}
-	return _u
-}
-
-// ClearPreflight clears the value of the "preflight" field.
-func (_u *ClusterDraftUpdateOne) ClearPreflight() *ClusterDraftUpdateOne {
-	_u.mutation.ClearPreflight()
+// ClearPreflights clears the value of the "preflights" field.
+func (_u *ClusterDraftUpdateOne) ClearPreflights() *ClusterDraftUpdateOne {
+	_u.mutation.ClearPreflights()
 	return _u
 }
 
@@ -285,11 +269,11 @@ func (_u *ClusterDraftUpdateOne) sqlSave(ctx context.Context) (_node *ClusterDra
 	if _u.mutation.PreflightContextCleared() {
 		_spec.ClearField(clusterdraft.FieldPreflightContext, field.TypeString)
 	}
-	if value, ok := _u.mutation.Preflight(); ok {
-		_spec.SetField(clusterdraft.FieldPreflight, field.TypeJSON, value)
+	if value, ok := _u.mutation.Preflights(); ok {
+		_spec.SetField(clusterdraft.FieldPreflights, field.TypeJSON, value)
 	}
-	if _u.mutation.PreflightCleared() {
-		_spec.ClearField(clusterdraft.FieldPreflight, field.TypeJSON)
+	if _u.mutation.PreflightsCleared() {
+		_spec.ClearField(clusterdraft.FieldPreflights, field.TypeJSON)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &ClusterDraft{config: _u.config}

@@ -11781,7 +11781,7 @@ type ClusterDraftMutation struct {
 	appendcontexts    []schema.DraftContext
 	current           *string
 	preflight_context *string
-	preflight         *domain.Preflight
+	preflights        *map[string]domain.Preflight
 	expires_at        *time.Time
 	clearedFields     map[string]struct{}
 	done              bool
@@ -12235,53 +12235,53 @@ func (m *ClusterDraftMutation) ResetPreflightContext() {
 	delete(m.clearedFields, clusterdraft.FieldPreflightContext)
 }
 
-// SetPreflight sets the "preflight" field.
-func (m *ClusterDraftMutation) SetPreflight(d domain.Preflight) {
-	m.preflight = &d
+// SetPreflights sets the "preflights" field.
+func (m *ClusterDraftMutation) SetPreflights(value map[string]domain.Preflight) {
+	m.preflights = &value
 }
 
-// Preflight returns the value of the "preflight" field in the mutation.
-func (m *ClusterDraftMutation) Preflight() (r domain.Preflight, exists bool) {
-	v := m.preflight
+// Preflights returns the value of the "preflights" field in the mutation.
+func (m *ClusterDraftMutation) Preflights() (r map[string]domain.Preflight, exists bool) {
+	v := m.preflights
 	if v == nil {
 		return
 	}
 	return *v, true
 }
 
-// OldPreflight returns the old "preflight" field's value of the ClusterDraft entity.
+// OldPreflights returns the old "preflights" field's value of the ClusterDraft entity.
 // If the ClusterDraft object wasn't provided to the builder, the object is fetched from the database.
 // An error is returned if the mutation operation is not UpdateOne, or the database query fails.
-func (m *ClusterDraftMutation) OldPreflight(ctx context.Context) (v domain.Preflight, err error) {
+func (m *ClusterDraftMutation) OldPreflights(ctx context.Context) (v map[string]domain.Preflight, err error) {
 	if !m.op.Is(OpUpdateOne) {
-		return v, errors.New("OldPreflight is only allowed on UpdateOne operations")
+		return v, errors.New("OldPreflights is only allowed on UpdateOne operations")
 	}
 	if m.id == nil || m.oldValue == nil {
-		return v, errors.New("OldPreflight requires an ID field in the mutation")
+		return v, errors.New("OldPreflights requires an ID field in the mutation")
 	}
 	oldValue, err := m.oldValue(ctx)
 	if err != nil {
-		return v, fmt.Errorf("querying old value for OldPreflight: %w", err)
+		return v, fmt.Errorf("querying old value for OldPreflights: %w", err)
 	}
-	return oldValue.Preflight, nil
+	return oldValue.Preflights, nil
 }
 
-// ClearPreflight clears the value of the "preflight" field.
-func (m *ClusterDraftMutation) ClearPreflight() {
-	m.preflight = nil
-	m.clearedFields[clusterdraft.FieldPreflight] = struct{}{}
+// ClearPreflights clears the value of the "preflights" field.
+func (m *ClusterDraftMutation) ClearPreflights() {
+	m.preflights = nil
+	m.clearedFields[clusterdraft.FieldPreflights] = struct{}{}
 }
 
-// PreflightCleared returns if the "preflight" field was cleared in this mutation.
-func (m *ClusterDraftMutation) PreflightCleared() bool {
-	_, ok := m.clearedFields[clusterdraft.FieldPreflight]
+// PreflightsCleared returns if the "preflights" field was cleared in this mutation.
+func (m *ClusterDraftMutation) PreflightsCleared() bool {
+	_, ok := m.clearedFields[clusterdraft.FieldPreflights]
 	return ok
 }
 
-// ResetPreflight resets all changes to the "preflight" field.
-func (m *ClusterDraftMutation) ResetPreflight() {
-	m.preflight = nil
-	delete(m.clearedFields, clusterdraft.FieldPreflight)
+// ResetPreflights resets all changes to the "preflights" field.
+func (m *ClusterDraftMutation) ResetPreflights() {
+	m.preflights = nil
+	delete(m.clearedFields, clusterdraft.FieldPreflights)
 }
 
 // SetExpiresAt sets the "expires_at" field.
@@ -12379,8 +12379,8 @@ func (m *ClusterDraftMutation) Fields() []string {
 	if m.preflight_context != nil {
 		fields = append(fields, clusterdraft.FieldPreflightContext)
 	}
-	if m.preflight != nil {
-		fields = append(fields, clusterdraft.FieldPreflight)
+	if m.preflights != nil {
+		fields = append(fields, clusterdraft.FieldPreflights)
 	}
 	if m.expires_at != nil {
 		fields = append(fields, clusterdraft.FieldExpiresAt)
@@ -12409,8 +12409,8 @@ func (m *ClusterDraftMutation) Field(name string) (ent.Value, bool) {
 		return m.Current()
 	case clusterdraft.FieldPreflightContext:
 		return m.PreflightContext()
-	case clusterdraft.FieldPreflight:
-		return m.Preflight()
+	case clusterdraft.FieldPreflights:
+		return m.Preflights()
 	case clusterdraft.FieldExpiresAt:
 		return m.ExpiresAt()
 	}
@@ -12438,8 +12438,8 @@ func (m *ClusterDraftMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldCurrent(ctx)
 	case clusterdraft.FieldPreflightContext:
 		return m.OldPreflightContext(ctx)
-	case clusterdraft.FieldPreflight:
-		return m.OldPreflight(ctx)
+	case clusterdraft.FieldPreflights:
+		return m.OldPreflights(ctx)
 	case clusterdraft.FieldExpiresAt:
 		return m.OldExpiresAt(ctx)
 	}
@@ -12507,12 +12507,12 @@ func (m *ClusterDraftMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetPreflightContext(v)
 		return nil
-	case clusterdraft.FieldPreflight:
-		v, ok := value.(domain.Preflight)
+	case clusterdraft.FieldPreflights:
+		v, ok := value.(map[string]domain.Preflight)
 		if !ok {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
-		m.SetPreflight(v)
+		m.SetPreflights(v)
 		return nil
 	case clusterdraft.FieldExpiresAt:
 		v, ok := value.(time.Time)
@@ -12560,8 +12560,8 @@ func (m *ClusterDraftMutation) ClearedFields() []string {
 	if m.FieldCleared(clusterdraft.FieldPreflightContext) {
 		fields = append(fields, clusterdraft.FieldPreflightContext)
 	}
-	if m.FieldCleared(clusterdraft.FieldPreflight) {
-		fields = append(fields, clusterdraft.FieldPreflight)
+	if m.FieldCleared(clusterdraft.FieldPreflights) {
+		fields = append(fields, clusterdraft.FieldPreflights)
 	}
 	return fields
 }
@@ -12586,8 +12586,8 @@ func (m *ClusterDraftMutation) ClearField(name string) error {
 	case clusterdraft.FieldPreflightContext:
 		m.ClearPreflightContext()
 		return nil
-	case clusterdraft.FieldPreflight:
-		m.ClearPreflight()
+	case clusterdraft.FieldPreflights:
+		m.ClearPreflights()
 		return nil
 	}
 	return fmt.Errorf("unknown ClusterDraft nullable field %s", name)
@@ -12621,8 +12621,8 @@ func (m *ClusterDraftMutation) ResetField(name string) error {
 	case clusterdraft.FieldPreflightContext:
 		m.ResetPreflightContext()
 		return nil
-	case clusterdraft.FieldPreflight:
-		m.ResetPreflight()
+	case clusterdraft.FieldPreflights:
+		m.ResetPreflights()
 		return nil
 	case clusterdraft.FieldExpiresAt:
 		m.ResetExpiresAt()

@@ -384,6 +384,7 @@ func (w *matrixWorld) effects() map[string]func(b somebody, path string) {
 		},
 		paths.Groups + "/{group}/members/{person}/remove": nothing,
 		paths.Clusters + "/{cluster}/check":               nothing,
+		paths.Namespaces + "/{namespace}/check":           nothing,
 		"/tokens/{access}/revoke": func(_ somebody, path string) {
 			c.AccessToken.UpdateOneID(uuid.MustParse(last(path))).ClearRevokedAt().ExecX(ctx)
 		},

@@ -227,6 +227,16 @@ func TestAPIStory(t *testing.T) {
 	ns := read[api.Namespace](post(s.admin, "/namespaces", fields{"cluster_id": cl.ID, "name": "team-a", "environment": "test"}, 201))
 	get(s.admin, "/namespaces")
 	get(s.admin, "/namespaces/"+ns.ID)
+	s.play.spaces = func(name string) (domain.NamespaceState, error) {
+		return domain.NamespaceState{Presence: domain.PresencePresent, Quotas: []domain.Quota{{Name: "q", Resource: "pods", Hard: "5", Used: "1"}}}, nil
+	}
+	if n := read[api.Namespace](post(s.admin, "/namespaces/"+ns.ID+"/check", nil, 200)); n.Presence != "present" || !n.QuotasKnown || len(n.Quotas) != 1 || n.Quotas[0].Hard != "5" || n.CheckedAt == nil {
+		t.Errorf("looked at: %+v", n)
+	}
+	if list := read[api.Page[api.Namespace]](get(s.admin, "/namespaces?environment=test&name=team-a&cluster_id="+cl.ID)); len(list.Items) != 1 {
+		t.Errorf("filtered: %+v", list)
+	}
+	s.play.spaces = nil
 	spare := read[api.Namespace](post(s.admin, "/namespaces", fields{"cluster_id": cl.ID, "name": "spare", "environment": "test"}, 201))
 	c.call(s.admin, "DELETE", "/namespaces/"+spare.ID, nil).is(http.StatusNoContent)
 	template := read[api.Template](post(s.admin, "/templates", fields{"name": "fedora", "display_name": "Fedora", "image": "docker://quay.io/containerdisks/fedora:42", "cloud_init": "#cloud-config\nusers: []\n"}, 201))

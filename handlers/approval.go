@@ -293,14 +293,15 @@ func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionFor
 	}
 	v.Spec = specFields(ctx, t, form, o)
 	v.NeedsCluster = true
-	fits := 0
+	fits, demand := 0, demandOf(t, form, o)
 	for _, c := range t.Clusters {
-		if c.Refusal == nil {
+		choice := views.ClusterChoice{ID: c.ID, Name: c.Name, Text: candidateText(r, c), Fits: c.Refusal == nil, Selected: c.ID == form.Cluster}
+		if choice.Fits {
 			fits++
+			choice.Room = roomView(ctx, t.Rooms, c.ID, demand)
+			choice.Warn = choice.Room != nil && len(choice.Room.Short) > 0
 		}
-		v.Clusters = append(v.Clusters, views.ClusterChoice{
-			ID: c.ID, Name: c.Name, Text: candidateText(r, c), Fits: c.Refusal == nil, Selected: c.ID == form.Cluster,
-		})
+		v.Clusters = append(v.Clusters, choice)
 	}
 	if t.Status.Decided() {
 		v.NeedsCluster = t.Cluster != ""
@@ -312,7 +313,26 @@ func (s *Server) ticketView(r *http.Request, t approval.Ticket, form decisionFor
 		check.State = domain.CheckFailed
 	}
 	v.Checks = append(v.Checks, check)
+	for _, c := range v.Clusters {
+		if c.Selected && c.Warn {
+			v.Checks = append(v.Checks, views.CheckView{State: domain.CheckWarn, Title: i18n.T(ctx, "The quota on {cluster} is too small for it", "cluster", c.Name)})
+		}
+	}
 	return v
+}
+
+// demandOf is what the VMs of a creation are to have by the form. What was typed
+// may be anything, so it is kept in bounds.
+func demandOf(t approval.Ticket, form decisionForm, o approval.Options) domain.Demand {
+	const maxDisk = 1 << 20 // GiB
+	cpu, memory := t.Asked.Spec.CPU, t.Asked.Spec.MemoryMiB
+	for _, z := range o.Sizes {
+		if z.ID == form.Size {
+			cpu, memory = z.CPU, z.MemoryMiB
+		}
+	}
+	n := min(max(form.Count.Value, 0), approval.MaxCount)
+	return domain.Demand{VMs: n, CPU: n * cpu, MemoryMiB: n * memory, DiskGiB: n * min(max(form.Disk.Value, 0), maxDisk)}
 }
 
 // specFields are the fields of a creation: as asked, and as it will be.

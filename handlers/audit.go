@@ -347,6 +347,10 @@ func resourceHref(e audit.Row) string {
 		return paths.VM(e.ResourceID)
 	case "cluster":
 		return paths.Cluster(e.ResourceID)
+	case "namespace":
+		if e.ResourceID != "" { // one that was only made in the cluster has none
+			return paths.Namespace(e.ResourceID)
+		}
 	case "user":
 		return paths.Person(e.ResourceID)
 	case "ticket":
@@ -368,6 +372,7 @@ var deeds = map[string]string{
 	"service.create": i18n.N("{who} made the service {what}"), "service.update": i18n.N("{who} changed the service {what}"), "service.delete": i18n.N("{who} deleted the service {what}"),
 	"cluster.create": i18n.N("{who} added the cluster {what}"), "cluster.status": i18n.N("{who} checked {what}"), "cluster.preflight": i18n.N("{who} looked at {what}"),
 	"namespace.register": i18n.N("{who} registered the namespace {what}"), "namespace.unregister": i18n.N("{who} unregistered the namespace {what}"),
+	"namespace.create": i18n.N("{who} made the namespace {what} in a cluster"), "namespace.presence": i18n.N("{who} looked for the namespace {what}"),
 	"session.sign_in": i18n.N("{who} signed in"), "session.sign_out": i18n.N("{who} signed out"), "session.end_all": i18n.N("{who} signed out everywhere {what}"),
 	"user.create": i18n.N("{who} made the account {what}"), "user.bind": i18n.N("{who} gave a role to {what}"), "user.unbind": i18n.N("{who} took a role from {what}"),
 	"user.disable": i18n.N("{who} disabled {what}"), "user.enable": i18n.N("{who} enabled {what}"), "user.set_password": i18n.N("{who} set the password of {what}"),

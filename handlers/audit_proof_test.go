@@ -115,8 +115,13 @@ func TestEveryUpdateTellsWhatChanged(t *testing.T) {
 	east := get(s.Clusters.Add(ctx, root, d.ID, cluster.Input{Context: d.Contexts[0].Name, Name: "east", Environment: domain.Test}))
 	ok(s.Clusters.ReplaceCredential(ctx, root, east, upload(), d.Contexts[0].Name))
 	s.db.Ent.Cluster.UpdateOneID(id(east)).SetStatus(entcluster.StatusUNREACHABLE).ExecX(ctx)
-	ok(s.Clusters.CheckAll(ctx))
-	ok(s.Clusters.UnregisterNamespace(ctx, root, get(s.Clusters.RegisterNamespace(ctx, root, east, "free", domain.Test))))
+	ok(s.Clusters.CheckDue(ctx))
+	free := get(s.Clusters.RegisterNamespace(ctx, root, cluster.Registration{ClusterID: east, Name: "free", Environment: domain.Test}))
+	s.play.spaces = func(string) (domain.NamespaceState, error) {
+		return domain.NamespaceState{Presence: domain.PresenceMissing}, nil
+	}
+	ok(s.Clusters.CheckNamespace(ctx, root, free))
+	ok(s.Clusters.UnregisterNamespace(ctx, root, free))
 
 	// People and groups.
 	p, token, err := s.accounts.Invite(ctx, root, account.NewUser{Username: "newcomer"})

@@ -471,7 +471,7 @@ func (s *badShop) contextName() {
 	}
 	draft.wants("<script>document.title=1</script>", "../../etc")
 	path, at := draft.attr("main form", "action"), draft.attr("[name=context]", "value")
-	if !regexp.MustCompile(`^/clusters/new/[0-9a-f-]{36}$`).MatchString(path) || draft.attr("#name", "value") != "" {
+	if !regexp.MustCompile(`^/clusters/new/[0-9a-f-]{36}$`).MatchString(path) || draft.attr("#name", "value") != "east" { // the file's
 		s.t.Errorf("the name is used: %s, %q", path, draft.attr("#name", "value"))
 	}
 	// It can be chosen all the same, and is only ever a text.

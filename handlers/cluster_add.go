@@ -1,10 +1,11 @@
 package handlers
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -18,35 +19,9 @@ import (
 	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
-// recipe makes a service account for Shepherd; %s is the ClusterRole.
-const recipe = `kubectl create namespace kubevirt-shepherd
-kubectl -n kubevirt-shepherd create serviceaccount kubevirt-shepherd
-kubectl apply -f - <<'YAML'
-%s---
-apiVersion: v1
-kind: Secret
-type: kubernetes.io/service-account-token
-metadata:
-  name: kubevirt-shepherd
-  namespace: kubevirt-shepherd
-  annotations:
-    kubernetes.io/service-account.name: kubevirt-shepherd
-YAML
-kubectl create clusterrolebinding kubevirt-shepherd --clusterrole=kubevirt-shepherd \
-  --serviceaccount=kubevirt-shepherd:kubevirt-shepherd
-
-SERVER=$(kubectl config view --minify -o jsonpath='{.clusters[0].cluster.server}')
-TOKEN=$(kubectl -n kubevirt-shepherd get secret kubevirt-shepherd -o jsonpath='{.data.token}' | base64 -d)
-kubectl -n kubevirt-shepherd get secret kubevirt-shepherd -o jsonpath='{.data.ca\.crt}' | base64 -d > ca.crt
-export KUBECONFIG=shepherd.kubeconfig
-kubectl config set-cluster shepherd --server="$SERVER" --certificate-authority=ca.crt --embed-certs
-kubectl config set-credentials shepherd --token="$TOKEN"
-kubectl config set-context shepherd --cluster=shepherd --user=shepherd
-kubectl config use-context shepherd
-`
-
-// recipeText is the recipe with the ClusterRole that this version needs.
-func (s *Server) recipeText() string { return fmt.Sprintf(recipe, s.ClusterRole(nil)) }
+// maxRecipes is how many refused contexts of a file get commands of their own:
+// each has the whole ClusterRole in it.
+const maxRecipes = 20
 
 // newCluster answers GET /clusters/new.
 func (s *Server) newCluster(w http.ResponseWriter, r *http.Request) error {
@@ -56,7 +31,7 @@ func (s *Server) newCluster(w http.ResponseWriter, r *http.Request) error {
 // kubeconfigForm draws the first step, empty or with what was wrong. What was
 // uploaded is a secret and never comes back.
 func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err error) error {
-	v := views.ClusterNewView{Commands: s.recipeText()}
+	v := views.ClusterNewView{Commands: cluster.Recipe(s.ClusterRole(nil, ""))}
 	status := http.StatusOK
 	if err != nil {
 		e := classify(err)
@@ -69,6 +44,12 @@ func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err erro
 			return err
 		}
 		v.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: message(r, e.Code, e.Params).Text()}}
+		if refused := (*cluster.Refused)(nil); errors.As(err, &refused) {
+			v.Refused = s.refusedContexts(r, refused.Contexts)
+			if len(v.Refused) > 1 { // not only the one of the error
+				v.Errors[0].Message = i18n.T(r.Context(), "No context of this file can be used. For each of them this page says why, and what to do.")
+			}
+		}
 		status = statusOf(e)
 	}
 	for _, k := range preflightChecks {
@@ -126,47 +107,77 @@ type clusterForm struct {
 	Name        string `form:"name" label:"Name" validate:"max=63"`
 	Environment string `form:"environment" label:"Environment"`
 	Place       string `form:"place" label:"Place" validate:"max=100"`
+	Suggested   string `form:"suggested"` // the context that the other fields were proposed for
+	Look        string `form:"look"`      // through all contexts, or once: only when nobody has looked yet
 }
 
 // clusterDraft answers GET /clusters/new/{draft}.
 func (s *Server) clusterDraft(w http.ResponseWriter, r *http.Request) error {
-	return s.draftForm(w, r, restored(s, w, r, clusterForm{}), 0, nil)
+	return s.draftForm(w, r, restored(s, w, r, clusterForm{}), checking{}, nil)
+}
+
+// checking is what a request has asked the clusters of a draft.
+type checking struct {
+	took    time.Duration
+	waiting bool      // for the rest of the contexts
+	next    time.Time // until then
 }
 
 // checkClusterDraft answers POST /clusters/new/{draft}/check: it looks at the
-// cluster through the chosen context, and stores nothing.
+// cluster through the chosen context, or through all, and stores nothing but
+// what it finds.
 func (s *Server) checkClusterDraft(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[clusterForm](r)
-	var took time.Duration
+	var c checking
 	if err == nil {
 		start := time.Now()
-		_, err = s.Clusters.Preflight(r.Context(), actor(r), param(r, "draft"), form.Context)
-		took = time.Since(start)
+		switch form.Look {
+		case "all":
+			var left int
+			left, c.next, err = s.Clusters.PreflightAll(r.Context(), actor(r), param(r, "draft"))
+			c.waiting = left > 0
+		case "once":
+			err = s.lookOnce(r, form.Context)
+		default:
+			_, err = s.Clusters.Preflight(r.Context(), actor(r), param(r, "draft"), form.Context)
+		}
+		c.took = time.Since(start)
 	}
-	return s.draftForm(w, r, form, took, err)
+	return s.draftForm(w, r, form, c, err)
+}
+
+// lookOnce looks through a context that nobody has looked through.
+func (s *Server) lookOnce(r *http.Request, name string) error {
+	d, err := s.Clusters.Draft(r.Context(), actor(r), param(r, "draft"))
+	if err != nil || contextOf(d, name).Preflight != nil {
+		return err
+	}
+	_, err = s.Clusters.Preflight(r.Context(), actor(r), d.ID, name)
+	return err
 }
 
 // addCluster answers POST /clusters/new/{draft}.
 func (s *Server) addCluster(w http.ResponseWriter, r *http.Request) error {
 	form, err := decode[clusterForm](r)
 	if err == nil {
-		_, err = s.Clusters.Add(r.Context(), actor(r), param(r, "draft"), cluster.Input{
+		var id string
+		id, err = s.Clusters.Add(r.Context(), actor(r), param(r, "draft"), cluster.Input{
 			Context: form.Context, Name: form.Name, Environment: domain.Environment(form.Environment), Place: form.Place,
 		})
 		if err == nil {
 			s.flashLink(r, views.Flash{
 				Kind: string(ui.OK), Title: i18n.T(r.Context(), "{name} is added", "name", form.Name),
 				Text: i18n.T(r.Context(), "Register a namespace of it, so that systems can be made there."),
-				Href: paths.NewNamespace, Link: i18n.T(r.Context(), "Register namespace"),
+				Href: paths.NewNamespace + "?cluster=" + url.QueryEscape(id), Link: i18n.T(r.Context(), "Register namespace"),
 			})
 			return s.redirect(w, r, paths.Clusters)
 		}
 	}
-	return s.draftForm(w, r, form, 0, err)
+	return s.draftForm(w, r, form, checking{}, err)
 }
 
 // draftForm draws the second step.
-func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterForm, took time.Duration, err error) error {
+func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterForm, check checking, err error) error {
 	d, draftErr := s.Clusters.Draft(r.Context(), actor(r), param(r, "draft"))
 	if draftErr != nil {
 		return draftErr
@@ -175,28 +186,82 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 	if err != nil {
 		return err
 	}
-	chosen := chosenContext(d, form.Context)
-	if form.Name == "" && r.Method == get && domain.ValidName(chosen) {
-		form.Name = chosen
-	}
+	chosen := contextOf(d, chosenContext(d, form.Context))
 	v := views.ClusterDraftView{
-		Draft: d.ID, File: d.FileName, Values: views.ClusterValues{Name: form.Name, Place: form.Place},
-		Envs: environmentOptions(r.Context(), form.Environment), Errors: errs, Commands: s.recipeText(),
+		Draft: d.ID, File: d.FileName, Ends: &d.ExpiresAt, Errors: errs, Commands: chosen.Recipe(s.ClusterRole(nil, "")),
+		Preflight: s.preflightView(r, found(chosen), chosen.Subject),
+	}
+	if adding := r.Method == post && !strings.HasSuffix(r.URL.Path, "/check"); !adding {
+		if v.Fresh, err = s.propose(r, d, chosen.Name, &form); err != nil {
+			return err
+		}
+		for _, e := range errs { // in a part of the page, the summary of errors is not seen
+			v.Note = i18n.Join(v.Note, e.Message)
+		}
+	}
+	v.Values = views.ClusterValues{Name: form.Name, Place: form.Place, Suggested: form.Suggested}
+	v.Envs = environmentOptions(r.Context(), form.Environment)
+	v.Context, v.Took, v.Waiting, v.Next = chosen.Name, check.took, check.waiting, check.next
+	v.CanAdd, v.Mild = chosen.Ready(), chosen.Mild()
+	if chosen.Known != nil {
+		v.Known, v.KnownName = chosen.Known.ID, chosen.Known.Name
+	}
+	for _, p := range chosen.Warnings {
+		v.Warnings = append(v.Warnings, i18n.Text(lang(r), p.Code, p.Params))
 	}
 	for _, c := range d.Contexts {
-		v.Contexts = append(v.Contexts, contextChoice(r, s.now(), c, c.Name == chosen))
+		v.Contexts = append(v.Contexts, contextChoice(r, s.now(), c, c.Name == chosen.Name))
+		if c.Refusal == nil && c.Preflight == nil {
+			v.Unchecked++
+		}
 	}
-	found := d.Preflight
-	if d.PreflightContext != chosen {
-		found = domain.Preflight{}
+	v.Refused = s.refusedContexts(r, d.Contexts)
+	taken, err := s.Clusters.NameTaken(r.Context(), form.Name)
+	if err != nil {
+		return err
 	}
-	v.Preflight = s.preflightView(r, found, subject(d, chosen))
-	v.Preflight.Took = took
+	if taken && v.Known == "" { // else that matters more
+		v.NameTaken = form.Name
+	}
 	sh, err := s.shell(r, i18n.T(r.Context(), "Add cluster"), "clusters")
 	if err != nil {
 		return err
 	}
+	if status == http.StatusTooManyRequests { // which HTMX would take for an error to show elsewhere
+		w.Header().Set("HX-Retarget", "#checks")
+		w.Header().Set("HX-Reswap", "outerHTML")
+	}
 	return s.page(w, r, status, views.ClusterDraft(sh, v))
+}
+
+// propose fills the fields in which nobody has typed anything with what the
+// chosen context suggests, and says whether that changed them.
+func (s *Server) propose(r *http.Request, d cluster.Draft, chosen string, form *clusterForm) (changed bool, err error) {
+	if form.Suggested == chosen {
+		return false, nil
+	}
+	before, err := s.Clusters.Suggest(r.Context(), d, form.Suggested)
+	if err != nil {
+		return false, err
+	}
+	now, err := s.Clusters.Suggest(r.Context(), d, chosen)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range []struct {
+		typed       *string
+		before, now string
+	}{
+		{&form.Name, before.Name, now.Name},
+		{&form.Environment, string(before.Environment), string(now.Environment)},
+		{&form.Place, before.Place, now.Place},
+	} {
+		if *f.typed == f.before && *f.typed != f.now {
+			*f.typed, changed = f.now, true
+		}
+	}
+	form.Suggested = chosen
+	return changed, nil
 }
 
 // draftErrors is rejected for the second step: what the pre-flight found is an
@@ -224,23 +289,32 @@ func chosenContext(d cluster.Draft, sent string) string {
 	return ""
 }
 
-func subject(d cluster.Draft, context string) string {
+// contextOf is the context of that name, or none.
+func contextOf(d cluster.Draft, name string) cluster.Context {
 	for _, c := range d.Contexts {
-		if c.Name == context {
-			return c.Subject
+		if c.Name == name {
+			return c
 		}
 	}
-	return ""
+	return cluster.Context{}
+}
+
+// found is what was found through a context.
+func found(c cluster.Context) domain.Preflight {
+	if c.Preflight == nil {
+		return domain.Preflight{}
+	}
+	return *c.Preflight
 }
 
 func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected bool) views.ContextChoice {
 	v := views.ContextChoice{Name: c.Name, Selected: selected}
 	if c.Refusal != nil {
 		m := message(r, c.Refusal.Code, c.Refusal.Params)
-		v.Refused, v.Text, v.WayOut = true, i18n.Join(m.What, m.Why), m.Next
+		v.Refused, v.Text, v.WayOut = true, m.What, m.Next
 		return v
 	}
-	v.Text = c.Server
+	v.Text, v.Verdict = c.Server, verdict(r.Context(), c)
 	if c.Subject != "" {
 		v.Text += i18n.T(r.Context(), ", as {subject}", "subject", c.Subject)
 	}
@@ -249,6 +323,50 @@ func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected b
 		v.Warn = c.ExpiresAt.Sub(now) < cluster.CredentialNotice
 	}
 	return v
+}
+
+// verdict is in a few words what was found through a context; without a label
+// nobody has looked yet.
+func verdict(ctx context.Context, c cluster.Context) ui.StatusView {
+	if c.Preflight == nil {
+		return ui.StatusView{}
+	}
+	count := map[domain.CheckState]int{}
+	for _, check := range c.Preflight.Checks {
+		count[check.State]++
+	}
+	switch {
+	case c.Known != nil:
+		return ui.StatusView{Label: i18n.T(ctx, "Already here, as {name}", "name", c.Known.Name), Role: ui.Bad, Glyph: "failed"}
+	case !c.Ready():
+		return ui.StatusView{Label: i18n.T(ctx, "{n} to fix", "n", max(count[domain.CheckFailed], 1)), Role: ui.Bad, Glyph: "failed"}
+	case count[domain.CheckWarn] > 0:
+		return ui.StatusView{Label: i18n.TN(ctx, count[domain.CheckWarn], "Ready to add, {n} warning", "Ready to add, {n} warnings"), Role: ui.Warn, Glyph: "warn"}
+	}
+	return ui.StatusView{Label: i18n.T(ctx, "Ready to add"), Role: ui.OK, Glyph: "running"}
+}
+
+// refusedContexts are the refused ones among some contexts, with the ways out.
+func (s *Server) refusedContexts(r *http.Request, contexts []cluster.Context) []views.RefusedContext {
+	var list []views.RefusedContext
+	for _, c := range contexts {
+		if c.Refusal == nil {
+			continue
+		}
+		m := message(r, c.Refusal.Code, c.Refusal.Params)
+		v := views.RefusedContext{
+			Name: c.Name, Server: c.Server, Why: i18n.Join(m.What, m.Why), WayOut: m.Next,
+			Access: c.AdminAccess(), NeedsAddress: c.NeedsAddress(), Nameless: c.Nameless(),
+		}
+		if c.Refusal.Code == apperr.ErrKubeconfigFilePath {
+			v.Export = c.Export()
+		}
+		if len(list) < maxRecipes {
+			v.Commands = c.Recipe(s.ClusterRole(nil, ""))
+		}
+		list = append(list, v)
+	}
+	return list
 }
 
 func (s *Server) preflightView(r *http.Request, p domain.Preflight, subject string) views.Preflight {
@@ -264,32 +382,11 @@ func (s *Server) preflightView(r *http.Request, p domain.Preflight, subject stri
 	for _, e := range p.Excess {
 		v.Excess = append(v.Excess, excessText(r.Context(), e))
 	}
-	if len(p.Missing) > 0 {
-		v.Missing = s.ClusterRole(p.Missing) + binding(subject)
+	switch lacks := slices.Concat(p.Missing, p.Optional); {
+	case len(p.Missing) > 0: // who adds those adds the others too
+		v.Missing = s.ClusterRole(lacks, subject)
+	case len(lacks) > 0:
+		v.Optional = s.ClusterRole(lacks, subject)
 	}
 	return v
-}
-
-// binding gives the missing permissions to the service account of the
-// credential, when it is one: a role alone gives nothing.
-func binding(subject string) string {
-	account, ok := strings.CutPrefix(subject, "system:serviceaccount:")
-	namespace, name, found := strings.Cut(account, ":")
-	if !ok || !found || !domain.ValidName(namespace) || !domain.ValidName(name) {
-		return ""
-	}
-	return fmt.Sprintf(`---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: kubevirt-shepherd-missing
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: kubevirt-shepherd-missing
-subjects:
-  - kind: ServiceAccount
-    namespace: %s
-    name: %s
-`, namespace, name)
 }

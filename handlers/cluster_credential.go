@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -261,28 +260,24 @@ func (s *Server) credentialDraftForm(w http.ResponseWriter, r *http.Request, for
 	if err != nil {
 		return err
 	}
-	chosen := chosenContext(d, form.Context)
-	found := domain.Preflight{}
-	if d.PreflightContext == chosen {
-		found = d.Preflight
-	}
+	offered := contextOf(d, chosenContext(d, form.Context))
+	chosen, seen := offered.Name, found(offered)
 	v := views.ClusterCredentialDraftView{
 		Of: clusterName(c.Cluster), Draft: d.ID, File: d.FileName, Reason: form.Reason, Errors: errs,
-		Preflight: s.preflightView(r, found, subject(d, chosen)),
+		Preflight: s.preflightView(r, seen, offered.Subject),
 	}
 	v.Took = took
 	for _, c := range d.Contexts {
 		v.Contexts = append(v.Contexts, contextChoice(r, s.now(), c, c.Name == chosen))
 	}
-	if i := slices.IndexFunc(d.Contexts, func(c cluster.Context) bool { return c.Name == chosen && chosen != "" }); i >= 0 {
+	if chosen != "" {
 		compared, err := s.Clusters.Compare(r.Context(), actor(r), c.ID, d.ID, chosen)
 		if err != nil {
 			return err
 		}
-		offered := d.Contexts[i]
-		v.Outcome, v.Elsewhere, v.Unchanged, v.Others = outcome(found, compared), compared.Other, compared.Unchanged, compared.Others
+		v.Outcome, v.Elsewhere, v.Unchanged, v.Others = outcome(seen, compared), compared.Other, compared.Unchanged, compared.Others
 		v.Rows = compareRows(r.Context(), s.now(), c, offer{
-			offered.Kind, offered.Subject, offered.Server, offered.ExpiresAt, compared.Fingerprint, compared.Identity, rights(r.Context(), found),
+			offered.Kind, offered.Subject, offered.Server, offered.ExpiresAt, compared.Fingerprint, compared.Identity, rights(r.Context(), seen),
 		})
 	}
 	sh, err := s.shell(r, i18n.T(r.Context(), "Credential of {name}", "name", c.Name), "clusters")

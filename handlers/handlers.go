@@ -69,9 +69,10 @@ type Config struct {
 	Ready func(context.Context) error
 	// Lockout is why credentials do not open; nil: they do.
 	Lockout *domain.Lockout
-	// ClusterRole is the manifest of a role with the missing rules, or with all
-	// that Shepherd needs when there are none.
-	ClusterRole func(missing []domain.ResourceRule) string
+	// ClusterRole is the manifest of a role with the missing rules, bound to the
+	// subject if that is a service account, or of a role with all that Shepherd
+	// uses when there are none.
+	ClusterRole func(missing []domain.ResourceRule, subject string) string
 
 	// OIDC signs people in with their company account; nil: there is none.
 	OIDC *oidc.Provider

@@ -222,7 +222,7 @@ func (s *Server) setupSteps(r *http.Request, hasCluster bool) ([]ui.ChecklistSte
 	steps := []ui.ChecklistStep{
 		{
 			Title: i18n.T(ctx, "Add a cluster"), Done: hasCluster, Action: i18n.T(ctx, "Add cluster"), Href: paths.NewCluster,
-			Text: i18n.T(ctx, "Upload the kubeconfig of a cluster with KubeVirt, see what the checks say, confirm. It takes about five minutes."),
+			Text: i18n.T(ctx, "Upload the kubeconfig of a cluster with KubeVirt, see what the checks say, confirm. It takes about two minutes."),
 		},
 		{
 			Title: i18n.T(ctx, "Register a namespace"), Done: len(namespaces.Items) > 0, Action: i18n.T(ctx, "Register namespace"), Href: paths.NewNamespace,

@@ -105,6 +105,10 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 			n.Title = i18n.T(r.Context(), "The token {name} of {account} ends on {when}", "name", text("token"), "account", name, "when", m.Params["expires_at"])
 			n.Href = paths.ServiceAccount(text("account_id"))
 		}
+	case "namespace.gone":
+		n.Title = i18n.T(ctx, "The namespace {namespace} is gone from {cluster}", "namespace", text("namespace"), "cluster", text("cluster"))
+		n.Text = i18n.T(ctx, "Nothing new is placed there. Look at its page for what to do.")
+		n.Href, n.Mark = paths.Namespace(text("namespace_id")), ui.StatusView{Label: i18n.T(ctx, "Missing"), Role: ui.Bad, Glyph: "failed"}
 	default:
 		n.Title = title
 	}

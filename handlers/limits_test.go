@@ -148,7 +148,7 @@ func TestRateLimits(t *testing.T) {
 		{"preview", func(b *browser) *page { return b.post("/requests/preview") }},
 		{"upload", func(b *browser) *page { return b.upload(nil) }},
 		{"export", func(b *browser) *page { return b.get("/audit/export?format=x") }},
-		{"change", func(b *browser) *page { return b.post("/namespaces") }},
+		{"change", func(b *browser) *page { return b.post("/systems") }},
 	} {
 		for range 3 {
 			if got := c.ask(admin); got.Status == http.StatusTooManyRequests {
@@ -164,10 +164,10 @@ func TestRateLimits(t *testing.T) {
 		}
 		admin.get("/clusters").is(http.StatusOK)
 	}
-	if got := admin.with("Accept", "application/json").post("/namespaces").is(http.StatusTooManyRequests); !strings.Contains(got.Body, `"code":"TOO_MANY_REQUESTS"`) || got.Header.Get("Retry-After") == "" {
+	if got := admin.with("Accept", "application/json").post("/systems").is(http.StatusTooManyRequests); !strings.Contains(got.Body, `"code":"TOO_MANY_REQUESTS"`) || got.Header.Get("Retry-After") == "" {
 		t.Errorf("a program gets %s", got.Body)
 	}
-	if got := admin.part("x").post("/namespaces").is(http.StatusTooManyRequests); !got.has(".toast") {
+	if got := admin.part("x").post("/systems").is(http.StatusTooManyRequests); !got.has(".toast") {
 		t.Errorf("a part gets %s", got.Body)
 	}
 	guesser := from(p.anonymous(), "203.0.113.99")

@@ -49,7 +49,7 @@ func TestPathsHaveRoutes(t *testing.T) {
 		paths.SystemServices("{system}"), paths.NewService("{system}"), paths.Service("{service}"), paths.EditService("{service}"),
 		paths.DeleteService("{service}"), paths.VM("{vm}"), paths.Power("{vm}"), paths.DeleteVM("{vm}"), paths.Cluster("{cluster}"),
 		paths.CheckCluster("{cluster}"), paths.ClusterCredential("{cluster}"), paths.ClusterCredentialDraft("{cluster}", "{draft}"), paths.CheckClusterCredential("{cluster}", "{draft}"),
-		paths.ClusterReplacement("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"),
+		paths.ClusterReplacement("{cluster}"), paths.ClusterDraft("{draft}"), paths.CheckClusterDraft("{draft}"), paths.DeleteNamespace("{namespace}"), paths.Namespace("{namespace}"), paths.CheckNamespace("{namespace}"),
 		paths.Account, paths.Password, paths.Sessions, paths.EndOthers, paths.Confirm, paths.ConfirmOIDC, paths.Identities,
 		paths.LoginOIDC, paths.LoginOIDCReply, paths.EndSession("{session}"), paths.EndPersonSession("{person}", "{session}"), paths.RemoveIdentity("{identity}"), paths.SetupOIDC("{token}"),
 		paths.PersonLink("{person}"), paths.Person("{person}"), paths.RemoveRole("{person}"), paths.EndSessions("{person}"), paths.Disable("{person}"), paths.Enable("{person}"), paths.LogoutAll, paths.Members("{system}"), paths.RemoveMember("{system}", "{person}"),

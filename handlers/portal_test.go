@@ -45,13 +45,26 @@ type script struct {
 	provider.InfrastructureProvider
 
 	preflight func(context.Context, domain.Credential) domain.Preflight
+	spaces    func(name string) (domain.NamespaceState, error) // nil: every namespace is there
+	make      func(name string) error
+}
+
+func (s *script) Namespace(_ context.Context, _, name string) (domain.NamespaceState, error) {
+	if s.spaces == nil {
+		return domain.NamespaceState{Presence: domain.PresencePresent, Quotas: []domain.Quota{}}, nil
+	}
+	return s.spaces(name)
+}
+
+func (s *script) CreateNamespace(_ context.Context, _, name string, _ map[string]string) error {
+	return s.make(name)
 }
 
 func (s *script) Preflight(ctx context.Context, c domain.Credential) domain.Preflight {
 	return s.preflight(ctx, c)
 }
 
-func (s *script) CheckHealth(context.Context, string) domain.ClusterHealth { return healthy() }
+func (s *script) CheckHealth(context.Context, string, bool) domain.ClusterHealth { return healthy() }
 
 func healthy() domain.ClusterHealth {
 	return domain.ClusterHealth{
@@ -90,11 +103,11 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 	p.play.preflight = func(context.Context, domain.Credential) domain.Preflight {
 		return domain.Preflight{Health: healthy(), Checks: []domain.Check{{ID: "reachable", State: domain.CheckOK}}}
 	}
-	accounts := &account.Service{DB: db, Local: &auth.Local{Client: db.Ent}}
+	accounts := &account.Service{DB: db, Local: &auth.Local{Client: db.Ent}, Notify: notify.Inbox{}}
 	cfg := handlers.Config{
 		Objects: &access.Objects{DB: db}, Accounts: accounts, Systems: &system.Service{DB: db}, Services: &service.Service{DB: db}, Inbox: &inbox.Service{DB: db},
 		Search: &search.Service{DB: db}, Audit: &audit.Log{DB: db, Keys: keys, Logger: logger}, Trends: &trends.Service{DB: db}, Idempotency: &idempotency.Service{DB: db},
-		Clusters: &cluster.Service{DB: db, Keys: keys, Prober: p.play, Provider: p.play, Logger: logger},
+		Clusters: &cluster.Service{DB: db, Keys: keys, Prober: p.play, Provider: p.play, Spaces: p.play, TellAdmins: accounts.TellAdmins, Logger: logger},
 		Catalog:  &catalog.Service{DB: db, Keys: keys},
 		Approval: &approval.Service{
 			DB: db, Policy: policy.Internal{}, Notify: notify.Inbox{}, Enqueue: func(context.Context, *ent.Tx, uuid.UUID) error { return nil },
@@ -103,7 +116,7 @@ func open(t *testing.T, change ...func(*handlers.Config)) *portal {
 		VMs:    &vm.Service{DB: db, Provider: p.play, Logger: logger},
 		Tokens: &token.Service{DB: db, Keys: keys, Notify: notify.Inbox{}, Logger: logger},
 		Hub:    p.hub, Sessions: p.sessions, Logger: logger, Metrics: prometheus.NewRegistry(), Ready: db.Ping, Version: "test",
-		ClusterRole: func([]domain.ResourceRule) string { return "kind: ClusterRole\n" },
+		ClusterRole: func([]domain.ResourceRule, string) string { return "kind: ClusterRole\n" },
 	}
 	for _, c := range change {
 		c(&cfg)

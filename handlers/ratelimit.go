@@ -33,7 +33,7 @@ type Limits struct {
 
 	Change  Rate // whatever is sent to be done
 	SignIn  Rate // sign-ins and one-time links, by address
-	Upload  Rate // reading a kubeconfig and asking its cluster
+	Upload  Rate // reading a kubeconfig, and whatever else asks a cluster while its sender waits
 	Preview Rate // checking a form while it is filled in
 	Search  Rate
 	Export  Rate
@@ -73,7 +73,8 @@ var costly = map[string]string{
 	post + " " + paths.Clusters + "/{cluster}/check": "upload", post + " " + paths.Clusters + "/{cluster}/credential": "upload",
 	post + " " + paths.Clusters + "/{cluster}/credential/{draft}/check": "upload", post + " " + paths.Clusters + "/{cluster}/credential/{draft}": "upload",
 	post + " " + paths.Clusters + "/{cluster}/replacement": "upload",
-	post + " " + paths.Preview:                             "preview", post + " " + paths.Approvals + "/{ticket}/check": "preview",
+	post + " " + paths.Namespaces:                          "upload", post + " " + paths.Namespaces + "/{namespace}/check": "upload",
+	post + " " + paths.Preview: "preview", post + " " + paths.Approvals + "/{ticket}/check": "preview",
 	post + " " + paths.Requests + "/{ticket}/evidence": "export",
 	get + " " + paths.Search:                           "search", get + " " + paths.AuditExport: "export", post + " " + paths.Reports: "report",
 }
@@ -97,13 +98,14 @@ func (s *Server) rateOf(r *http.Request) string {
 	if method == http.MethodHead {
 		method = get
 	}
-	kind := s.costs[method+" "+chi.RouteContext(r.Context()).RoutePattern()]
+	pattern := chi.RouteContext(r.Context()).RoutePattern()
+	kind, dry := s.costs[method+" "+pattern], r.Header.Get("Dry-Run") != ""
 	switch {
-	case kind != "":
+	case kind != "" && !(dry && dryRuns[pattern]):
 		return kind
 	case method == get:
 		return ""
-	case r.Header.Get("Dry-Run") != "":
+	case dry:
 		return "preview"
 	}
 	return "change"

@@ -146,7 +146,7 @@ func previewView(r *http.Request, form requestForm, p approval.Preview) views.Re
 	v := views.RequestPreview{
 		Ready: p.Ready && !p.Denied, Environment: p.Environment, Namespace: p.Namespace, NeedsApproval: p.NeedsApproval,
 		Policy: policyText(r.Context(), p.Policy, domain.OpCreate, p.Environment, p.NeedsApproval), Deciders: usernames(p.Deciders),
-		Count: p.Count, Size: p.Size, CPU: p.CPU, MemoryMiB: p.MemoryMiB, DiskGiB: p.DiskGiB, Clusters: clusterFits(r, p.Clusters),
+		Count: p.Count, Size: p.Size, CPU: p.CPU, MemoryMiB: p.MemoryMiB, DiskGiB: p.DiskGiB, Clusters: clusterFits(r, p),
 	}
 	v.Names = p.Names[:min(len(p.Names), shownNames)]
 	v.MoreNames = len(p.Names) - len(v.Names)
@@ -180,10 +180,15 @@ func missing(r *http.Request, form requestForm, wrong apperr.List) string {
 }
 
 // clusterFits says which clusters can take a request, and why others cannot.
-func clusterFits(r *http.Request, list []cluster.Candidate) []views.ClusterFit {
+func clusterFits(r *http.Request, p approval.Preview) []views.ClusterFit {
+	demand := domain.Demand{VMs: p.Count, CPU: p.CPU, MemoryMiB: p.MemoryMiB, DiskGiB: p.DiskGiB}
 	var fits []views.ClusterFit
-	for _, c := range list {
-		fits = append(fits, views.ClusterFit{Name: c.Name, Fits: c.Refusal == nil, Reason: candidateText(r, c)})
+	for _, c := range p.Clusters {
+		fit := views.ClusterFit{Name: c.Name, Fits: c.Refusal == nil, Reason: candidateText(r, c)}
+		if fit.Fits {
+			fit.Room = roomView(r.Context(), p.Rooms, c.ID, demand)
+		}
+		fits = append(fits, fit)
 	}
 	return fits
 }
@@ -195,6 +200,8 @@ func candidateText(r *http.Request, c cluster.Candidate) string {
 		return i18n.TN(r.Context(), c.VMs, "healthy, {n} VM", "healthy, {n} VMs")
 	case c.Refusal.Code == apperr.ErrEnvironmentMismatch:
 		return i18n.T(r.Context(), "takes {environment} VMs only", "environment", ui.EnvName(r.Context(), string(c.Environment)))
+	case c.Refusal.Code == apperr.ErrNamespaceMissing && c.Refusal.Params["presence"] != nil:
+		return i18n.T(r.Context(), "the namespace {namespace} is gone from it", "namespace", c.Refusal.Params["namespace"])
 	case c.Refusal.Code == apperr.ErrNamespaceMissing:
 		return i18n.T(r.Context(), "the namespace {namespace} is not registered there", "namespace", c.Refusal.Params["namespace"])
 	}

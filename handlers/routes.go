@@ -195,6 +195,8 @@ func (s *Server) routes() []route {
 		{get, paths.Namespaces, domain.NamespaceList, nil, s.listNamespaces},
 		{get, paths.NewNamespace, domain.NamespaceCreate, nil, s.newNamespace},
 		{post, paths.Namespaces, domain.NamespaceCreate, nil, s.registerNamespace},
+		{get, paths.Namespaces + "/{namespace}", domain.NamespaceRead, s.theNamespace(), s.showNamespace},
+		{post, paths.Namespaces + "/{namespace}/check", domain.NamespaceCheck, s.theNamespace(), s.checkNamespace},
 		{get, paths.Namespaces + "/{namespace}/delete", domain.NamespaceDelete, s.theNamespace(), s.askUnregisterNamespace},
 		{post, paths.Namespaces + "/{namespace}/delete", domain.NamespaceDelete, s.theNamespace(), s.unregisterNamespace},
 	}

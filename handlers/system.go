@@ -117,15 +117,13 @@ func (s *Server) clustersOf(r *http.Request, namespace string) ([]ui.Crumb, erro
 	if !mayOn(r, domain.ClusterList) {
 		return nil, nil
 	}
-	list, err := s.Clusters.Namespaces(r.Context(), actor(r), cluster.Page{Limit: maxRows})
+	list, err := s.Clusters.FindNamespaces(r.Context(), actor(r), cluster.NamespaceFilter{Name: namespace}, cluster.Page{Limit: maxRows})
 	if err != nil {
 		return nil, err
 	}
 	var found []ui.Crumb
 	for _, n := range list.Items {
-		if n.Name == namespace {
-			found = append(found, ui.Crumb{Label: n.ClusterName, Href: paths.Cluster(n.ClusterID)})
-		}
+		found = append(found, ui.Crumb{Label: n.ClusterName, Href: paths.Cluster(n.ClusterID)})
 	}
 	return found, nil
 }

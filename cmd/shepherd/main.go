@@ -52,6 +52,7 @@ var commands = []command{
 	{"bench approve", "[-n N]", "approve -> VM object, beside a raw create loop, on a testbed", bench.Approve},
 	{"bench page", "[-vms N]", "list and tree page on 10,000 VMs, beside the bare SELECTs", bench.Page},
 	{"bench audit", "[-n N]", "seal and verify an audit log of 1,000,000 entries, search, export, and write to it", bench.Audit},
+	{"bench clusters", "[-clusters N] [-vms N]", "pages while half of the clusters are dead, memory for a watched VM, reading all again, and 1,000 credentials, with stub clusters", bench.Clusters},
 	{"version", "", "print the version", func(context.Context, []string) error { fmt.Println(version); return nil }},
 }
 

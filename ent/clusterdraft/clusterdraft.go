@@ -30,8 +30,8 @@ const (
 	FieldCurrent = "current"
 	// FieldPreflightContext holds the string denoting the preflight_context field in the database.
 	FieldPreflightContext = "preflight_context"
-	// FieldPreflight holds the string denoting the preflight field in the database.
-	FieldPreflight = "preflight"
+	// FieldPreflights holds the string denoting the preflights field in the database.
+	FieldPreflights = "preflights"
 	// FieldExpiresAt holds the string denoting the expires_at field in the database.
 	FieldExpiresAt = "expires_at"
 	// Table holds the table name of the clusterdraft in the database.
@@ -49,7 +49,7 @@ var Columns = []string{
 	FieldContexts,
 	FieldCurrent,
 	FieldPreflightContext,
-	FieldPreflight,
+	FieldPreflights,
 	FieldExpiresAt,
 }
 

@@ -505,14 +505,14 @@ func PreflightContextContainsFold(v string) predicate.ClusterDraft {
 	return predicate.ClusterDraft(sql.FieldContainsFold(FieldPreflightContext, v))
 }
 
-// PreflightIsNil applies the IsNil predicate on the "preflight" field.
-func PreflightIsNil() predicate.ClusterDraft {
-	return predicate.ClusterDraft(sql.FieldIsNull(FieldPreflight))
+// PreflightsIsNil applies the IsNil predicate on the "preflights" field.
+func PreflightsIsNil() predicate.ClusterDraft {
+	return predicate.ClusterDraft(sql.FieldIsNull(FieldPreflights))
 }
 
-// PreflightNotNil applies the NotNil predicate on the "preflight" field.
-func PreflightNotNil() predicate.ClusterDraft {
-	return predicate.ClusterDraft(sql.FieldNotNull(FieldPreflight))
+// PreflightsNotNil applies the NotNil predicate on the "preflights" field.
+func PreflightsNotNil() predicate.ClusterDraft {
+	return predicate.ClusterDraft(sql.FieldNotNull(FieldPreflights))
 }
 
 // ExpiresAtEQ applies the EQ predicate on the "expires_at" field.

@@ -362,6 +362,14 @@ var (
 		PrimaryKey: []*schema.Column{ClustersColumns[0]},
 		Indexes: []*schema.Index{
 			{
+				Name:    "cluster_next_check_at",
+				Unique:  false,
+				Columns: []*schema.Column{ClustersColumns[35]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "enabled",
+				},
+			},
+			{
 				Name:    "cluster_credential_expires_at",
 				Unique:  false,
 				Columns: []*schema.Column{ClustersColumns[14]},
@@ -379,7 +387,7 @@ var (
 		{Name: "contexts", Type: field.TypeJSON},
 		{Name: "current", Type: field.TypeString, Nullable: true},
 		{Name: "preflight_context", Type: field.TypeString, Nullable: true},
-		{Name: "preflight", Type: field.TypeJSON, Nullable: true},
+		{Name: "preflights", Type: field.TypeJSON, Nullable: true},
 		{Name: "expires_at", Type: field.TypeTime},
 	}
 	// ClusterDraftsTable holds the schema information for the "cluster_drafts" table.

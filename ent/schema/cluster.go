@@ -71,6 +71,14 @@ func (Cluster) Fields() []ent.Field {
 	}
 }
 
+// Indexes of Cluster.
+func (Cluster) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("next_check_at").Annotations(entsql.IndexWhere("enabled")), // those that are due
+		index.Fields("credential_expires_at"),
+	}
+}
+
 // Edges of Cluster.
 func (Cluster) Edges() []ent.Edge {
 	return []ent.Edge{
@@ -82,9 +90,6 @@ func (Cluster) Edges() []ent.Edge {
 		edge.To("replacements", ClusterReplacement.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
 	}
 }
-
-// Indexes of Cluster.
-func (Cluster) Indexes() []ent.Index { return []ent.Index{index.Fields("credential_expires_at")} }
 
 // ClusterDraft is a cluster that an admin is adding: what was read from the
 // uploaded file, sealed, until it is confirmed or half an hour is over.
@@ -102,8 +107,8 @@ func (ClusterDraft) Fields() []ent.Field {
 		field.String("key_id").NotEmpty().Immutable(),
 		field.JSON("contexts", []DraftContext{}).Immutable().Comment("for the page; no secret"),
 		field.String("current").Optional().Immutable(),
-		field.String("preflight_context").Optional().Comment("that preflight looked through"),
-		field.JSON("preflight", domain.Preflight{}).Optional(),
+		field.String("preflight_context").Optional().Comment("that was looked through last"),
+		field.JSON("preflights", map[string]domain.Preflight{}).Optional().Comment("by name of the context"),
 		field.Time("expires_at").Immutable(),
 	}
 }

@@ -57,7 +57,7 @@ type Facts struct {
 func approvalOf(ctx context.Context, t approval.Ticket) Approval {
 	v := Approval{
 		RequestRow: requestRow(ctx)(t.Row), Version: t.Version, SpecHash: t.SpecHash, Namespace: t.Asked.Namespace, Reason: t.Reason, Changes: changes(t.Changes),
-		ClusterID: t.ClusterID, Cluster: t.Cluster, Clusters: placements(ctx, t.Clusters), Policy: t.Policy, Deciders: usernames(t.Deciders),
+		ClusterID: t.ClusterID, Cluster: t.Cluster, Clusters: placements(ctx, t.Clusters, t.Rooms), Policy: t.Policy, Deciders: usernames(t.Deciders),
 		Facts: Facts{t.Facts.VMs, t.Facts.Asked, t.Facts.Approved}, MayDecide: t.MayDecide, Refusal: refusal(ctx, t.Refusal), Place: t.Place, QueueTotal: t.Of,
 	}
 	if t.Operation == domain.OpCreate {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	"kubevirt-shepherd.io/shepherd/internal/i18n"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 )
@@ -95,7 +96,7 @@ type ClusterDraft struct {
 	ExpiresAt        time.Time      `json:"expires_at"`
 	Contexts         []DraftContext `json:"contexts"`
 	Current          string         `json:"current_context,omitempty"`
-	PreflightContext string         `json:"preflight_context,omitempty" doc:"The context that was looked through."`
+	PreflightContext string         `json:"preflight_context,omitempty" doc:"The context that was looked through last."`
 	Preflight        *Preflight     `json:"preflight,omitempty" doc:"What was found through it."`
 }
 
@@ -103,25 +104,36 @@ func (d ClusterDraft) location() string { return "/cluster-drafts/" + d.ID }
 
 // DraftContext is one context of an uploaded kubeconfig.
 type DraftContext struct {
-	Name      string     `json:"name"`
-	Server    string     `json:"server,omitempty"`
-	Kind      string     `json:"kind,omitempty" example:"token"`
-	Subject   string     `json:"subject,omitempty"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-	Refusal   *Reason    `json:"refusal,omitempty" doc:"Why it cannot be chosen."`
+	Name      string      `json:"name"`
+	Server    string      `json:"server,omitempty"`
+	Kind      string      `json:"kind,omitempty" example:"token"`
+	Subject   string      `json:"subject,omitempty"`
+	ExpiresAt *time.Time  `json:"expires_at,omitempty"`
+	Refusal   *Reason     `json:"refusal,omitempty" doc:"Why it cannot be chosen."`
+	Warnings  []Reason    `json:"warnings" doc:"What the file makes one think twice about."`
+	Preflight *Preflight  `json:"preflight,omitempty" doc:"What was found through it."`
+	Known     *ClusterRef `json:"known,omitempty" doc:"The cluster that it leads to, when that is here already: it cannot be added again."`
+	Ready     bool        `json:"ready" doc:"A cluster can be added through it."`
+}
+
+// ClusterRef names a cluster.
+type ClusterRef struct {
+	ID   string `json:"id" format:"uuid"`
+	Name string `json:"name"`
 }
 
 // Preflight is what was found before a cluster is added.
 type Preflight struct {
-	Passed  bool             `json:"passed" doc:"The cluster can be added."`
-	Checks  []PreflightCheck `json:"checks"`
-	Missing []string         `json:"missing" doc:"Permissions that the credential lacks: verb and resource." example:"create virtualmachines.kubevirt.io"`
-	Excess  []string         `json:"excess" doc:"Permissions that it should not have."`
+	Passed   bool             `json:"passed" doc:"The cluster can be added."`
+	Checks   []PreflightCheck `json:"checks"`
+	Missing  []string         `json:"missing" doc:"Permissions that the credential lacks: verb and resource." example:"create virtualmachines.kubevirt.io"`
+	Optional []string         `json:"optional" doc:"Likewise, those that one can do without."`
+	Excess   []string         `json:"excess" doc:"Permissions that it should not have."`
 }
 
 // PreflightCheck is one check.
 type PreflightCheck struct {
-	ID     string  `json:"id" enum:"reachable,tls,credentials,kubernetes,kubevirt,storage,permissions"`
+	ID     string  `json:"id" enum:"dns,reachable,tls,credentials,kubernetes,kubevirt,permissions,privilege,cdi,snapshots,storage,instancetypes"`
 	State  string  `json:"state" enum:"ok,warn,failed,not_run"`
 	Reason *Reason `json:"reason,omitempty"`
 }
@@ -129,29 +141,53 @@ type PreflightCheck struct {
 func draftOf(ctx context.Context, d cluster.Draft) ClusterDraft {
 	v := ClusterDraft{ID: d.ID, FileName: d.FileName, UploadedAt: d.UploadedAt, ExpiresAt: d.ExpiresAt, Current: d.Current, PreflightContext: d.PreflightContext}
 	for _, c := range d.Contexts {
-		v.Contexts = append(v.Contexts, DraftContext{c.Name, c.Server, c.Kind, c.Subject, c.ExpiresAt, refusal(ctx, c.Refusal)})
-	}
-	if d.PreflightContext == "" {
-		return v
-	}
-	p := Preflight{Passed: d.Preflight.Passed(), Excess: d.Preflight.Excess}
-	for _, c := range d.Preflight.Checks {
-		p.Checks = append(p.Checks, PreflightCheck{c.ID, string(c.State), problem(ctx, domain.Problem{Code: c.Code, Params: c.Params})})
-	}
-	for _, m := range d.Preflight.Missing {
-		name := m.Resource
-		if m.Group != "" {
-			name += "." + m.Group
+		row := DraftContext{
+			Name: c.Name, Server: c.Server, Kind: c.Kind, Subject: c.Subject, ExpiresAt: c.ExpiresAt,
+			Refusal: refusal(ctx, c.Refusal), Preflight: preflightOf(ctx, c.Preflight), Ready: c.Ready(),
 		}
-		p.Missing = append(p.Missing, m.Verb+" "+name)
+		for _, w := range c.Warnings {
+			row.Warnings = append(row.Warnings, Reason{Code: w.Code, Message: i18n.Text(i18n.Lang(ctx), w.Code, w.Params), Params: w.Params})
+		}
+		if c.Known != nil {
+			row.Known = &ClusterRef{c.Known.ID, c.Known.Name}
+		}
+		if c.Name == d.PreflightContext {
+			v.Preflight = row.Preflight
+		}
+		v.Contexts = append(v.Contexts, row)
 	}
-	v.Preflight = &p
 	return v
 }
 
-// PreflightContext chooses a context.
+func preflightOf(ctx context.Context, found *domain.Preflight) *Preflight {
+	if found == nil {
+		return nil
+	}
+	p := Preflight{Passed: found.Passed(), Excess: found.Excess}
+	for _, c := range found.Checks {
+		p.Checks = append(p.Checks, PreflightCheck{c.ID, string(c.State), problem(ctx, domain.Problem{Code: c.Code, Params: c.Params})})
+	}
+	p.Missing, p.Optional = permissions(found.Missing), permissions(found.Optional)
+	return &p
+}
+
+// permissions writes rules as verb and resource: "create virtualmachines.kubevirt.io".
+func permissions(rules []domain.ResourceRule) []string {
+	var list []string
+	for _, r := range rules {
+		name := r.Resource
+		if r.Group != "" {
+			name += "." + r.Group
+		}
+		list = append(list, r.Verb+" "+name)
+	}
+	return list
+}
+
+// PreflightContext chooses a context, or all.
 type PreflightContext struct {
-	Context string `json:"context" maxLength:"253"`
+	Context string `json:"context,omitempty" maxLength:"253"`
+	All     bool   `json:"all,omitempty" doc:"Instead of one context: all that nobody has looked through. Five in a minute are; ask again for the others."`
 }
 
 // NewCluster adds the cluster of a draft.
@@ -242,7 +278,13 @@ func (a *API) clusters() []Operation {
 			draftPath
 			Body PreflightContext
 		}) (ClusterDraft, error) {
-			if _, err := a.Clusters.Preflight(ctx, actor, in.Draft, in.Body.Context); err != nil {
+			var err error
+			if in.Body.All {
+				_, _, err = a.Clusters.PreflightAll(ctx, actor, in.Draft)
+			} else {
+				_, err = a.Clusters.Preflight(ctx, actor, in.Draft, in.Body.Context)
+			}
+			if err != nil {
 				return ClusterDraft{}, err
 			}
 			return a.draft(ctx, actor, in.Draft)

@@ -180,12 +180,24 @@ type Placement struct {
 	Name    string  `json:"name" example:"fra-test-1"`
 	Fits    bool    `json:"fits"`
 	Refusal *Reason `json:"refusal,omitempty"`
+	Left    []Left  `json:"left,omitempty" doc:"Of the namespace's quotas there, without what is approved already."`
 }
 
-func placements(ctx context.Context, list []cluster.Candidate) []Placement {
+// Left is what is left of one kind of a namespace's quotas.
+type Left struct {
+	Kind   string `json:"kind" enum:"cpu,cpu_limit,memory,memory_limit,storage,vms,instances,pods,disks"`
+	Amount int    `json:"amount" doc:"cpu: thousandths of a vCPU; memory and storage: MiB; the others: a number."`
+}
+
+func placements(ctx context.Context, list []cluster.Candidate, rooms map[string]cluster.Room) []Placement {
 	all := make([]Placement, 0, len(list))
 	for _, c := range list {
-		all = append(all, Placement{c.ID, c.Name, c.Refusal == nil, refusal(ctx, c.Refusal)})
+		p := Placement{ID: c.ID, Name: c.Name, Fits: c.Refusal == nil, Refusal: refusal(ctx, c.Refusal)}
+		room := rooms[c.ID]
+		for _, q := range room.Quotas {
+			p.Left = append(p.Left, Left{string(q.Kind), room.Left(q)})
+		}
+		all = append(all, p)
 	}
 	return all
 }
@@ -276,7 +288,7 @@ func (a *API) requests() []Operation {
 			v := RequestPreview{
 				Ready: p.Ready, System: p.System, Service: p.Service, Namespace: p.Namespace, Environment: string(p.Environment), Names: p.Names,
 				CPU: p.CPU, MemoryMiB: p.MemoryMiB, DiskGiB: p.DiskGiB, Policy: p.Policy, NeedsApproval: p.NeedsApproval, Denied: p.Denied,
-				Deciders: usernames(p.Deciders), Clusters: placements(ctx, p.Clusters),
+				Deciders: usernames(p.Deciders), Clusters: placements(ctx, p.Clusters, p.Rooms),
 			}
 			for _, e := range apperr.Fields(renamed(p.Errors.Err(), requestFields)) {
 				v.Errors = append(v.Errors, WrongField(ctx, e))

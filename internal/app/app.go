@@ -51,13 +51,14 @@ import (
 
 // How often the chores are done.
 const (
-	checkEvery   = 15 * time.Second // health of every cluster
-	sweepEvery   = 30 * time.Second // orders that lost their job
-	expireEvery  = 5 * time.Minute  // requests that nobody decided
-	remindEvery  = 10 * time.Minute // tokens that end soon
-	warnEvery    = time.Hour        // credentials of clusters that end soon
-	cleanupEvery = time.Hour        // ended sessions, drafts of clusters, old tokens
-	archiveEvery = 10 * time.Minute // old entries of the audit log
+	checkEvery      = 3 * time.Second  // health of the clusters that are due
+	namespacesEvery = 30 * time.Second // those whose last look is some minutes old
+	sweepEvery      = 30 * time.Second // orders that lost their job
+	expireEvery     = 5 * time.Minute  // requests that nobody decided
+	remindEvery     = 10 * time.Minute // tokens that end soon
+	warnEvery       = time.Hour        // credentials of clusters that end soon
+	cleanupEvery    = time.Hour        // ended sessions, drafts and old events of clusters, old tokens
+	archiveEvery    = 10 * time.Minute // old entries of the audit log
 )
 
 // Deadlines of a connection. Pages are small and uploads 64 KiB; the stream of
@@ -121,7 +122,9 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	}
 	a.lockout = ring.Locked()
 	for _, p := range c.AllowCIDRs {
-		logger.Warn("clusters in special addresses are allowed", "cidr", p)
+		if p.Addr().IsLoopback() {
+			logger.Warn("clusters on this machine are allowed", "cidr", p)
+		}
 	}
 
 	queue, err := jobs.NewInserter(a.DB)
@@ -149,6 +152,7 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	}
 	a.Clusters = &cluster.Service{
 		DB: a.DB, Keys: ring, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,
+		Spaces: a.provider, TellAdmins: a.Accounts.TellAdmins,
 		Forget: a.provider.Forget, Notify: notifier, Admins: a.Accounts.Admins,
 	}
 	a.Approval = &approval.Service{
@@ -168,7 +172,8 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		}))
 
 	a.runner, err = jobs.New(a.DB, logger, c.Workers, a.VMs.Execute, []jobs.Chore{
-		{Name: "check-clusters", Every: checkEvery, Run: a.Clusters.CheckAll},
+		{Name: "check-clusters", Every: checkEvery, Run: a.Clusters.CheckDue},
+		{Name: "check-namespaces", Every: namespacesEvery, Run: a.Clusters.CheckNamespaces},
 		{Name: "sweep-orders", Every: sweepEvery, Run: a.VMs.Sweep},
 		{Name: "expire-tickets", Every: expireEvery, Run: func(ctx context.Context) error {
 			_, err := a.Approval.Expire(ctx)
@@ -190,7 +195,8 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 			_, err3 := a.idempotency.Sweep(ctx)
 			_, err4 := a.Tokens.Clean(ctx)
 			_, err5 := a.Clusters.SweepReplacements(ctx)
-			return errors.Join(err1, err2, err3, err4, err5)
+			_, err6 := a.Clusters.SweepEvents(ctx)
+			return errors.Join(err1, err2, err3, err4, err5, err6)
 		}},
 	})
 	if err != nil {
@@ -319,7 +325,7 @@ func (a *App) Handler() *handlers.Server {
 		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends, Idempotency: a.idempotency,
 		Tokens: a.Tokens, OIDC: company,
 		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, Lockout: a.lockout, ClusterRole: kubevirt.ClusterRoleYAML,
-		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: checkEvery, Demo: a.Demo,
+		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: cluster.CheckEvery, Demo: a.Demo,
 		Limits: handlers.DefaultLimits().Times(a.Config.RateLimits),
 	})
 }

@@ -70,7 +70,7 @@ var variables = [][2]string{
 	{"SHEPHERD_TLS_CERT, SHEPHERD_TLS_KEY", "PEM files; without them put a proxy with TLS in front"},
 	{"SHEPHERD_KEK_FILE", "file with the key encryption keys, mode 0600 or stricter; make one with `shepherd keys new FILE`"},
 	{"SHEPHERD_KEK", "the same text, for platforms that give secrets as variables"},
-	{"SHEPHERD_CLUSTER_ALLOW_CIDRS", "special addresses where clusters may be, such as 127.0.0.1/32; never needed in production"},
+	{"SHEPHERD_CLUSTER_ALLOW_CIDRS", "networks; when set, clusters may be in these only. Loopback, for trying, has to be named by itself"},
 	{"SHEPHERD_CLUSTER_DENY_CIDRS", "addresses where no cluster may be"},
 	{"SHEPHERD_TRUSTED_PROXIES", "CIDRs whose X-Forwarded-For is believed"},
 	{"SHEPHERD_AUDIT_RETENTION", "how long entries of the audit log stay in the database, in days such as 730d, at least 90d; without it for ever"},

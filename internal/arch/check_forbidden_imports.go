@@ -30,8 +30,10 @@ var floors = []struct{ pkg, may string }{
 	{"internal/databasetest", "internal/database"},
 	{"internal/provider", "internal/domain internal/pkg/errors"},
 	{"internal/provider/kubevirt", "internal/provider internal/domain internal/pkg/errors"},
+	{"internal/provider/kubevirt/gates", ""},
 	{"internal/provider/providertest", "internal/provider internal/domain internal/pkg/errors"},
 	{"internal/testbed", ""},
+	{"internal/clusterstub", ""},
 	{"internal/policy", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/notify", "ent/ internal/domain internal/pkg/errors"},
 	{"internal/auth", "ent/ internal/database internal/domain internal/pkg/errors"},
@@ -84,7 +86,7 @@ var composers = []string{"internal/app", "internal/cast", "internal/demo", "inte
 
 // homes says which of our packages may import a foreign one.
 var homes = []struct{ prefix, may string }{
-	{"k8s.io/", "internal/provider/kubevirt internal/bench"},
+	{"k8s.io/", "internal/provider/kubevirt internal/bench internal/clusterstub"},
 	{"kubevirt.io/", "internal/provider/kubevirt internal/bench"},
 	{"sigs.k8s.io/", "internal/provider/kubevirt internal/bench"},
 	{"github.com/jackc/pgx", "internal/database internal/databasetest internal/bench"},
@@ -98,7 +100,7 @@ var homes = []struct{ prefix, may string }{
 	{"github.com/a-h/templ", "views views/ui handlers internal/gallery internal/arch"},
 	{"github.com/coreos/go-oidc", "internal/auth/oidc"},
 	{"golang.org/x/oauth2", "internal/auth/oidc"},
-	{"net/http", "handlers handlers/api internal/client internal/auth/oidc internal/gallery internal/app internal/provider/kubevirt internal/demo internal/bench cmd/"},
+	{"net/http", "handlers handlers/api internal/client internal/auth/oidc internal/gallery internal/app internal/provider/kubevirt internal/clusterstub internal/demo internal/bench cmd/"},
 	{"github.com/danielgtaylor/huma", "handlers/api"},
 	{"github.com/go-json-experiment", "handlers/api"},
 	{"github.com/oapi-codegen/runtime", "internal/client"},

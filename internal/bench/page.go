@@ -15,7 +15,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"kubevirt-shepherd.io/shepherd/internal/app"
 	"kubevirt-shepherd.io/shepherd/internal/cast"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
@@ -61,11 +60,12 @@ func Page(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Printf("%d VMs in %d systems\n", p.vms, p.systems)
-	b, err := newBrowser(ctx, a)
+	server := httptest.NewServer(a.Handler().Router())
+	defer server.Close()
+	b, err := newBrowser(ctx, server.URL)
 	if err != nil {
 		return err
 	}
-	defer b.close()
 
 	for _, page := range []struct {
 		name, path string
@@ -190,22 +190,21 @@ func run(ctx context.Context, db *pgx.Conn, list []query) (time.Duration, error)
 	return time.Since(start), nil
 }
 
-// browser is an administrator with a session and one connection.
+// browser is an administrator with a session, and with as many connections as
+// there are requests at the same time.
 type browser struct {
-	server *httptest.Server
+	url    string // of the portal
 	client *http.Client
 }
 
-func newBrowser(ctx context.Context, a *app.App) (*browser, error) {
+func newBrowser(ctx context.Context, portal string) (*browser, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, err
 	}
-	b := &browser{server: httptest.NewServer(a.Handler().Router())}
-	b.client = b.server.Client()
-	b.client.Jar = jar
+	b := &browser{portal, &http.Client{Jar: jar, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	form := url.Values{"username": {cast.Admin.Username}, "password": {cast.Admin.Password}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.server.URL+paths.Login, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, portal+paths.Login, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
@@ -214,10 +213,8 @@ func newBrowser(ctx context.Context, a *app.App) (*browser, error) {
 	return b, err
 }
 
-func (b *browser) close() { b.server.Close() }
-
 func (b *browser) get(ctx context.Context, path string) (time.Duration, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.server.URL+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+path, nil)
 	if err != nil {
 		return 0, err
 	}

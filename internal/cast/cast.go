@@ -13,6 +13,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/approval"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/catalog"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 )
@@ -126,7 +127,7 @@ func Places(ctx context.Context, a *app.App, clusterID string, e domain.Environm
 		return err
 	}
 	for _, name := range Namespaces(e) {
-		_, err := a.Clusters.RegisterNamespace(ctx, admin, clusterID, name, e)
+		_, err := a.Clusters.RegisterNamespace(ctx, admin, cluster.Registration{ClusterID: clusterID, Name: name, Environment: e})
 		if err != nil && apperr.CodeOf(err) != apperr.ErrNamespaceRegistered {
 			return fmt.Errorf("namespace %s: %w", name, err)
 		}

@@ -300,6 +300,45 @@ func (e FoundVMEnvironment) Valid() bool {
 	}
 }
 
+// Defines values for LeftKind.
+const (
+	LeftKindCpu         LeftKind = "cpu"
+	LeftKindCpuLimit    LeftKind = "cpu_limit"
+	LeftKindDisks       LeftKind = "disks"
+	LeftKindInstances   LeftKind = "instances"
+	LeftKindMemory      LeftKind = "memory"
+	LeftKindMemoryLimit LeftKind = "memory_limit"
+	LeftKindPods        LeftKind = "pods"
+	LeftKindStorage     LeftKind = "storage"
+	LeftKindVms         LeftKind = "vms"
+)
+
+// Valid indicates whether the value is a known member of the LeftKind enum.
+func (e LeftKind) Valid() bool {
+	switch e {
+	case LeftKindCpu:
+		return true
+	case LeftKindCpuLimit:
+		return true
+	case LeftKindDisks:
+		return true
+	case LeftKindInstances:
+		return true
+	case LeftKindMemory:
+		return true
+	case LeftKindMemoryLimit:
+		return true
+	case LeftKindPods:
+		return true
+	case LeftKindStorage:
+		return true
+	case LeftKindVms:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NamespaceEnvironment.
 const (
 	NamespaceEnvironmentProd NamespaceEnvironment = "prod"
@@ -312,6 +351,30 @@ func (e NamespaceEnvironment) Valid() bool {
 	case NamespaceEnvironmentProd:
 		return true
 	case NamespaceEnvironmentTest:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NamespacePresence.
+const (
+	NamespacePresenceMissing     NamespacePresence = "missing"
+	NamespacePresencePresent     NamespacePresence = "present"
+	NamespacePresenceTerminating NamespacePresence = "terminating"
+	NamespacePresenceUnknown     NamespacePresence = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the NamespacePresence enum.
+func (e NamespacePresence) Valid() bool {
+	switch e {
+	case NamespacePresenceMissing:
+		return true
+	case NamespacePresencePresent:
+		return true
+	case NamespacePresenceTerminating:
+		return true
+	case NamespacePresenceUnknown:
 		return true
 	default:
 		return false
@@ -464,19 +527,30 @@ func (e PowerOperation) Valid() bool {
 
 // Defines values for PreflightCheckId.
 const (
-	PreflightCheckIdCredentials PreflightCheckId = "credentials"
-	PreflightCheckIdKubernetes  PreflightCheckId = "kubernetes"
-	PreflightCheckIdKubevirt    PreflightCheckId = "kubevirt"
-	PreflightCheckIdPermissions PreflightCheckId = "permissions"
-	PreflightCheckIdReachable   PreflightCheckId = "reachable"
-	PreflightCheckIdStorage     PreflightCheckId = "storage"
-	PreflightCheckIdTls         PreflightCheckId = "tls"
+	PreflightCheckIdCdi           PreflightCheckId = "cdi"
+	PreflightCheckIdCredentials   PreflightCheckId = "credentials"
+	PreflightCheckIdDns           PreflightCheckId = "dns"
+	PreflightCheckIdInstancetypes PreflightCheckId = "instancetypes"
+	PreflightCheckIdKubernetes    PreflightCheckId = "kubernetes"
+	PreflightCheckIdKubevirt      PreflightCheckId = "kubevirt"
+	PreflightCheckIdPermissions   PreflightCheckId = "permissions"
+	PreflightCheckIdPrivilege     PreflightCheckId = "privilege"
+	PreflightCheckIdReachable     PreflightCheckId = "reachable"
+	PreflightCheckIdSnapshots     PreflightCheckId = "snapshots"
+	PreflightCheckIdStorage       PreflightCheckId = "storage"
+	PreflightCheckIdTls           PreflightCheckId = "tls"
 )
 
 // Valid indicates whether the value is a known member of the PreflightCheckId enum.
 func (e PreflightCheckId) Valid() bool {
 	switch e {
+	case PreflightCheckIdCdi:
+		return true
 	case PreflightCheckIdCredentials:
+		return true
+	case PreflightCheckIdDns:
+		return true
+	case PreflightCheckIdInstancetypes:
 		return true
 	case PreflightCheckIdKubernetes:
 		return true
@@ -484,7 +558,11 @@ func (e PreflightCheckId) Valid() bool {
 		return true
 	case PreflightCheckIdPermissions:
 		return true
+	case PreflightCheckIdPrivilege:
+		return true
 	case PreflightCheckIdReachable:
+		return true
+	case PreflightCheckIdSnapshots:
 		return true
 	case PreflightCheckIdStorage:
 		return true
@@ -1458,6 +1536,24 @@ func (e TakeGroupRoleParamsEnvironment) Valid() bool {
 	}
 }
 
+// Defines values for ListNamespacesParamsEnvironment.
+const (
+	ListNamespacesParamsEnvironmentProd ListNamespacesParamsEnvironment = "prod"
+	ListNamespacesParamsEnvironmentTest ListNamespacesParamsEnvironment = "test"
+)
+
+// Valid indicates whether the value is a known member of the ListNamespacesParamsEnvironment enum.
+func (e ListNamespacesParamsEnvironment) Valid() bool {
+	switch e {
+	case ListNamespacesParamsEnvironmentProd:
+		return true
+	case ListNamespacesParamsEnvironmentTest:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TakeRoleParamsRole.
 const (
 	TakeRoleParamsRoleAdmin      TakeRoleParamsRole = "admin"
@@ -1932,9 +2028,15 @@ type ClusterDraft struct {
 	// Preflight What was found through it.
 	Preflight Preflight `json:"preflight,omitempty"`
 
-	// PreflightContext The context that was looked through.
+	// PreflightContext The context that was looked through last.
 	PreflightContext string    `json:"preflight_context,omitempty"`
 	UploadedAt       time.Time `json:"uploaded_at"`
+}
+
+// ClusterRef defines model for ClusterRef.
+type ClusterRef struct {
+	Id   openapi_types.UUID `json:"id"`
+	Name string             `json:"name"`
 }
 
 // Decision defines model for Decision.
@@ -1989,12 +2091,24 @@ type DraftContext struct {
 
 	// Kind Examples: token
 	Kind string `json:"kind,omitempty"`
-	Name string `json:"name"`
+
+	// Known The cluster that it leads to, when that is here already: it cannot be added again.
+	Known ClusterRef `json:"known,omitempty"`
+	Name  string     `json:"name"`
+
+	// Preflight What was found through it.
+	Preflight Preflight `json:"preflight,omitempty"`
+
+	// Ready A cluster can be added through it.
+	Ready bool `json:"ready"`
 
 	// Refusal Why it cannot be chosen.
 	Refusal Reason `json:"refusal,omitempty"`
 	Server  string `json:"server,omitempty"`
 	Subject string `json:"subject,omitempty"`
+
+	// Warnings What the file makes one think twice about.
+	Warnings []Reason `json:"warnings"`
 }
 
 // Facts defines model for Facts.
@@ -2136,6 +2250,16 @@ type Kubeconfig struct {
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 }
 
+// Left defines model for Left.
+type Left struct {
+	// Amount cpu: thousandths of a vCPU; memory and storage: MiB; the others: a number.
+	Amount int      `json:"amount"`
+	Kind   LeftKind `json:"kind"`
+}
+
+// LeftKind defines model for Left.Kind.
+type LeftKind string
+
 // Leftovers defines model for Leftovers.
 type Leftovers struct {
 	Groups []PersonGroup `json:"groups"`
@@ -2169,6 +2293,9 @@ type Me struct {
 
 // Namespace defines model for Namespace.
 type Namespace struct {
+	// CheckedAt When the cluster was asked.
+	CheckedAt time.Time `json:"checked_at,omitempty"`
+
 	// Cluster Examples: fra-test-1
 	Cluster     string               `json:"cluster"`
 	ClusterId   openapi_types.UUID   `json:"cluster_id"`
@@ -2180,12 +2307,22 @@ type Namespace struct {
 	// Name Examples: shop-test
 	Name string `json:"name"`
 
+	// Presence Whether the cluster has it. unknown: it was not asked yet, or the credential may not look.
+	Presence NamespacePresence `json:"presence"`
+	Quotas   []Quota           `json:"quotas"`
+
+	// QuotasKnown False: the credential may not read them, or nobody has asked.
+	QuotasKnown bool `json:"quotas_known"`
+
 	// Systems Systems that use the name, of those that I see.
 	Systems []NamespaceSystem `json:"systems"`
 }
 
 // NamespaceEnvironment defines model for Namespace.Environment.
 type NamespaceEnvironment string
+
+// NamespacePresence Whether the cluster has it. unknown: it was not asked yet, or the credential may not look.
+type NamespacePresence string
 
 // NamespaceSystem defines model for NamespaceSystem.
 type NamespaceSystem struct {
@@ -2233,11 +2370,17 @@ type NewGroupMember struct {
 type NewNamespace struct {
 	ClusterId openapi_types.UUID `json:"cluster_id"`
 
+	// Create Make it in the cluster when it is not there. Nothing that exists is changed.
+	Create bool `json:"create,omitempty"`
+
 	// Environment The cluster's.
 	Environment NewNamespaceEnvironment `json:"environment"`
 
 	// Name Examples: shop-test
 	Name string `json:"name"`
+
+	// Unseen Register it also when the cluster cannot be asked.
+	Unseen bool `json:"unseen,omitempty"`
 }
 
 // NewNamespaceEnvironment The cluster's.
@@ -2554,6 +2697,9 @@ type Placement struct {
 	Fits bool               `json:"fits"`
 	Id   openapi_types.UUID `json:"id"`
 
+	// Left Of the namespace's quotas there, without what is approved already.
+	Left []Left `json:"left,omitempty"`
+
 	// Name Examples: fra-test-1
 	Name    string `json:"name"`
 	Refusal Reason `json:"refusal,omitempty"`
@@ -2595,6 +2741,9 @@ type Preflight struct {
 	// Examples: ["create virtualmachines.kubevirt.io"]
 	Missing []string `json:"missing"`
 
+	// Optional Likewise, those that one can do without.
+	Optional []string `json:"optional"`
+
 	// Passed The cluster can be added.
 	Passed bool `json:"passed"`
 }
@@ -2614,7 +2763,9 @@ type PreflightCheckState string
 
 // PreflightContext defines model for PreflightContext.
 type PreflightContext struct {
-	Context string `json:"context"`
+	// All Instead of one context: all that nobody has looked through. Five in a minute are; ask again for the others.
+	All     bool   `json:"all,omitempty"`
+	Context string `json:"context,omitempty"`
 }
 
 // Problem defines model for Problem.
@@ -2649,6 +2800,26 @@ type Problem struct {
 	//
 	// Examples: /docs/api-guide#errors
 	Type string `json:"type"`
+}
+
+// Quota defines model for Quota.
+type Quota struct {
+	// Hard The limit, in Kubernetes' notation.
+	//
+	// Examples: 64Gi
+	Hard string `json:"hard"`
+
+	// Name Of the ResourceQuota.
+	Name string `json:"name"`
+
+	// Resource Examples: requests.memory
+	Resource string `json:"resource"`
+
+	// Scoped It counts only some pods.
+	Scoped bool `json:"scoped"`
+
+	// Used Examples: 40Gi
+	Used string `json:"used"`
 }
 
 // ReadUntil defines model for ReadUntil.
@@ -3739,8 +3910,14 @@ type ListNamespacesParams struct {
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// After Cursor: next of the page before.
-	After *string `form:"after,omitempty" json:"after,omitempty"`
+	After       *string                          `form:"after,omitempty" json:"after,omitempty"`
+	Name        *string                          `form:"name,omitempty" json:"name,omitempty"`
+	ClusterId   *openapi_types.UUID              `form:"cluster_id,omitempty" json:"cluster_id,omitempty"`
+	Environment *ListNamespacesParamsEnvironment `form:"environment,omitempty" json:"environment,omitempty"`
 }
+
+// ListNamespacesParamsEnvironment defines parameters for ListNamespaces.
+type ListNamespacesParamsEnvironment string
 
 // RegisterNamespaceParams defines parameters for RegisterNamespace.
 type RegisterNamespaceParams struct {
@@ -3753,6 +3930,12 @@ type RegisterNamespaceParams struct {
 
 // UnregisterNamespaceParams defines parameters for UnregisterNamespace.
 type UnregisterNamespaceParams struct {
+	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CheckNamespaceParams defines parameters for CheckNamespace.
+type CheckNamespaceParams struct {
 	// IdempotencyKey A name of my own for this deed, such as a UUID. Sent again with the same request, it does nothing and answers as before.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -4544,7 +4727,7 @@ type ClientInterface interface {
 
 	// RegisterNamespaceWithBody Register a namespace
 	//
-	// A token needs the scope `admin`.
+	// The cluster is asked whether it has it: NAMESPACE_MISSING, NAMESPACE_TERMINATING, or a CLUSTER_ code when it cannot be asked. A dry run asks nobody. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4553,7 +4736,7 @@ type ClientInterface interface {
 
 	// RegisterNamespace Register a namespace
 	//
-	// A token needs the scope `admin`.
+	// The cluster is asked whether it has it: NAMESPACE_MISSING, NAMESPACE_TERMINATING, or a CLUSTER_ code when it cannot be asked. A dry run asks nobody. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4573,6 +4756,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /namespaces/{namespace} (the `GetNamespace` operationId).
 	GetNamespace(ctx context.Context, namespace openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckNamespace Ask the cluster for a namespace and its quotas, now
+	//
+	// A token needs the scope `admin`.
+	//
+	// Corresponds with POST /namespaces/{namespace}/check (the `CheckNamespace` operationId).
+	CheckNamespace(ctx context.Context, namespace openapi_types.UUID, params *CheckNamespaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListNotifications Messages to me, the newest first
 	//
@@ -5744,7 +5934,7 @@ func (c *Client) ListNamespaces(ctx context.Context, params *ListNamespacesParam
 
 // RegisterNamespaceWithBody Register a namespace
 //
-// A token needs the scope `admin`.
+// The cluster is asked whether it has it: NAMESPACE_MISSING, NAMESPACE_TERMINATING, or a CLUSTER_ code when it cannot be asked. A dry run asks nobody. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5763,7 +5953,7 @@ func (c *Client) RegisterNamespaceWithBody(ctx context.Context, params *Register
 
 // RegisterNamespace Register a namespace
 //
-// A token needs the scope `admin`.
+// The cluster is asked whether it has it: NAMESPACE_MISSING, NAMESPACE_TERMINATING, or a CLUSTER_ code when it cannot be asked. A dry run asks nobody. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5804,6 +5994,23 @@ func (c *Client) UnregisterNamespace(ctx context.Context, namespace openapi_type
 // Corresponds with GET /namespaces/{namespace} (the `GetNamespace` operationId).
 func (c *Client) GetNamespace(ctx context.Context, namespace openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetNamespaceRequest(c.Server, namespace)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckNamespace Ask the cluster for a namespace and its quotas, now
+//
+// A token needs the scope `admin`.
+//
+// Corresponds with POST /namespaces/{namespace}/check (the `CheckNamespace` operationId).
+func (c *Client) CheckNamespace(ctx context.Context, namespace openapi_types.UUID, params *CheckNamespaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckNamespaceRequest(c.Server, namespace, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8736,6 +8943,42 @@ func NewListNamespacesRequest(server string, params *ListNamespacesParams) (*htt
 
 		}
 
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", *params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ClusterId != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cluster_id", *params.ClusterId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Environment != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "environment", *params.Environment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -8910,6 +9153,55 @@ func NewGetNamespaceRequest(server string, namespace openapi_types.UUID) (*http.
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCheckNamespaceRequest constructs an http.Request for the CheckNamespace method
+func NewCheckNamespaceRequest(server string, namespace openapi_types.UUID, params *CheckNamespaceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "namespace", namespace, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/namespaces/%s/check", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -12471,7 +12763,7 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterNamespaceWithBodyWithResponse Register a namespace
 	//
-	// A token needs the scope `admin`.
+	// The cluster is asked whether it has it: NAMESPACE_MISSING, NAMESPACE_TERMINATING, or a CLUSTER_ code when it cannot be asked. A dry run asks nobody. A token needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12480,7 +12772,7 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterNamespaceWithResponse Register a namespace
 	//
-	// A token needs the scope `admin`.
+	// The cluster is asked whether it has it: NAMESPACE_MISSING, NAMESPACE_TERMINATING, or a CLUSTER_ code when it cannot be asked. A dry run asks nobody. A token needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12504,6 +12796,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /namespaces/{namespace} (the `GetNamespace` operationId).
 	GetNamespaceWithResponse(ctx context.Context, namespace openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetNamespaceResponse, error)
+
+	// CheckNamespaceWithResponse Ask the cluster for a namespace and its quotas, now
+	//
+	// A token needs the scope `admin`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /namespaces/{namespace}/check (the `CheckNamespace` operationId).
+	CheckNamespaceWithResponse(ctx context.Context, namespace openapi_types.UUID, params *CheckNamespaceParams, reqEditors ...RequestEditorFn) (*CheckNamespaceResponse, error)
 
 	// ListNotificationsWithResponse Messages to me, the newest first
 	//
@@ -14503,6 +14804,54 @@ func (r GetNamespaceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetNamespaceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CheckNamespaceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Namespace
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CheckNamespaceResponse) GetJSON200() *Namespace {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CheckNamespaceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CheckNamespaceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CheckNamespaceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CheckNamespaceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CheckNamespaceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17469,7 +17818,7 @@ func (c *ClientWithResponses) ListNamespacesWithResponse(ctx context.Context, pa
 
 // RegisterNamespaceWithBodyWithResponse Register a namespace
 //
-// A token needs the scope `admin`.
+// The cluster is asked whether it has it: NAMESPACE_MISSING, NAMESPACE_TERMINATING, or a CLUSTER_ code when it cannot be asked. A dry run asks nobody. A token needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17484,7 +17833,7 @@ func (c *ClientWithResponses) RegisterNamespaceWithBodyWithResponse(ctx context.
 
 // RegisterNamespaceWithResponse Register a namespace
 //
-// A token needs the scope `admin`.
+// The cluster is asked whether it has it: NAMESPACE_MISSING, NAMESPACE_TERMINATING, or a CLUSTER_ code when it cannot be asked. A dry run asks nobody. A token needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17525,6 +17874,21 @@ func (c *ClientWithResponses) GetNamespaceWithResponse(ctx context.Context, name
 		return nil, err
 	}
 	return ParseGetNamespaceResponse(rsp)
+}
+
+// CheckNamespaceWithResponse Ask the cluster for a namespace and its quotas, now
+//
+// A token needs the scope `admin`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /namespaces/{namespace}/check (the `CheckNamespace` operationId).
+func (c *ClientWithResponses) CheckNamespaceWithResponse(ctx context.Context, namespace openapi_types.UUID, params *CheckNamespaceParams, reqEditors ...RequestEditorFn) (*CheckNamespaceResponse, error) {
+	rsp, err := c.CheckNamespace(ctx, namespace, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckNamespaceResponse(rsp)
 }
 
 // ListNotificationsWithResponse Messages to me, the newest first
@@ -19488,6 +19852,39 @@ func ParseGetNamespaceResponse(rsp *http.Response) (*GetNamespaceResponse, error
 	}
 
 	response := &GetNamespaceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Namespace
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCheckNamespaceResponse parses an HTTP response from a CheckNamespaceWithResponse call
+func ParseCheckNamespaceResponse(rsp *http.Response) (*CheckNamespaceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CheckNamespaceResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -3,6 +3,7 @@ package database
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"kubevirt-shepherd.io/shepherd/ent"
+	"kubevirt-shepherd.io/shepherd/ent/domainevent"
+	"kubevirt-shepherd.io/shepherd/ent/vm"
 )
 
 // This is the one file outside migrations/ with handwritten SQL: what ent
@@ -73,6 +76,19 @@ func (db *DB) Now(ctx context.Context, tx *ent.Tx) (time.Time, error) {
 	return t.UTC(), err
 }
 
+// NameLock is a kind of names of which one is registered at a time.
+type NameLock int32
+
+// LockNamespace is held by who registers a namespace.
+const LockNamespace NameLock = 1
+
+// LockName keeps others from taking the same lock for the same name until tx
+// ends. Two names that share a hash wait for each other, which harms nothing.
+func LockName(ctx context.Context, tx *ent.Tx, kind NameLock, name string) error {
+	_, err := tx.SQLTx().ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, hashtext($2))`, int32(kind), name)
+	return err
+}
+
 // AuditLink is one link of the chain over the audit log, see package audit.
 // Row is the sealed entry in its canonical form, nil when the entry is gone.
 type AuditLink struct {
@@ -92,6 +108,125 @@ const (
 		`a.resource_id::text, a.resource_name::text, a.system_id::text, a.result::text, a.reason::text, a.details::jsonb, a.request_id::text, a.ip_address::text`
 	auditRow2 = `, a.actor_id::text, a.on_behalf_of_id::text, a.on_behalf_of::text, a.via::text, a.via_id::text, a.via_name::text, a.changes::jsonb`
 )
+
+// SeenVM is an observation of one VM. UID and Version are the object's.
+type SeenVM struct {
+	Namespace string          `json:"namespace"`
+	Name      string          `json:"name"`
+	UID       string          `json:"uid"`
+	Version   string          `json:"version"`
+	Operation string          `json:"operation,omitempty"` // the event that made it, as it says itself
+	Deleted   bool            `json:"deleted"`
+	State     string          `json:"state"`
+	Health    string          `json:"health"`
+	Problem   json.RawMessage `json:"problem,omitempty"` // nil: none
+	IP        string          `json:"ip"`
+	Node      string          `json:"node"`
+	GuestOS   string          `json:"guest_os"`
+	StartedAt *time.Time      `json:"started_at,omitempty"`
+	SeenAt    time.Time       `json:"seen_at"`
+}
+
+// ObservedVM is a VM that an observation was written to.
+type ObservedVM struct {
+	ID, ServiceID, SystemID, ClusterID uuid.UUID
+	TicketID                           int
+	WasBad, IsBad                      bool // its health is domain.HealthBad
+	News                               bool // a page shows something else now
+}
+
+// numeric is a resource version that can be compared: etcd's revision. Others are
+// opaque, and what comes later is newer.
+const numeric = ` ~ '^[0-9]{1,20}$' `
+
+// ObserveVMs writes what was seen of VMs of a cluster, at most one observation of
+// each object, into their rows, and says what came of it. Nothing is written for
+// a VM that is unknown or has another UID, for a version that is older than the
+// one that is known (unless the VM was missing), for a deletion that somebody has
+// ordered (its worker says when it is done), and for what was written less than a
+// minute before. A row without a UID belongs to the object that one of its orders
+// has made.
+func ObserveVMs(ctx context.Context, tx *ent.Tx, cluster uuid.UUID, seen []SeenVM) ([]ObservedVM, error) {
+	batch, err := json.Marshal(seen)
+	if err != nil {
+		return nil, err
+	}
+	// Locked in one order for all transactions, before the statement that
+	// compares: that one then sees what those have written who were faster.
+	if _, err := tx.SQLTx().ExecContext(ctx, `SELECT v.id FROM vms v
+		JOIN json_to_recordset($2::json) AS s(namespace text, name text) ON s.namespace = v.namespace AND s.name = v.name
+		WHERE v.cluster_id = $1 AND v.deleted_at IS NULL ORDER BY v.id FOR NO KEY UPDATE OF v`, cluster, batch); err != nil {
+		return nil, fmt.Errorf("lock observed VMs: %w", err)
+	}
+	rows, err := tx.SQLTx().QueryContext(ctx, `
+		WITH seen AS (
+			SELECT was.id, was.health AS was, s.*,
+				(was.state, was.problem, coalesce(was.ip_address, ''), coalesce(was.node_name, ''), coalesce(was.guest_os, ''))
+					IS DISTINCT FROM (s.state, s.problem, s.ip, s.node, s.guest_os) AS news
+			FROM vms was JOIN json_to_recordset($2::json) AS s(namespace text, name text, uid text, version text, operation text, deleted boolean,
+				state text, health text, problem jsonb, ip text, node text, guest_os text, started_at timestamptz, seen_at timestamptz)
+				ON s.namespace = was.namespace AND s.name = was.name
+			WHERE was.cluster_id = $1 AND was.deleted_at IS NULL
+			AND CASE WHEN coalesce(was.uid, '') <> '' THEN was.uid = s.uid
+				ELSE EXISTS (SELECT FROM domain_events e WHERE e.id::text = s.operation AND e.aggregate_type = 'vm' AND e.aggregate_id = was.id::text AND e.type = $5) END
+			AND CASE
+				WHEN s.deleted THEN was.state <> $3 AND NOT EXISTS (SELECT FROM domain_events e
+					WHERE e.aggregate_type = 'vm' AND e.aggregate_id = was.id::text AND e.type = $6 AND e.status IN ($7, $8))
+				WHEN was.state <> $3 AND was.resource_version `+numeric+` AND s.version `+numeric+` THEN s.version::numeric >= was.resource_version::numeric
+				ELSE true END
+		)
+		UPDATE vms v SET uid = s.uid, observed_at = s.seen_at, updated_at = now(), state = s.state, health = s.health, problem = s.problem,
+			resource_version = CASE WHEN s.deleted THEN v.resource_version ELSE s.version END,
+			ip_address = CASE WHEN s.deleted THEN v.ip_address ELSE s.ip END,
+			node_name = CASE WHEN s.deleted THEN v.node_name ELSE s.node END,
+			guest_os = CASE WHEN s.deleted THEN v.guest_os ELSE s.guest_os END,
+			started_at = CASE WHEN s.deleted THEN v.started_at ELSE s.started_at END
+		FROM seen s WHERE v.id = s.id
+			AND (s.news OR s.deleted OR (v.uid, v.resource_version, v.started_at) IS DISTINCT FROM (s.uid, s.version, s.started_at) OR v.observed_at IS NULL OR v.observed_at < s.seen_at - interval '1 minute')
+		RETURNING v.id, v.service_id, v.system_id, v.cluster_id, v.ticket_id, s.was = $4, v.health = $4, s.news OR s.deleted`,
+		cluster, batch, vm.StateMissing, vm.HealthBad, domainevent.TypeVM_CREATE, domainevent.TypeVM_DELETE, domainevent.StatusPENDING, domainevent.StatusPROCESSING)
+	if err != nil {
+		return nil, fmt.Errorf("observe VMs: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []ObservedVM
+	for rows.Next() {
+		var o ObservedVM
+		if err := rows.Scan(&o.ID, &o.ServiceID, &o.SystemID, &o.ClusterID, &o.TicketID, &o.WasBad, &o.IsBad, &o.News); err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, rows.Err()
+}
+
+// Heard notes when clusters were last heard, given as ages because the clocks of
+// replicas differ, and says of which it did. A time never goes back. Rows that
+// others hold just now, such as a check that writes its findings, are left out.
+func Heard(ctx context.Context, tx *ent.Tx, ages map[uuid.UUID]time.Duration) ([]uuid.UUID, error) {
+	ids, seconds := make([]string, 0, len(ages)), make([]float64, 0, len(ages))
+	for id, age := range ages {
+		ids, seconds = append(ids, id.String()), append(seconds, age.Seconds())
+	}
+	rows, err := tx.SQLTx().QueryContext(ctx, `WITH heard AS (
+			SELECT c.id, clock_timestamp() - make_interval(secs => h.age) AS at FROM clusters c
+			JOIN unnest($1::text[]::uuid[], $2::float8[]) AS h(id, age) ON h.id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED
+		)
+		UPDATE clusters c SET heard_at = GREATEST(c.heard_at, h.at) FROM heard h WHERE c.id = h.id RETURNING c.id`, ids, seconds)
+	if err != nil {
+		return nil, fmt.Errorf("heard clusters: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var written []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		written = append(written, id)
+	}
+	return written, rows.Err()
+}
 
 // auditLock is the key of the advisory lock of who seals.
 const auditLock = 7230421967

@@ -205,7 +205,7 @@ func Kubeconfig(ctx context.Context, bin string, tb *testbed.Cluster, env domain
 		fmt.Fprintf(&manifest, "apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n---\n", ns)
 	}
 	manifest.WriteString("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: shepherd, namespace: shepherd-system}\n---\n")
-	manifest.WriteString(kubevirt.ClusterRoleYAML(nil))
+	manifest.WriteString(kubevirt.ClusterRoleYAML(nil, ""))
 	manifest.WriteString("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: shepherd}\n" +
 		"roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kubevirt-shepherd}\n" +
 		"subjects: [{kind: ServiceAccount, name: shepherd, namespace: shepherd-system}]\n")

@@ -66,6 +66,7 @@ const (
 	NamespaceList   Action = "namespace.list"
 	NamespaceRead   Action = "namespace.read"
 	NamespaceCreate Action = "namespace.create"
+	NamespaceCheck  Action = "namespace.check"
 	NamespaceDelete Action = "namespace.delete"
 
 	CatalogRead   Action = "catalog.read"
@@ -197,6 +198,7 @@ var rules = map[Action]rule{
 	NamespaceList:   {scope: ScopeRead, roles: stewards, reach: anywhere, shows: NamespaceList},
 	NamespaceRead:   {scope: ScopeRead, roles: stewards, shows: NamespaceRead},
 	NamespaceCreate: {scope: ScopeAdmin, roles: admins, reach: platform, shows: NamespaceList},
+	NamespaceCheck:  {scope: ScopeAdmin, roles: admins, reach: platform, shows: NamespaceList},
 	NamespaceDelete: {scope: ScopeAdmin, roles: admins, reach: platform, shows: NamespaceList},
 
 	CatalogRead:   {scope: ScopeRead, all: true},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,11 +34,37 @@ type ClusterHealth struct {
 	KubeVirtVersion   string
 	Features          []string // KubeVirt's feature gates that are in effect
 	Capabilities      Capabilities
-	StorageClasses    []StorageClass
+	StorageClasses    []StorageClass // nil: not looked at
 	Nodes, ReadyNodes int
 	Allocatable       ResourceUsage // of the nodes that take VMs
 	IdentityUID       string        // UID of the namespace kube-system
 	CheckedAt         time.Time
+	// DescribedAt is when what changes seldom was read as well: Kubernetes'
+	// version, the APIs, storage classes, instance types. Zero: not this time.
+	DescribedAt time.Time
+	Gap         Problem // why some of that could not be read; the zero value when nothing is missing
+}
+
+// StaleAfter is the age of a cluster's data from which pages show it. The age is
+// counted from the last event, bookmark or complete list that its watch brought:
+// up to then everything that happened is shown. API servers send a bookmark each
+// minute when nothing happens, so an idle cluster stays young. That a connection
+// is open (a TCP or HTTP/2 ping) proves nothing about data and does not count.
+const StaleAfter = 2 * time.Minute
+
+// Connection is how the connection to a cluster is, as one process of the portal
+// sees it.
+type Connection struct {
+	// Open is the state of the breaker: calls fail at once, and nothing is dialled.
+	// Throttled says that it is because the cluster asked for a pause.
+	Open, Throttled bool
+	Since, Until    time.Time // of Open; after Until one call is let through
+	Failures        int       // in a row
+	AnsweredAt      time.Time // last answer of any kind; zero: none yet
+	// Problem is the last failure of a watch or the breaker, and ProblemAt when it
+	// happened; the zero values when all is well again.
+	Problem   Problem
+	ProblemAt time.Time
 }
 
 // Capabilities are what a cluster can do, beyond that it runs.
@@ -44,8 +72,30 @@ type Capabilities struct {
 	Gates         []string `json:"gates,omitempty"`          // feature gates that its KubeVirt object switches on
 	DisabledGates []string `json:"disabled_gates,omitempty"` // and off
 	APIs          []string `json:"apis,omitempty"`           // served, "group/version", of KubeVirt, CDI and snapshots
-	InstanceTypes int      `json:"instance_types"`           // cluster-wide
-	Preferences   int      `json:"preferences"`
+	Kubelets      []string `json:"kubelets,omitempty"`       // versions of the nodes' kubelets
+	// Cluster-wide; 0 as well when they may not be listed.
+	InstanceTypes   int  `json:"instance_types"`
+	Preferences     int  `json:"preferences"`
+	SnapshotClasses *int `json:"snapshot_classes,omitempty"` // nil: not known
+}
+
+// Serves says that a version of an API group is served.
+func (c Capabilities) Serves(group string) bool {
+	return slices.ContainsFunc(c.APIs, func(api string) bool { return strings.HasPrefix(api, group+"/") })
+}
+
+// SnapshotsLack names what is missing for snapshots of VMs: the API of Kubernetes'
+// volume snapshots, KubeVirt's own, or its feature gate. "" when all are there.
+func (c Capabilities) SnapshotsLack(features []string) string {
+	for _, group := range []string{"snapshot.storage.k8s.io", "snapshot.kubevirt.io"} {
+		if !c.Serves(group) {
+			return group
+		}
+	}
+	if gate := "Snapshot"; !slices.Contains(features, gate) {
+		return gate
+	}
+	return ""
 }
 
 // Scheduling weights of clusters: which share of new VMs each is proposed for.
@@ -118,18 +168,14 @@ func Presences() []Presence {
 	return []Presence{PresenceUnknown, PresencePresent, PresenceMissing, PresenceTerminating}
 }
 
-// Quota is one line of a ResourceQuota, in Kubernetes' own notation.
-type Quota struct {
-	Name     string `json:"name"`     // of the ResourceQuota
-	Resource string `json:"resource"` // such as requests.memory
-	Hard     string `json:"hard"`
-	Used     string `json:"used"`
-}
+// Gone says that no VM can be made in the namespace.
+func (p Presence) Gone() bool { return p == PresenceMissing || p == PresenceTerminating }
 
 // NamespaceState is what a cluster says of a namespace.
 type NamespaceState struct {
-	Presence Presence
-	Quotas   []Quota
+	Presence  Presence
+	Quotas    []Quota // nil: not known, because the credential may not read them; empty: there are none
+	MayCreate bool    // the credential may create it; asked only when it is missing
 }
 
 // StorageClass is a class of disks that a cluster offers.
@@ -149,9 +195,34 @@ const (
 	CheckNotRun CheckState = "not_run"
 )
 
+// The checks of a pre-flight, in the order in which they are shown. One that
+// failed leaves those that depend on it at CheckNotRun.
+const (
+	CheckDNS           = "dns"           // the server's name has an address
+	CheckReachable     = "reachable"     // a connection can be opened
+	CheckTLS           = "tls"           // the certificate is trusted
+	CheckCredentials   = "credentials"   // the cluster knows who we are
+	CheckKubernetes    = "kubernetes"    // params version, nodes, ready
+	CheckKubeVirt      = "kubevirt"      // params version
+	CheckPermissions   = "permissions"   // nothing lacks that the portal needs; params count, and lost: what does not work, "quotas instancetypes"
+	CheckPrivilege     = "privilege"     // nothing is allowed that it should not have
+	CheckCDI           = "cdi"           // params version
+	CheckSnapshots     = "snapshots"     // params classes
+	CheckStorage       = "storage"       // params classes
+	CheckInstanceTypes = "instancetypes" // params types, preferences
+)
+
+// Checks lists them.
+func Checks() []string {
+	return []string{
+		CheckDNS, CheckReachable, CheckTLS, CheckCredentials, CheckKubernetes, CheckKubeVirt,
+		CheckPermissions, CheckPrivilege, CheckCDI, CheckSnapshots, CheckStorage, CheckInstanceTypes,
+	}
+}
+
 // Check is one line of a pre-flight.
 type Check struct {
-	ID     string         `json:"id"` // reachable tls credentials kubernetes kubevirt storage permissions
+	ID     string         `json:"id"` // one of the Check constants
 	State  CheckState     `json:"state"`
 	Code   string         `json:"code,omitempty"` // error code when it did not pass
 	Params map[string]any `json:"params,omitempty"`
@@ -159,13 +230,14 @@ type Check struct {
 
 // Preflight is what is known of a cluster before anything is stored.
 type Preflight struct {
-	Checks  []Check        `json:"checks"`
-	Health  ClusterHealth  `json:"health"`
-	Missing []ResourceRule `json:"missing,omitempty"` // permissions that Shepherd needs and the credential lacks
-	Excess  []string       `json:"excess,omitempty"`  // permissions that are more than it should have: "*", "secrets", "impersonate"
+	Checks   []Check        `json:"checks"`
+	Health   ClusterHealth  `json:"health"`
+	Missing  []ResourceRule `json:"missing,omitempty"`  // permissions that Shepherd needs and the credential lacks
+	Optional []ResourceRule `json:"optional,omitempty"` // permissions that lack and cost one convenience each
+	Excess   []string       `json:"excess,omitempty"`   // what the credential should not be allowed: "*", "secrets", "impersonate"
 }
 
-// Passed says that the cluster can be added.
+// Passed says that the cluster can be added. Warnings do not stand in the way.
 func (p Preflight) Passed() bool {
 	for _, c := range p.Checks {
 		if c.State == CheckFailed || c.State == CheckNotRun {

@@ -59,6 +59,14 @@ const (
 	ManagedSelector     = LabelManagedBy + "=" + ManagedBy
 )
 
+// LabelEnvironment says on a namespace that Shepherd made what it is for.
+const LabelEnvironment = LabelPrefix + "environment"
+
+// NamespaceLabels are the labels of a namespace that was made for Shepherd.
+func NamespaceLabels(e Environment) map[string]string {
+	return map[string]string{LabelManagedBy: ManagedBy, LabelEnvironment: string(e)}
+}
+
 // VMLabels are the governance labels of a VM. All values are names and numbers
 // that were validated before, so each is a legal label value.
 func VMLabels(system, service string, instance int, ticket int) map[string]string {

@@ -66,7 +66,10 @@ func TestMainJobOverTheAPI(t *testing.T) {
 	cluster := ok[*client.CreateClusterResponse](t)(admin.CreateClusterWithResponse(ctx, nil, client.NewCluster{
 		DraftId: draft.Id, Context: chosen, Name: "east", Environment: client.NewClusterEnvironmentTest,
 	})).JSON201
-	ok[*client.RegisterNamespaceResponse](t)(admin.RegisterNamespaceWithResponse(ctx, nil, client.NewNamespace{ClusterId: cluster.Id, Name: ns, Environment: client.NewNamespaceEnvironmentTest}))
+	place := ok[*client.RegisterNamespaceResponse](t)(admin.RegisterNamespaceWithResponse(ctx, nil, client.NewNamespace{ClusterId: cluster.Id, Name: ns, Environment: client.NewNamespaceEnvironmentTest})).JSON201
+	if place.Presence != client.NamespacePresencePresent || !place.QuotasKnown {
+		t.Errorf("the namespace: %+v", place)
+	}
 
 	sys := ok[*client.CreateSystemResponse](t)(dev.CreateSystemWithResponse(ctx, nil, client.NewSystem{Name: "api", Namespace: ns})).JSON201
 	service := ok[*client.CreateServiceResponse](t)(dev.CreateServiceWithResponse(ctx, sys.Id, nil, client.NewService{Name: "web"})).JSON201

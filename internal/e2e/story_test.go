@@ -192,7 +192,7 @@ func addCluster(t *testing.T, admin *page, tb *testbed.Cluster, env domain.Envir
 	} else {
 		admin.press("#check-again", "#checks")
 	}
-	admin.sees("#checks", "7 passed", 15*time.Second)
+	admin.sees("#verdict-0", "Ready to add", 15*time.Second)
 	admin.shot("preflight-" + tb.Name)
 	admin.press("#add", "#clusters-list")
 	admin.sees("#clusters-list", tb.Name, 15*time.Second)
@@ -206,8 +206,9 @@ func (p *page) register(cluster, name string, env domain.Environment) {
 	p.choose("#cluster", cluster)
 	p.fill([2]string{"#name", name})
 	p.do("environment", chromedp.SetValue("#environment", string(env)))
-	p.press("form[action='/namespaces'] button.btn-primary", "table")
+	p.press("form[action='/namespaces'] button.btn-primary", "#namespace")
 	p.sees("#main", name, 5*time.Second)
+	p.sees("#main", "Present", 5*time.Second)
 }
 
 // makeService makes a system with a service and answers with the service's page.

@@ -98,7 +98,7 @@ func activity() []views.HomeActivity {
 
 func setup() []ui.ChecklistStep {
 	return []ui.ChecklistStep{
-		{Title: "Add a cluster", Text: "Upload the kubeconfig of a cluster with KubeVirt, see what the checks say, confirm. It takes about five minutes.", Action: "Add cluster", Href: paths.NewCluster, Done: true},
+		{Title: "Add a cluster", Text: "Upload the kubeconfig of a cluster with KubeVirt, see what the checks say, confirm. It takes about two minutes.", Action: "Add cluster", Href: paths.NewCluster, Done: true},
 		{Title: "Register a namespace", Text: "Where systems may live. Its environment, test or prod, decides how careful the rules are.", Action: "Register namespace", Href: paths.NewNamespace},
 		{Title: "Publish a template", Text: "A system image that people can ask for, with what it does at its first boot.", Action: "New template", Href: paths.NewTemplate},
 		{Title: "Publish a size", Text: "A number of vCPU with memory and disk. Two or three are enough to begin with.", Action: "New size", Href: paths.NewSize},

@@ -36,7 +36,9 @@ func Pages() []Page {
 func all() map[string]templ.Component {
 	m := frame()
 	maps.Copy(m, work())
+	maps.Copy(m, spaces())
 	maps.Copy(m, record())
+	maps.Copy(m, addingCluster())
 	maps.Copy(m, programs())
 	maps.Copy(m, credentials())
 	maps.Copy(m, charts())

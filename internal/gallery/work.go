@@ -262,12 +262,6 @@ rules:
     verbs: [update]
 `
 
-const commands = `kubectl create namespace shepherd-system
-kubectl apply -f shepherd-rbac.yaml
-kubectl -n shepherd-system create serviceaccount shepherd
-kubectl -n shepherd-system create token shepherd --duration 8760h
-`
-
 func checks() []views.CheckView {
 	return []views.CheckView{
 		{State: domain.CheckOK, Title: "Reachable", Text: "Answered in 38 ms at 10.60.0.10:6443"},
@@ -288,31 +282,6 @@ func cluster() views.ClusterView {
 		Excess:     []string{"read all secrets"},
 		Facts:      []views.Fact{{Label: "Server", Value: "https://10.60.0.10:6443", Mono: true}, {Label: "Kubernetes", Value: "1.33.4"}, {Label: "KubeVirt", Value: "1.6.2"}, {Label: "Nodes", Value: "12, 12 ready"}, {Label: "Identity", Value: "6e1f5f0e-8a8a-4e30-b8d6-6f1a34a0b6ce", Mono: true}},
 		Namespaces: namespaces().Rows,
-	}
-}
-
-func clusterDraft() views.ClusterDraftView {
-	return views.ClusterDraftView{
-		Draft: "d1", File: "fra-prod-3.kubeconfig, 5.2 KiB",
-		Contexts: []views.ContextChoice{
-			{Name: "shepherd@fra-prod-3", Text: "Service account token, no expiry", Selected: true},
-			{Name: "oidc-admin@fra-prod-3", Text: "Uses the program kubelogin. Refused", Refused: true, WayOut: "Shepherd never runs programs named in a file. Make a service account in the cluster and use its token."},
-			{Name: "kubernetes-admin@fra-prod-3", Text: "Client certificate, ends in 9 days", Warn: true},
-		},
-		Values:    views.ClusterValues{Name: "fra-prod-3", Place: "Frankfurt, room C"},
-		Envs:      []ui.Option{{Value: "test", Label: "test"}, {Value: "prod", Label: "prod", Selected: true}},
-		Preflight: views.Preflight{Checks: checks(), Took: 2400 * time.Millisecond, Missing: missingRole, Excess: []string{"everything in every namespace (*)"}},
-		Commands:  commands,
-	}
-}
-
-func namespaces() views.NamespacesView {
-	return views.NamespacesView{
-		CanRegister: true, HasClusters: true, Pager: ui.PagerView{Summary: "1–2 of 2"},
-		Rows: []views.NamespaceRow{
-			{ID: "n1", Name: "shop-prod", ClusterID: "c1", Cluster: "fra-prod-1", Environment: domain.Prod, Systems: []views.NavSystem{{Name: "shop", Href: "/systems/y1"}, {Name: "payments", Href: "/systems/y2"}}},
-			{ID: "n2", Name: "lab", ClusterID: "c5", Cluster: "fra-test-1", Environment: domain.Test},
-		},
 	}
 }
 
@@ -366,13 +335,8 @@ func inbox() views.InboxView {
 func work() map[string]templ.Component {
 	developer, approver, admin := shell("Request VM", "requests", "developer"), shell("Approvals", "approvals", "approver"), shell("Clusters", "clusters", "admin")
 	building := views.ClustersView{Self: "/clusters", CanAdd: true, DemoProgress: &views.ProgressView{Stage: views.ProgressBuild, Done: 820, Total: 2050, Percent: 40}}
-	passing := clusterDraft()
-	passing.Preflight = views.Preflight{Checks: checks()[:5], CanAdd: true}
-	badDraft := clusterDraft()
-	badDraft.Errors = []ui.FieldError{{Field: "context", Label: "Context", Message: "choose one"}, {Field: "name", Label: "Name", Message: "a cluster of this name exists"}}
 	badTicket := ticket()
 	badTicket.Errors = []ui.FieldError{{Field: "disk", Label: "Disk", Message: "at least 10 GiB"}, {Field: "cluster", Label: "Cluster", Message: "choose one"}, {Field: "reason", Label: "Reason", Message: "say why you change it"}}
-	notRun := []views.CheckView{{State: domain.CheckNotRun, Title: "Reachable", Text: "The server can open a connection to the API"}, {State: domain.CheckNotRun, Title: "Permissions", Text: "What is missing is shown as a file to apply"}}
 	empty := requestForm()
 	empty.Values, empty.Preview = views.RequestValues{Count: "1"}, views.RequestPreview{}
 
@@ -380,39 +344,29 @@ func work() map[string]templ.Component {
 	proved.MayPack, decided.MayPack = true, true
 
 	return map[string]templ.Component{
-		"request-new":          views.RequestForm(developer, requestForm()),
-		"request-new-empty":    views.RequestForm(developer, empty),
-		"request-new-errors":   views.RequestForm(developer, rejectedForm()),
-		"requests":             views.Requests(developer, requests()),
-		"requests-empty":       views.Requests(developer, views.RequestsView{Self: "/requests"}),
-		"request":              views.RequestPage(developer, request()),
-		"request-auditor":      views.RequestPage(admin, proved),
-		"request-pending":      views.RequestPage(developer, pendingRequest()),
-		"approvals":            views.Queue(approver, queue()),
-		"approvals-done":       views.Queue(approver, views.QueueView{Self: "/approvals"}),
-		"approvals-filter":     views.Queue(approver, views.QueueView{Self: "/approvals", Filtered: true, Waiting: 3, Query: "redsi"}),
-		"ticket":               views.Ticket(approver, ticket()),
-		"ticket-errors":        views.Ticket(approver, badTicket),
-		"ticket-own":           views.Ticket(approver, ticketIn(views.TicketOwn)),
-		"ticket-conflict":      views.Ticket(approver, ticketIn(views.TicketConflict)),
-		"ticket-decided":       views.Ticket(approver, decided),
-		"ticket-delete":        views.Ticket(approver, deleteTicket()),
-		"clusters":             views.Clusters(admin, clusters()),
-		"clusters-demo":        views.Clusters(admin, building),
-		"clusters-empty":       views.Clusters(admin, views.ClustersView{Self: "/clusters", CanAdd: true}),
-		"cluster":              views.Cluster(admin, cluster()),
-		"cluster-new":          views.ClusterNew(admin, views.ClusterNewView{Checks: notRun, Commands: commands}),
-		"cluster-new-error":    views.ClusterNew(admin, views.ClusterNewView{Checks: notRun, Commands: commands, Errors: []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: "users[0].user.exec names a program, and Shepherd never runs one. Use a service account token."}}}),
-		"cluster-draft":        views.ClusterDraft(admin, clusterDraft()),
-		"cluster-draft-pass":   views.ClusterDraft(admin, passing),
-		"cluster-draft-errors": views.ClusterDraft(admin, badDraft),
-		"namespaces":           views.Namespaces(admin, namespaces()),
-		"namespaces-empty":     views.Namespaces(admin, views.NamespacesView{CanRegister: true}),
-		"namespace-form":       views.NamespaceForm(admin, views.NamespaceFormView{Name: "Shop", Errors: []ui.FieldError{{Field: "name", Label: "Name in Kubernetes", Message: "small letters, digits and dashes"}}}),
-		"namespace-delete":     views.NamespaceDelete(admin, views.NamespaceDeleteView{Row: namespaces().Rows[1]}),
-		"namespace-in-use":     views.NamespaceDelete(admin, views.NamespaceDeleteView{Row: namespaces().Rows[0]}),
-		"catalog":              views.Catalog(admin, catalog()),
-		"template-form":        views.TemplateForm(admin, views.TemplateFormView{MinDisk: "10"}),
+		"request-new":        views.RequestForm(developer, requestForm()),
+		"request-new-empty":  views.RequestForm(developer, empty),
+		"request-new-errors": views.RequestForm(developer, rejectedForm()),
+		"requests":           views.Requests(developer, requests()),
+		"requests-empty":     views.Requests(developer, views.RequestsView{Self: "/requests"}),
+		"request":            views.RequestPage(developer, request()),
+		"request-auditor":    views.RequestPage(admin, proved),
+		"request-pending":    views.RequestPage(developer, pendingRequest()),
+		"approvals":          views.Queue(approver, queue()),
+		"approvals-done":     views.Queue(approver, views.QueueView{Self: "/approvals"}),
+		"approvals-filter":   views.Queue(approver, views.QueueView{Self: "/approvals", Filtered: true, Waiting: 3, Query: "redsi"}),
+		"ticket":             views.Ticket(approver, ticket()),
+		"ticket-errors":      views.Ticket(approver, badTicket),
+		"ticket-own":         views.Ticket(approver, ticketIn(views.TicketOwn)),
+		"ticket-conflict":    views.Ticket(approver, ticketIn(views.TicketConflict)),
+		"ticket-decided":     views.Ticket(approver, decided),
+		"ticket-delete":      views.Ticket(approver, deleteTicket()),
+		"clusters":           views.Clusters(admin, clusters()),
+		"clusters-demo":      views.Clusters(admin, building),
+		"clusters-empty":     views.Clusters(admin, views.ClustersView{Self: "/clusters", CanAdd: true}),
+		"cluster":            views.Cluster(admin, cluster()),
+		"catalog":            views.Catalog(admin, catalog()),
+		"template-form":      views.TemplateForm(admin, views.TemplateFormView{MinDisk: "10"}),
 		"template-form-version": views.TemplateForm(admin, views.TemplateFormView{
 			From: "redis-7", Name: "redis-7", DisplayName: "Debian 12, tuned kernel", Image: "docker://registry.example.com/redis:7.4", MinDisk: "ten",
 			CloudInit: "#cloud-config\npackages: [redis", HadCloudInit: true,

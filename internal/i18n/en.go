@@ -133,7 +133,7 @@ var english = catalogue{
 		apperr.ErrOperationStuck: {"[{ticket} does not get on.|The work does not get on.]", "[It waits since {since}.|The cluster has not finished in time.]", "Look at the VM in the cluster, then retry or close the request."},
 
 		apperr.ErrClusterDegraded:     {"[{cluster} works with limits.|The cluster works with limits.]", "[{text}]", "Look at its checks on the clusters page."},
-		apperr.ErrClusterUnreachable:  {"[{cluster} does not answer.|The cluster does not answer.]", "[Last answer: {since}.|The network or its API server is down.]", "Shepherd keeps trying. Requests wait until it is back."},
+		apperr.ErrClusterUnreachable:  {"[{cluster} does not answer.|The cluster does not answer.]", "[Last answer: {since}.|The network or its API server is down.]", "[Shepherd tries again at {retry_at}.|Shepherd keeps trying.] Requests wait until it is back."},
 		apperr.ErrClusterUnauthorized: {"[{cluster} does not accept Shepherd's credential.|The cluster does not accept the credential.]", "It has ended or was revoked.", "Replace the credential. " + useServiceAccount},
 		apperr.ErrClusterForbidden:    {"[Shepherd lacks a permission in {cluster}.|The credential lacks a permission in the cluster.]", "[It may not {operation}.|It says: {text}]", "Add the missing permissions that the checks list, and check again."},
 		apperr.ErrClusterTLS:          {"[The certificate of {cluster} is not trusted.|The certificate of the cluster is not trusted.]", "It is not signed by the CA in the kubeconfig, or made for another name.", "Upload a kubeconfig with the cluster's present CA."},
@@ -144,7 +144,7 @@ var english = catalogue{
 		apperr.ErrKubeVirtMissing:     {"[{cluster} has no KubeVirt.|The cluster has no KubeVirt.]", "Without it no VM can run there.", "Install KubeVirt, and check again."},
 		apperr.ErrKubeVirtNotReady:    {"[KubeVirt in {cluster} is not ready.|KubeVirt is not ready.]", "[It says: {text}|Its phase is {phase}.|It is being installed or updated, or has a fault.]", "Wait for it or repair it, and check again."},
 		apperr.ErrAddressNotAllowed:   {"[The address at {path} is not allowed.|The address of the cluster is not allowed.]", "Shepherd does not connect to its own machine, to link-local and metadata addresses, or to ranges that the settings exclude.", "Use the cluster's address in the network. The platform team can allow a range in the settings."},
-		apperr.ErrClusterDuplicate:    {"[This cluster is already here, as {name}.|This cluster is already here.]", "The UID of its kube-system namespace is the same.", "Replace the credential of the existing entry instead."},
+		apperr.ErrClusterDuplicate:    {"[This cluster is already here, as {cluster}.|This cluster is already here.]", "The UID of its kube-system namespace is the same.", "Replace the credential of the existing entry instead."},
 		apperr.ErrClusterIdentity:     {"[This credential belongs to another cluster than {cluster}.|This credential belongs to another cluster.]", "The UID of the kube-system namespace differs.", "Upload a kubeconfig of the same cluster, or add the other one as a new cluster. If the cluster was rebuilt, two admins can say so on the page of its credential."},
 		apperr.ErrReplacementPending:  {"[A new credential of {cluster} waits already.|A new credential waits already.]", "[{by} has uploaded it. It is confirmed or rejected first.|It is confirmed or rejected first.]", "Load the page of the credential again."},
 		apperr.ErrReplacementGone:     {"[The new credential of {cluster} does not wait any more.|The new credential does not wait any more.]", "Somebody has confirmed, rejected or withdrawn it, or a day was over.", "Load the page of the credential again."},
@@ -153,9 +153,11 @@ var english = catalogue{
 		apperr.ErrClusterDrained:      {"[{cluster} takes no new VMs.|The cluster takes no new VMs.]", "A platform admin drains it.", "Choose another cluster."},
 		apperr.ErrClusterQuarantined:  {"[{cluster} is in quarantine.|The cluster is in quarantine.]", "What is there does not fit what Shepherd knows, as after a restore from a backup. Nothing is changed there until a platform admin has looked at it.", "Choose another cluster, or wait: what is approved goes on afterwards."},
 		apperr.ErrClusterDisabled:     {"[{cluster} is switched off.|The cluster is switched off.]", "[{by} switched it off.]", "Choose another cluster, or ask the platform team to switch it on."},
-		apperr.ErrNamespaceMissing:    {"[{cluster} has no namespace {namespace}.|The cluster has no such namespace.]", "", "Create it in the cluster, or choose another one."},
+		apperr.ErrNamespaceMissing:    {"[The cluster {cluster} has no namespace {namespace}.|The cluster has no such namespace.]", "", "Create it in the cluster, or choose another one."},
 		apperr.ErrNamespaceRegistered: {"[{namespace} in {cluster} is already registered.|This namespace is already registered.]", "[It is for {environment}.]", "Choose another namespace."},
 		apperr.ErrNamespaceInUse:      {"[{namespace} is in use.|The namespace is in use.]", "[Systems use it: {children}.|Systems that use it: {count}.|Systems use it.]", "Move or delete them first."},
+		apperr.ErrNamespaceEnding:     {"[The cluster {cluster} is deleting the namespace {namespace}.|The cluster is deleting this namespace.]", "No VM can be made in it.", "Wait until it is gone and create it again, or choose another one."},
+		apperr.ErrNamespaceSystem:     {"[The namespace {namespace} belongs to the cluster itself.|This namespace belongs to the cluster itself.]", "VMs and their Secrets must not stand beside the controllers of the cluster.", "Choose a namespace that is made for VMs."},
 		apperr.ErrDraftExpired:        {"The upload is not kept any longer.", "Kubeconfigs that nobody confirms are deleted after a short time.", "Upload the kubeconfig again."},
 		apperr.ErrNotImplemented:      {"[Shepherd cannot {operation} VMs yet.|Shepherd cannot do this yet.]", "", "Do it in the cluster, or ask the platform team."},
 
@@ -164,6 +166,12 @@ var english = catalogue{
 		apperr.ErrStorageMissing:     {"[{cluster} has no storage class.|The cluster has no storage class.]", "The disks of VMs need one.", "Add a storage class in the cluster, and check again."},
 		apperr.ErrStorageNoDefault:   {"[{cluster} has no default storage class.|The cluster has no default storage class.]", "A request without a storage class would have no place for its disks.", "Mark one storage class as the default, or name one in each template."},
 		apperr.ErrNodesNotReady:      {"[{ready} of {nodes} nodes are ready.|Nodes are not ready.]", "VMs start on ready nodes only.", "Look at the nodes in the cluster."},
+
+		apperr.ErrPermissionsOptional:  {"[Permissions that one can do without are missing: {count}.|Permissions that one can do without are missing.]", "Each costs a convenience, and no more.", "Apply the role again if you want them."},
+		apperr.ErrCDIMissing:           {"[{cluster} has no CDI.|The cluster has no CDI.]", "It fills the disks of new VMs. Until it is there, no VM can be made.", "Install the Containerized Data Importer, and check again."},
+		apperr.ErrSnapshotsMissing:     {"Snapshots of VMs will not work.", "[{name} is missing.|An API or a feature gate is missing.]", "Add it in the cluster if you want snapshots, and check again."},
+		apperr.ErrSnapshotClassMissing: {"No VolumeSnapshotClass is there.", "Without one disks cannot be snapshotted, so snapshots of VMs will not work.", "Add one for the storage that VMs use, and check again."},
+		apperr.ErrInstanceTypesMissing: {"[{cluster} has no instance types, or no preferences.|There are no instance types, or no preferences.]", "Templates that name one cannot be used there.", "Have KubeVirt deploy the common instance types if you want them."},
 
 		apperr.ErrKubeconfigEmpty:         {"The kubeconfig is empty.", "", "Choose the file again, or paste its content."},
 		apperr.ErrKubeconfigTooLarge:      {"[The kubeconfig is larger than {limit:bytes}.|The kubeconfig is too large.]", "One cluster needs a few KiB.", "Run kubectl config view --raw --minify for the one context, and upload what it prints."},
@@ -176,10 +184,11 @@ var english = catalogue{
 		apperr.ErrKubeconfigDuplicateName: {"[The name at {path} in line {line} is there twice.|A name is there twice.]", "It would be unclear which one a context means.", "Rename or remove one of them."},
 		apperr.ErrKubeconfigUnknownField:  {"[The kubeconfig has a key that Shepherd does not know: {path} in line {line}.|The kubeconfig has a key that Shepherd does not know.]", "A key that is not understood could change what the file means.", "Correct the spelling, or remove the key."},
 		apperr.ErrKubeconfigKind:          {"This is not a kubeconfig.", "A kubeconfig says apiVersion: v1 and kind: Config.", "Choose the file that kubectl uses, usually ~/.kube/config."},
+		apperr.ErrKubeconfigSecret:        {"This Secret holds no kubeconfig, or several.", "A kubeconfig says apiVersion: v1 and kind: Config.", "Take the one that you mean out of the Secret, and upload that."},
 		apperr.ErrKubeconfigNoContext:     {"The kubeconfig has no context.", "A context says which user signs in to which cluster.", newKubeconfig},
 		apperr.ErrKubeconfigReference:     {"[The key {path} in line {line} names something that is not in the file.|The kubeconfig names something that is not in it.]", "A part of the file is missing or misspelled.", newKubeconfig},
-		apperr.ErrKubeconfigExec:          {"[This context signs in by running a program ({path}).|This context signs in by running a program.]", "Shepherd never runs programs that are named in an uploaded file.", useServiceAccount},
-		apperr.ErrKubeconfigAuthProvider:  {"[This context signs in through a plugin of kubectl ({path}).|This context signs in through a plugin of kubectl.]", "Shepherd never runs plugins that are named in an uploaded file.", useServiceAccount},
+		apperr.ErrKubeconfigExec:          {"[This context signs in through {login}, by running a program ({path}).|This context signs in by running a program ({path}).|This context signs in by running a program.]", "Shepherd never runs programs that are named in an uploaded file.", useServiceAccount},
+		apperr.ErrKubeconfigAuthProvider:  {"[This context signs in through {login}, a plugin of kubectl ({path}).|This context signs in through a plugin of kubectl ({path}).|This context signs in through a plugin of kubectl.]", "Shepherd never runs plugins that are named in an uploaded file.", useServiceAccount},
 		apperr.ErrKubeconfigFilePath:      {"[This context refers to a file on another machine ({path}).|This context refers to a file on another machine.]", "Shepherd never opens files that are named in an uploaded file.", embedData},
 		apperr.ErrKubeconfigProxy:         {"[This context goes through a proxy ({path}).|This context goes through a proxy.]", "A proxy that an uploaded file names could read everything that Shepherd sends.", "Remove proxy-url and use an address that the portal reaches directly."},
 		apperr.ErrKubeconfigInsecureTLS:   {"[This context does not check the cluster's certificate ({path}).|This context does not check the cluster's certificate.]", "Anybody in between could take the credential.", "Remove insecure-skip-tls-verify and put the cluster's CA into certificate-authority-data."},
@@ -239,6 +248,11 @@ var english = catalogue{
 
 	texts: map[string]string{
 		kubeconfig.WarnExpiresSoon:   "[The credential ends on {expires}. Replace it before.|The credential ends soon. Replace it before.]",
+		kubeconfig.WarnNoExpiry:      "The token has no end: whoever gets hold of it can use it until it is deleted in the cluster. Replace it from time to time.",
+		kubeconfig.WarnUnknownExpiry: "The token does not say when it ends. Those of people often last a day: make a service account then.",
+		kubeconfig.WarnLoopback:      "The address means the machine on which it is used, so the portal would look for the cluster on its own. Put the cluster's address in the network there.",
+		kubeconfig.WarnCAExpiresSoon: "[The cluster's CA ends on {expires}. The connection is lost then: replace the credential before.|The cluster's CA ends soon.]",
+		kubeconfig.WarnCAExpired:     "[CA certificates that have expired are left out: {count}.|CA certificates that have expired are left out.]",
 		kubeconfig.WarnSystemRoots:   "The kubeconfig has no CA, so the certificate must be signed by a public one.",
 		kubeconfig.WarnSystemMasters: "This is a cluster administrator (system:masters), whom no role limits. A service account with Shepherd's role is safer.",
 
@@ -249,5 +263,11 @@ var english = catalogue{
 		"check.kubevirt":    "KubeVirt",
 		"check.storage":     "Storage",
 		"check.permissions": "Permissions",
+
+		"check.dns":           "Name of the server",
+		"check.privilege":     "Privilege",
+		"check.cdi":           "Disk import (CDI)",
+		"check.snapshots":     "Snapshots",
+		"check.instancetypes": "Instance types",
 	},
 }

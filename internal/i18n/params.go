@@ -37,6 +37,7 @@ func Params() map[string]Param {
 		"line":        {"line of what was sent", 12},
 		"max":         {"largest allowed value", 500},
 		"min":         {"smallest allowed value", 10},
+		"login":       {"product that signs in to a cluster", "Amazon EKS"},
 		"name":        {"name of the thing that the error is about", "shop"},
 		"scope":       {"scope of a token", "decide"},
 		"has":         {"scopes that the token has", []string{"read", "request"}},

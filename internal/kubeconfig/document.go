@@ -2,11 +2,14 @@ package kubeconfig
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -33,6 +36,7 @@ func document(data []byte) (*yaml.Node, *apperr.AppError) {
 	if len(data) > MaxSize {
 		return nil, refuse(apperr.ErrKubeconfigTooLarge, "", nil).With("limit", MaxSize)
 	}
+	data = narrow(data)
 	if !utf8.Valid(data) || bytes.ContainsFunc(data, forbiddenControl) {
 		return nil, refuse(apperr.ErrKubeconfigEncoding, "", nil)
 	}
@@ -68,6 +72,30 @@ func document(data []byte) (*yaml.Node, *apperr.AppError) {
 		return nil, refuse(apperr.ErrKubeconfigKind, "", root)
 	}
 	return root, nil
+}
+
+// narrow turns UTF-16 with a byte order mark, as PowerShell writes it, into
+// UTF-8. Everything else, also broken UTF-16, stays as it is: it is no UTF-8.
+func narrow(data []byte) []byte {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(data, []byte{0xff, 0xfe}):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	}
+	if order == nil || len(data)%2 != 0 {
+		return data
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for i := 2; i < len(data); i += 2 {
+		units = append(units, order.Uint16(data[i:]))
+	}
+	runes := utf16.Decode(units)
+	if !slices.Equal(utf16.Encode(runes), units) { // half a pair has become a replacement
+		return data
+	}
+	return []byte(string(runes))
 }
 
 func forbiddenControl(r rune) bool {

@@ -40,14 +40,19 @@ const (
 
 // The warnings about a usable context. Their sentences are in internal/i18n.
 const (
-	WarnExpiresSoon   = "KUBECONFIG_EXPIRES_SOON"   // params: expires (time)
-	WarnSystemRoots   = "KUBECONFIG_SYSTEM_ROOTS"   // no CA in the file: the portal machine's roots are trusted
-	WarnSystemMasters = "KUBECONFIG_SYSTEM_MASTERS" // the certificate is in system:masters, beyond RBAC
+	WarnExpiresSoon   = "KUBECONFIG_EXPIRES_SOON"    // params: expires (time)
+	WarnNoExpiry      = "KUBECONFIG_NO_EXPIRY"       // a token that is good for ever
+	WarnUnknownExpiry = "KUBECONFIG_UNKNOWN_EXPIRY"  // an opaque token, such as OpenShift's and Rancher's
+	WarnSystemRoots   = "KUBECONFIG_SYSTEM_ROOTS"    // no CA in the file: the portal machine's roots are trusted
+	WarnCAExpiresSoon = "KUBECONFIG_CA_EXPIRES_SOON" // params: expires (time)
+	WarnCAExpired     = "KUBECONFIG_CA_LEFT_OUT"     // params: count of the CAs that have expired, beside others
+	WarnSystemMasters = "KUBECONFIG_SYSTEM_MASTERS"  // the certificate is in system:masters, beyond RBAC
+	WarnLoopback      = "KUBECONFIG_LOOPBACK"        // the address means the portal's own machine
 )
 
 // WarningCodes lists all warnings, for the test that wants a sentence for each.
 func WarningCodes() []string {
-	return []string{WarnExpiresSoon, WarnSystemRoots, WarnSystemMasters}
+	return []string{WarnExpiresSoon, WarnNoExpiry, WarnUnknownExpiry, WarnSystemRoots, WarnCAExpiresSoon, WarnCAExpired, WarnSystemMasters, WarnLoopback}
 }
 
 // File is an uploaded kubeconfig that has the right shape.
@@ -67,8 +72,9 @@ type Context struct {
 	// refused, and no encoder of this struct writes it.
 	Credential domain.Credential `json:"-"`
 	// Refusal is why the context cannot be used; nil: it can. It has the
-	// parameters path and line.
+	// parameters path and line, and login, the name of a Login's product.
 	Refusal *apperr.AppError
+	Login   Login // the program that signs in; "" without one
 
 	Kind      string           // KindToken or KindCertificate, "" without a credential
 	Subject   string           // JWT sub or certificate CN; not verified
@@ -95,20 +101,27 @@ func (f *File) Pick(name string) (Context, error) {
 	return Context{}, apperr.New(apperr.ErrInvalidChoice)
 }
 
-// Parse reads an uploaded kubeconfig. now decides what has expired. The error
-// is an *errors.AppError with a KUBECONFIG_* code and the parameters path (key
-// path, such as users[0].user.exec), line and limit, where they apply. When the
-// file is sound but no context is usable, the error is the refusal of the
-// current context, else of the first, and the file is returned beside it so
-// that each context's refusal can be shown.
+// Parse reads an uploaded kubeconfig, also one inside the manifest of a Secret.
+// now decides what has expired. The error is an *errors.AppError with a
+// KUBECONFIG_* code and the parameters path (key path, such as
+// users[0].user.exec), line, limit and login, where they apply. When the file is
+// sound but no context is usable, the error is the refusal of the current
+// context, else of the first, and the file is returned beside it so that each
+// context's refusal can be shown.
 func Parse(data []byte, now time.Time) (*File, error) {
 	root, refusal := document(data)
 	if refusal != nil {
 		return nil, refusal
 	}
+	var secret string // key of the Secret that the file was in
+	if isSecret(root) {
+		if root, secret, refusal = unwrap(root); refusal != nil {
+			return nil, refusal
+		}
+	}
 	raw, refusal := read(root)
 	if refusal != nil {
-		return nil, refusal
+		return nil, inside(secret, refusal)
 	}
 
 	// Each cluster and user is judged once, however many contexts share it.
@@ -121,12 +134,23 @@ func Parse(data []byte, now time.Time) (*File, error) {
 		identities = append(identities, e.identity(now))
 	}
 
-	file := &File{Current: raw.current.text}
+	file := &File{Current: raw.current}
 	var first *apperr.AppError // the current context's refusal, else the first
 	usable := false
 	for _, rc := range raw.contexts {
-		c := rc.join(identities[rc.user], places[rc.cluster], now)
-		c.Cluster, c.User = raw.clusters[rc.cluster].name, raw.users[rc.user].name
+		var (
+			id identity
+			at place
+			c  Context
+		)
+		if rc.user >= 0 {
+			id, c.User, c.Login = identities[rc.user], raw.users[rc.user].name, raw.users[rc.user].login
+		}
+		if rc.cluster >= 0 {
+			at, c.Cluster = places[rc.cluster], raw.clusters[rc.cluster].name
+		}
+		rc.join(&c, id, at, now)
+		c.Refusal = inside(secret, c.Refusal)
 		file.Contexts = append(file.Contexts, c)
 		usable = usable || c.Usable()
 		if first == nil || c.Name == file.Current {

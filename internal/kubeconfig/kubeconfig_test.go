@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestBadFiles(t *testing.T) {
 				t.Errorf("got %s at %q, want %s at %q", e.Code, path, c.Code, c.Path)
 			}
 			for key := range e.Params {
-				if key != "path" && key != "line" && key != "limit" {
+				if !slices.Contains([]string{"path", "line", "limit", "login"}, key) {
 					t.Errorf("parameter %q", key)
 				}
 			}
@@ -138,6 +139,67 @@ func TestTokenClaims(t *testing.T) {
 	}
 	if got := codes(c.Warnings); got != kubeconfig.WarnSystemRoots+" "+kubeconfig.WarnExpiresSoon {
 		t.Errorf("warnings %s", got)
+	}
+}
+
+// Each warning comes from the file that deserves it, and from no better one.
+func TestWarnings(t *testing.T) {
+	now := time.Now()
+	day := 24 * time.Hour
+	fine, soon, old := kubeconfigtest.NewAuthority(t, now.Add(90*day)), kubeconfigtest.NewAuthority(t, now.Add(9*day)), kubeconfigtest.NewAuthority(t, now.Add(-day))
+	trust := func(pem ...[]byte) string {
+		return "server: https://c.example\ncertificate-authority-data: " + kubeconfigtest.Base64(bytes.Join(pem, nil))
+	}
+	jwt := func(claims string) string {
+		return "token: e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".x"
+	}
+	lasting := jwt(fmt.Sprintf(`{"iss":"kubernetes/serviceaccount","sub":"a","exp":%d}`, now.Add(90*day).Unix()))
+	for name, c := range map[string]struct{ cluster, user, want string }{
+		"nothing to say":      {trust(fine.PEM), lasting, ""},
+		"token without end":   {trust(fine.PEM), jwt(`{"iss":"kubernetes/serviceaccount","sub":"a"}`), kubeconfig.WarnNoExpiry},
+		"opaque token":        {trust(fine.PEM), "token: sha256~x", kubeconfig.WarnUnknownExpiry},
+		"token that ends":     {trust(fine.PEM), "token: " + kubeconfigtest.JWT("a", now.Add(29*day)), kubeconfig.WarnExpiresSoon},
+		"CA that ends":        {trust(fine.PEM, soon.PEM), lasting, kubeconfig.WarnCAExpiresSoon},
+		"CA that has ended":   {trust(old.PEM, fine.PEM), lasting, kubeconfig.WarnCAExpired},
+		"this machine":        {strings.Replace(trust(fine.PEM), "c.example", "127.0.0.9:6443", 1), lasting, kubeconfig.WarnLoopback},
+		"this machine, IPv6":  {strings.Replace(trust(fine.PEM), "c.example", "[::1]:6443", 1), lasting, kubeconfig.WarnLoopback},
+		"this machine, named": {strings.Replace(trust(fine.PEM), "c.example", "kubernetes.docker.internal:6443", 1), lasting, kubeconfig.WarnLoopback},
+	} {
+		ctx := parse(t, kubeconfigtest.Config(c.cluster, c.user)).Contexts[0]
+		if got := codes(ctx.Warnings); got != c.want {
+			t.Errorf("%s: warnings %q, want %q", name, got, c.want)
+		}
+		if name == "CA that has ended" && !bytes.Equal(ctx.Credential.CA, fine.PEM) {
+			t.Error("the CA that has ended is kept")
+		}
+	}
+}
+
+// A program that signs in is recognised by its name, and nothing of what the
+// file says about it gets out.
+func TestLogins(t *testing.T) {
+	for _, l := range kubeconfigtest.Logins() {
+		t.Run(l.Name, func(t *testing.T) {
+			file, err := kubeconfig.Parse(kubeconfigtest.Config("server: https://c.example", l.User), time.Now())
+			e, ok := apperr.From(err)
+			if !ok || e.Code != apperr.ErrKubeconfigExec && e.Code != apperr.ErrKubeconfigAuthProvider {
+				t.Fatalf("got %v", err)
+			}
+			if got := file.Contexts[0].Login; got != l.Login {
+				t.Errorf("got %q, want %q", got, l.Login)
+			}
+			if product, _ := e.Params["login"].(string); product != l.Login.Product() || (product == "") != (l.Login == kubeconfig.LoginProgram) {
+				t.Errorf("product %q of %q", product, l.Login)
+			}
+			if found := leaks(printed(file, err), []string{kubeconfigtest.Token, kubeconfigtest.Password, kubeconfigtest.Content}); len(found) > 0 {
+				t.Errorf("leaks %q", found)
+			}
+		})
+	}
+	// A login is recognised also when something else is wrong before it.
+	file, err := kubeconfig.Parse(kubeconfigtest.Config("server: https://c.example", "tokenFile: /x\nexec: {command: gcloud}"), time.Now())
+	if apperr.CodeOf(err) != apperr.ErrKubeconfigFilePath || file.Contexts[0].Login != kubeconfig.LoginGKE {
+		t.Errorf("got %v and %q", err, file.Contexts[0].Login)
 	}
 }
 

@@ -24,6 +24,8 @@ import (
 type place struct {
 	server, tlsServerName string
 	CA                    domain.Secret
+	caExpired             int        // certificates of the bundle that were left out
+	caExpires             *time.Time // the first end among those that are left
 	refusal               *apperr.AppError
 }
 
@@ -33,21 +35,19 @@ type identity struct {
 	expires               *time.Time
 	Token, Cert, Key      domain.Secret
 	masters               bool // in the group system:masters
+	opaque                bool // a token that tells nothing of itself
 	refusal               *apperr.AppError
 }
 
 // join judges a context by its user and its cluster, in this order.
-func (rc rawContext) join(id identity, at place, now time.Time) Context {
-	c := Context{
-		Name: rc.name, Namespace: rc.namespace, Server: at.server,
-		Kind: id.kind, Subject: id.subject, Issuer: id.issuer, ExpiresAt: id.expires,
-		Refusal: id.refusal,
-	}
-	if c.Refusal == nil {
-		c.Refusal = at.refusal
-	}
-	if c.Refusal != nil {
-		return c
+func (rc rawContext) join(c *Context, id identity, at place, now time.Time) {
+	c.Name, c.Namespace, c.Server = rc.name, rc.namespace, at.server
+	c.Kind, c.Subject, c.Issuer, c.ExpiresAt = id.kind, id.subject, id.issuer, id.expires
+	for _, r := range []*apperr.AppError{rc.refusal, id.refusal, at.refusal} {
+		if r != nil {
+			c.Refusal = r
+			return
+		}
 	}
 	c.Credential = domain.Credential{
 		Server: at.server, TLSServerName: at.tlsServerName, CA: at.CA,
@@ -56,16 +56,42 @@ func (rc rawContext) join(id identity, at place, now time.Time) Context {
 	warn := func(code string, params map[string]any) {
 		c.Warnings = append(c.Warnings, domain.Problem{Code: code, Params: params})
 	}
-	if len(at.CA) == 0 {
+	soon := now.Add(ExpiryNotice)
+	if loopback(at.server) {
+		warn(WarnLoopback, nil)
+	}
+	switch {
+	case len(at.CA) == 0:
 		warn(WarnSystemRoots, nil)
+	case at.caExpires.Before(soon):
+		warn(WarnCAExpiresSoon, map[string]any{"expires": *at.caExpires})
+	}
+	if at.caExpired > 0 {
+		warn(WarnCAExpired, map[string]any{"count": at.caExpired})
 	}
 	if id.masters {
 		warn(WarnSystemMasters, nil)
 	}
-	if id.expires != nil && id.expires.Before(now.Add(ExpiryNotice)) {
+	switch {
+	case id.expires == nil && id.opaque:
+		warn(WarnUnknownExpiry, nil)
+	case id.expires == nil:
+		warn(WarnNoExpiry, nil)
+	case id.expires.Before(soon):
 		warn(WarnExpiresSoon, map[string]any{"expires": *id.expires})
 	}
-	return c
+}
+
+// loopback says that a server's address means the machine on which it is used:
+// kind, minikube and k3s write such ones. Names are those that tools make.
+func loopback(server string) bool {
+	u, err := url.Parse(server)
+	if err != nil {
+		return false
+	}
+	name := u.Hostname()
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.IsLoopback() || name == "localhost" || strings.HasSuffix(name, ".localhost") || strings.HasSuffix(name, ".docker.internal")
 }
 
 // get is the value of a key, or an empty one at the place where it should be.
@@ -96,7 +122,7 @@ func (e entry) place(now time.Time) (p place) {
 		}
 	}
 	if ca.text != "" {
-		if p.CA, code = authorities(ca.text, now); code != "" {
+		if code = p.trust(ca.text, now); code != "" {
 			p.refusal = ca.refuse(code)
 		}
 	}
@@ -186,7 +212,7 @@ func host(s string) (normal, code string) {
 // certificates reads a bundle of PEM certificates in base64. ok is false when
 // anything in it is something else.
 func certificates(encoded string) (certs []*x509.Certificate, ok bool) {
-	rest, err := base64.StdEncoding.DecodeString(encoded)
+	rest, err := unfold(encoded)
 	if err != nil {
 		return nil, false
 	}
@@ -207,6 +233,11 @@ func certificates(encoded string) (certs []*x509.Certificate, ok bool) {
 	}
 }
 
+// unfold reads base64 that an editor or a YAML folding may have broken into lines.
+func unfold(encoded string) ([]byte, error) {
+	return base64.StdEncoding.DecodeString(strings.Join(strings.Fields(encoded), ""))
+}
+
 // encode writes certificates again, without whatever stood around them.
 func encode(certs []*x509.Certificate) domain.Secret {
 	var b bytes.Buffer
@@ -216,24 +247,35 @@ func encode(certs []*x509.Certificate) domain.Secret {
 	return b.Bytes()
 }
 
-// authorities checks a CA bundle and writes it again.
-func authorities(encoded string, now time.Time) (domain.Secret, string) {
+// trust checks a CA bundle and writes it again, or gives the code of its
+// refusal. After a rotation a bundle still has the old CA: one that has expired
+// is left out when others are left, because nothing can be verified with it.
+func (p *place) trust(encoded string, now time.Time) (code string) {
 	certs, ok := certificates(encoded)
 	switch {
 	case !ok:
-		return nil, apperr.ErrKubeconfigCA
+		return apperr.ErrKubeconfigCA
 	case len(certs) > MaxCertificates:
-		return nil, apperr.ErrKubeconfigCACount
+		return apperr.ErrKubeconfigCACount
 	}
+	var good []*x509.Certificate
 	for _, c := range certs {
 		switch {
 		case !c.BasicConstraintsValid || !c.IsCA:
-			return nil, apperr.ErrKubeconfigCALeaf
+			return apperr.ErrKubeconfigCALeaf
 		case now.After(c.NotAfter):
-			return nil, apperr.ErrKubeconfigCAExpired
+			p.caExpired++
+			continue
+		case p.caExpires == nil || c.NotAfter.Before(*p.caExpires):
+			p.caExpires = &c.NotAfter
 		}
+		good = append(good, c)
 	}
-	return encode(certs), ""
+	if len(good) == 0 {
+		return apperr.ErrKubeconfigCAExpired
+	}
+	p.CA = encode(good)
+	return ""
 }
 
 // identity reads a user.
@@ -257,11 +299,14 @@ func (e entry) identity(now time.Time) (id identity) {
 
 func (id *identity) readToken(token value, now time.Time) {
 	id.kind = KindToken
+	token.text = strings.TrimSpace(token.text) // a text block of YAML ends with a line break
 	if !validToken(token.text) {
 		id.refusal = token.refuse(apperr.ErrKubeconfigToken)
 		return
 	}
-	id.subject, id.issuer, id.expires = claims(token.text)
+	var known bool
+	id.subject, id.issuer, id.expires, known = claims(token.text)
+	id.opaque = !known
 	if id.expires != nil && !now.Before(*id.expires) {
 		id.refusal = token.refuse(apperr.ErrKubeconfigTokenExpired)
 		return
@@ -291,7 +336,7 @@ func (id *identity) readCertificate(cert, key value, now time.Time) {
 
 // clientKey reads the one private key that belongs to a certificate.
 func clientKey(certPEM []byte, encoded string) (domain.Secret, bool) {
-	raw, err := base64.StdEncoding.DecodeString(encoded)
+	raw, err := unfold(encoded)
 	if err != nil || len(raw) > MaxKey {
 		return nil, false
 	}
@@ -320,15 +365,15 @@ func validToken(s string) bool { return len(s) <= MaxToken && visible.MatchStrin
 const maxUnix = 253402300799
 
 // claims reads a JWT without verifying it: only the cluster can. A token that
-// is no JWT is opaque and gives nothing.
-func claims(token string) (subject, issuer string, expires *time.Time) {
+// is no JWT is opaque and gives nothing; known is false then.
+func claims(token string) (subject, issuer string, expires *time.Time, known bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return "", "", nil
+		return "", "", nil, false
 	}
 	body, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return "", "", nil
+		return "", "", nil, false
 	}
 	var c struct {
 		Sub string   `json:"sub"`
@@ -336,11 +381,11 @@ func claims(token string) (subject, issuer string, expires *time.Time) {
 		Exp *float64 `json:"exp"` // seconds, perhaps with a fraction (RFC 7519)
 	}
 	if json.Unmarshal(body, &c) != nil {
-		return "", "", nil
+		return "", "", nil, false
 	}
 	if c.Exp != nil && *c.Exp >= 0 && *c.Exp <= maxUnix {
 		t := time.Unix(int64(*c.Exp), 0).UTC()
 		expires = &t
 	}
-	return clean(c.Sub), clean(c.Iss), expires
+	return clean(c.Sub), clean(c.Iss), expires, c.Iss != ""
 }

@@ -21,7 +21,7 @@ func (v value) refuse(code string) *apperr.AppError { return refuse(code, v.path
 
 // rawFile is the file after the check of its keys, before that of its values.
 type rawFile struct {
-	current  value
+	current  string
 	clusters []entry
 	users    []entry
 	contexts []rawContext
@@ -32,12 +32,14 @@ type entry struct {
 	name    string
 	at      value // its place, without a text
 	values  map[string]value
+	login   Login // of a user whom a program signs in
 	refusal *apperr.AppError
 }
 
 type rawContext struct {
 	name, namespace string
-	cluster, user   int // indexes in the file's lists
+	cluster, user   int              // indexes in the file's lists; -1: not in them
+	refusal         *apperr.AppError // it points to something that is not there
 }
 
 // The keys that a cluster, a user and a context may have. Text keys are read,
@@ -45,12 +47,14 @@ type rawContext struct {
 // other key refuses the file.
 type allowed struct {
 	text      []string
+	ignored   []string
 	forbidden map[string]string
 }
 
 var (
 	clusterKeys = allowed{
-		text: []string{"server", "certificate-authority-data", "tls-server-name"},
+		text:    []string{"server", "certificate-authority-data", "tls-server-name"},
+		ignored: []string{extensions, "disable-compression", "api-version"}, // the last is from before Kubernetes 1.5
 		forbidden: map[string]string{
 			"certificate-authority":    apperr.ErrKubeconfigFilePath,
 			"proxy-url":                apperr.ErrKubeconfigProxy,
@@ -58,7 +62,8 @@ var (
 		},
 	}
 	userKeys = allowed{
-		text: []string{"token", "client-certificate-data", "client-key-data"},
+		text:    []string{"token", "client-certificate-data", "client-key-data"},
+		ignored: []string{extensions},
 		forbidden: map[string]string{
 			"exec":               apperr.ErrKubeconfigExec,
 			"auth-provider":      apperr.ErrKubeconfigAuthProvider,
@@ -73,15 +78,16 @@ var (
 			"password":           apperr.ErrKubeconfigBasicAuth,
 		},
 	}
-	contextKeys = allowed{text: []string{"cluster", "user", "namespace"}}
+	contextKeys = allowed{text: []string{"cluster", "user", "namespace"}, ignored: []string{extensions}}
 )
 
-// extensions is the one key that is dropped silently wherever client-go allows
-// it: minikube and others keep notes there.
+// extensions is dropped wherever client-go allows it: minikube and others keep
+// notes there.
 const extensions = "extensions"
 
-// read checks the shape of the file: its kind, its keys, unique names, and that
-// every context points to a cluster and a user.
+// read checks the shape of the file: its kind, its keys, and unique names. What
+// kubectl leaves behind when something is deleted is no fault of the file: a
+// context that points to nothing is refused alone, a current one is forgotten.
 func read(root *yaml.Node) (*rawFile, *apperr.AppError) {
 	// The kind first: a manifest of something else is not an "unknown key".
 	if n := lookup(root, "kind"); n == nil || n.Kind != yaml.ScalarNode || n.Value != "Config" {
@@ -97,8 +103,9 @@ func read(root *yaml.Node) (*rawFile, *apperr.AppError) {
 		switch key.Value {
 		case "kind", "apiVersion", "preferences", extensions:
 		case "current-context":
-			f.current, e = text(node, "current-context")
-			f.current.text = clean(f.current.text)
+			var current value
+			current, e = text(node, "current-context")
+			f.current = clean(current.text)
 		case "clusters":
 			f.clusters, e = entries(node, "clusters", "cluster", clusterKeys)
 		case "users":
@@ -117,17 +124,16 @@ func read(root *yaml.Node) (*rawFile, *apperr.AppError) {
 	}
 	for _, c := range contexts {
 		rc := rawContext{name: c.name, namespace: clean(c.values["namespace"].text)}
-		var e *apperr.AppError
-		if rc.cluster, e = c.follow("cluster", f.clusters); e != nil {
-			return nil, e
-		}
-		if rc.user, e = c.follow("user", f.users); e != nil {
-			return nil, e
+		var noCluster, noUser *apperr.AppError
+		rc.cluster, noCluster = c.follow("cluster", f.clusters)
+		rc.user, noUser = c.follow("user", f.users)
+		if rc.refusal = noCluster; rc.refusal == nil {
+			rc.refusal = noUser
 		}
 		f.contexts = append(f.contexts, rc)
 	}
-	if name := f.current.text; name != "" && !slices.ContainsFunc(contexts, func(c entry) bool { return c.name == name }) {
-		return nil, f.current.refuse(apperr.ErrKubeconfigReference)
+	if !slices.ContainsFunc(contexts, func(c entry) bool { return c.name == f.current }) {
+		f.current = ""
 	}
 	return f, nil
 }
@@ -138,7 +144,7 @@ func (c entry) follow(key string, among []entry) (int, *apperr.AppError) {
 	want := clean(v.text)
 	i := slices.IndexFunc(among, func(e entry) bool { return e.name == want })
 	if i < 0 {
-		return 0, v.refuse(apperr.ErrKubeconfigReference)
+		return -1, v.refuse(apperr.ErrKubeconfigReference)
 	}
 	return i, nil
 }
@@ -204,7 +210,7 @@ func (e *entry) fill(node *yaml.Node, keys allowed) *apperr.AppError {
 		here := child(e.at.path, key)
 		code, forbidden := keys.forbidden[key.Value]
 		switch {
-		case key.Value == extensions:
+		case slices.Contains(keys.ignored, key.Value):
 		case slices.Contains(keys.text, key.Value):
 			v, err := text(n, here)
 			if err != nil {
@@ -213,8 +219,20 @@ func (e *entry) fill(node *yaml.Node, keys allowed) *apperr.AppError {
 			e.values[key.Value] = v
 		case !forbidden:
 			return refuse(apperr.ErrKubeconfigUnknownField, here, key)
-		case e.refusal == nil && !harmless(key.Value, n):
-			e.refusal = refuse(code, here, key)
+		case !harmless(key.Value, n):
+			r := refuse(code, here, key)
+			switch key.Value {
+			case "exec":
+				e.login = execLogin(n)
+			case "auth-provider":
+				e.login = pluginLogin(n)
+			}
+			if product := e.login.Product(); product != "" {
+				r = r.With("login", product)
+			}
+			if e.refusal == nil {
+				e.refusal = r
+			}
 		}
 	}
 	return nil
@@ -249,7 +267,11 @@ func pairs(m *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
 	}
 }
 
+// lookup is the value of a key, or nil. What is no mapping has no keys.
 func lookup(m *yaml.Node, name string) *yaml.Node {
+	if m.Kind != yaml.MappingNode {
+		return nil
+	}
 	for key, v := range pairs(m) {
 		if key.Value == name {
 			return v

@@ -43,6 +43,10 @@ const (
 	// Params: token (its name), expires_at, and of a service account account and
 	// account_id.
 	TokenExpires Kind = "token.expires"
+
+	// NamespaceGone goes to all admins when a registered namespace vanished from
+	// its cluster. Params: namespace, namespace_id, cluster.
+	NamespaceGone Kind = "namespace.gone"
 )
 
 // Message is one thing to tell to some people.

@@ -73,8 +73,10 @@ type InfrastructureProvider interface {
 
 	// ValidateSpec asks the cluster whether it would take the VM (dry run).
 	ValidateSpec(ctx context.Context, cluster string, spec domain.VMSpec) (*domain.ValidationResult, error)
-	// CheckHealth never fails: that a cluster does not answer is a result.
-	CheckHealth(ctx context.Context, cluster string) domain.ClusterHealth
+	// CheckHealth never fails: that a cluster does not answer is a result. It is
+	// three small reads; describe asks for what changes seldom as well, see
+	// domain.ClusterHealth.DescribedAt.
+	CheckHealth(ctx context.Context, cluster string, describe bool) domain.ClusterHealth
 }
 
 // CloudInit is the user data of one VM.
@@ -142,11 +144,16 @@ type Watcher interface {
 	// goroutine, with the time of the last sign of life of the cluster's VMs: up
 	// to then everything that happened was observed.
 	Watch(ctx context.Context, cluster string, sink Sink, heard func(time.Time)) error
+	// Connection says how the connection to a cluster is, from memory: it asks
+	// nobody.
+	Connection(cluster string) domain.Connection
 }
 
 // Namespaces looks after the namespaces in which VMs live.
 type Namespaces interface {
 	// Namespace never takes "not there" for an error: that is a presence.
+	// CLUSTER_FORBIDDEN when the credential may not look; that it may not read
+	// the quotas leaves them nil.
 	Namespace(ctx context.Context, cluster, name string) (domain.NamespaceState, error)
 	// CreateNamespace makes it with the labels; one that exists is left as it is.
 	// CLUSTER_FORBIDDEN when the credential may not.

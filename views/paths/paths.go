@@ -161,8 +161,14 @@ func ClusterDraft(draft string) string { return NewCluster + "/" + url.PathEscap
 // CheckClusterDraft runs the pre-flight checks of the chosen context.
 func CheckClusterDraft(draft string) string { return ClusterDraft(draft) + "/check" }
 
+// Namespace is the page of a registered namespace, by id.
+func Namespace(id string) string { return Namespaces + "/" + url.PathEscape(id) }
+
+// CheckNamespace asks the cluster for a namespace now.
+func CheckNamespace(id string) string { return Namespace(id) + "/check" }
+
 // DeleteNamespace unregisters a namespace.
-func DeleteNamespace(id string) string { return Namespaces + "/" + url.PathEscape(id) + "/delete" }
+func DeleteNamespace(id string) string { return Namespace(id) + "/delete" }
 
 // EventsFor is the stream of changes of the given topics.
 func EventsFor(topics ...string) string {

@@ -14,13 +14,17 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"iter"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"kubevirt-shepherd.io/shepherd/internal/kubeconfig"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -175,6 +179,8 @@ func Good(t testing.TB) []Case {
 	}
 	rsaSignIn := "client-certificate-data: " + Base64(ca.client(later, &rsaKey.PublicKey, "bob")) +
 		"\nclient-key-data: " + Base64(block("PRIVATE KEY", pkcs8)) + "\n"
+	next, old := NewAuthority(t, later), NewAuthority(t, time.Now().Add(-time.Hour))
+	wrapped := strings.Join(slices.Collect(lines(Base64(ca.PEM), 64)), "\n  ")
 	ecParameters := "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
 
 	asJSON, err := json.MarshalIndent(map[string]any{
@@ -223,12 +229,195 @@ func Good(t testing.TB) []Case {
 		{Name: "IPv6", Data: at("https://[2001:DB8::1]:6443"), Server: "https://[2001:db8::1]:6443", Kind: tok},
 		{Name: "IPv4 inside IPv6", Data: at("https://[::ffff:10.0.0.1]:6443"), Server: address, Kind: tok},
 		{Name: "loopback, which the dialler judges", Data: at("https://127.0.0.1:6443"), Server: "https://127.0.0.1:6443", Kind: tok},
+		{Name: "Rancher's own cluster", Data: at("https://rancher.example.com/k8s/clusters/local"), Server: "https://rancher.example.com/k8s/clusters/local", Kind: tok},
+		{Name: "opaque token of OpenShift", Data: Config(server+trust, "token: sha256~"+Token), Server: address, Kind: tok},
+		{Name: "token in a text block", Data: Config(server+trust, "token: |\n  "+Token), Server: address, Kind: tok},
+		{Name: "base64 in lines", Data: Config(server+"certificate-authority-data: >-\n  "+wrapped, token), Server: address, Kind: tok},
+		{Name: "bundle of several CAs", Data: Config(server+"certificate-authority-data: "+Base64(append(bytes.Clone(ca.PEM), next.PEM...)), token), Server: address, Kind: tok},
+		{Name: "bundle with a CA that has expired", Data: Config(server+"certificate-authority-data: "+Base64(append(bytes.Clone(old.PEM), ca.PEM...)), token), Server: address, Kind: tok},
+		{Name: "UTF-16, little endian", Data: UTF16(binary.LittleEndian, Config(server+trust, token)), Server: address, Kind: tok},
+		{Name: "UTF-16, big endian, CRLF", Data: UTF16(binary.BigEndian, bytes.ReplaceAll(Config(server+trust, token), []byte("\n"), []byte("\r\n"))), Server: address, Kind: tok},
+		{Name: "disable-compression", Data: Config(server+trust+"disable-compression: true", token), Server: address, Kind: tok},
+		{Name: "empty namespace", Data: bytes.Replace(Config(server+trust, token), []byte("    user: u\n"), []byte("    user: u\n    namespace: \"\"\n"), 1), Server: address, Kind: tok},
+		{Name: "current context that was deleted", Data: bytes.Replace(Config(server, token), []byte("current-context: main"), []byte("current-context: gone"), 1), Server: address, Kind: tok},
+		{Name: "context whose user was deleted, beside a good one", Data: bytes.Replace(Config(server, token), []byte("current-context"), []byte("- {name: left, context: {cluster: c, user: gone}}\ncurrent-context"), 1), Server: address, Kind: tok},
+		{Name: "cluster and user without a context, and dangerous", Data: bytes.Replace(bytes.Replace(Config(server, token),
+			[]byte("users:\n"), []byte("- {name: odd, cluster: {server: 'http://x', proxy-url: 'http://p', insecure-skip-tls-verify: true}}\nusers:\n"), 1),
+			[]byte("contexts:\n"), []byte("- {name: odd, user: {exec: {command: sh}, tokenFile: /etc/x, as: root}}\ncontexts:\n"), 1), Server: address, Kind: tok},
+		{Name: "Secret of the Cluster API", Data: Secret("data", "value", Base64(Config(server+trust, token))), Server: address, Kind: tok},
+		{Name: "Secret with text", Data: Secret("stringData", "kubeconfig.yaml", "|\n"+indent(string(Config(server+trust, token)))), Server: address, Kind: tok},
+		{Name: "Secret of Kamaji, with several", Data: Secret("data", "admin.conf", Base64(Config(server, token))+"\n  super-admin.conf: "+Base64(Config("server: https://10.0.0.2", token))), Server: address, Kind: tok},
 		{Name: "name in another script, encoded", Data: at("https://xn--bcher-kva.example:6443"), Server: "https://xn--bcher-kva.example:6443", Kind: tok},
 	}
+	cases = append(cases, tools(ca, client)...)
 	for i := range cases {
 		cases[i].Canaries = []string{Token, serviceAccount, secretPart(client.Key)}
 	}
 	return cases
+}
+
+// UTF16 writes a text as Windows does, with a byte order mark.
+func UTF16(order binary.AppendByteOrder, text []byte) []byte {
+	out := order.AppendUint16(nil, 0xfeff)
+	for _, unit := range utf16.Encode([]rune(string(text))) {
+		out = order.AppendUint16(out, unit)
+	}
+	return out
+}
+
+// Secret is a manifest with a value at a key; field is data or stringData.
+func Secret(field, key, value string) []byte {
+	return fmt.Appendf(nil, "apiVersion: v1\nkind: Secret\nmetadata:\n  name: east-kubeconfig\n  namespace: default\ntype: cluster.x-k8s.io/secret\n%s:\n  %s: %s\n", field, key, value)
+}
+
+// tools are files as the tools of the world write them.
+func tools(ca *Authority, client Pair) []Case {
+	authority := Base64(ca.PEM)
+	cert, key := Base64(client.Cert), Base64(client.Key)
+	folded := strings.Join(slices.Collect(lines(authority, 76)), "\\\n      ")
+	file := func(cluster, user, context, server, signIn string) []byte {
+		return fmt.Appendf(nil, `apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: %s
+    server: %s
+  name: %s
+contexts:
+- context:
+    cluster: %s
+    user: %s
+  name: %s
+current-context: %s
+kind: Config
+preferences: {}
+users:
+- name: %s
+  user:
+    %s
+`, authority, server, cluster, cluster, user, context, context, user, strings.ReplaceAll(signIn, "\n", "\n    "))
+	}
+	pair := "client-certificate-data: " + cert + "\nclient-key-data: " + key
+	return []Case{
+		{Name: "kubeadm", Data: file("kubernetes", "kubernetes-admin", "kubernetes-admin@kubernetes", "https://10.0.0.10:6443", pair), Server: "https://10.0.0.10:6443", Kind: kubeconfig.KindCertificate},
+		{Name: "k3s", Data: file("default", "default", "default", "https://127.0.0.1:6443", pair), Server: "https://127.0.0.1:6443", Kind: kubeconfig.KindCertificate},
+		{Name: "RKE2", Data: file("default", "default", "default", "https://rke2.example.com:6443", pair), Server: "https://rke2.example.com:6443", Kind: kubeconfig.KindCertificate},
+		{Name: "kind", Data: file("kind-east", "kind-east", "kind-east", "https://127.0.0.1:36443", pair), Server: "https://127.0.0.1:36443", Kind: kubeconfig.KindCertificate},
+		{Name: "OpenShift", Data: file("api-east-example-com:6443", "kube:admin/api-east-example-com:6443", "default/api-east-example-com:6443/kube:admin", "https://api.east.example.com:6443", "token: sha256~"+Token), Server: "https://api.east.example.com:6443", Kind: kubeconfig.KindToken},
+		{Name: "names with odd characters", Data: file(`"a b/c:d@e'f\"g$(h)"`, `"\u00fcser"`, `"\u4e1c # 1"`, address, "token: "+Token), Server: address, Kind: kubeconfig.KindToken},
+		{Name: "minikube with --embed-certs", Data: fmt.Appendf(nil, `apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: %s
+    extensions:
+    - extension:
+        last-update: Mon, 05 Oct 2026 08:22:31 UTC
+        provider: minikube.sigs.k8s.io
+        version: v1.37.0
+      name: cluster_info
+    server: https://192.168.49.2:8443
+  name: minikube
+contexts:
+- context:
+    cluster: minikube
+    extensions:
+    - extension:
+        last-update: Mon, 05 Oct 2026 08:22:31 UTC
+        provider: minikube.sigs.k8s.io
+        version: v1.37.0
+      name: context_info
+    namespace: default
+    user: minikube
+  name: minikube
+current-context: minikube
+kind: Config
+users:
+- name: minikube
+  user:
+    client-certificate-data: %s
+    client-key-data: %s
+`, authority, cert, key), Server: "https://192.168.49.2:8443", Kind: kubeconfig.KindCertificate},
+		{Name: "Rancher", Data: fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters:
+- name: "east"
+  cluster:
+    server: "https://rancher.example.com/k8s/clusters/c-m-4x7kq2bz"
+    certificate-authority-data: "%s"
+- name: "east-node1"
+  cluster:
+    server: "https://10.0.0.11:6443"
+
+users:
+- name: "east"
+  user:
+    token: "kubeconfig-user-x8k2v:%s"
+
+
+contexts:
+- name: "east"
+  context:
+    user: "east"
+    cluster: "east"
+- name: "east-node1"
+  context:
+    user: "east"
+    cluster: "east-node1"
+
+current-context: "east"
+`, folded, Token), Server: "https://rancher.example.com/k8s/clusters/c-m-4x7kq2bz", Kind: kubeconfig.KindToken},
+	}
+}
+
+// lines cuts a text into lines of a length.
+func lines(text string, length int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for len(text) > length {
+			if !yield(text[:length]) {
+				return
+			}
+			text = text[length:]
+		}
+		yield(text)
+	}
+}
+
+// Logins are users, as the mapping of a file, that a program signs in.
+func Logins() []struct {
+	Name, User string
+	Login      kubeconfig.Login
+} {
+	exec := func(command string, args ...string) string {
+		quoted, _ := json.Marshal(args)
+		return fmt.Sprintf("exec: {apiVersion: client.authentication.k8s.io/v1, command: %q, args: %s, env: [{name: SECRET, value: %s}], interactiveMode: IfAvailable, provideClusterInfo: false}", command, quoted, Password)
+	}
+	return []struct {
+		Name, User string
+		Login      kubeconfig.Login
+	}{
+		{"aws", exec("aws", "--region", "eu-central-1", "eks", "get-token", "--cluster-name", "east", "--output", "json"), kubeconfig.LoginEKS},
+		{"aws in aws-vault", exec("/usr/local/bin/aws-vault", "exec", "ops", "--", "aws", "eks", "get-token", "--cluster-name", "east"), kubeconfig.LoginEKS},
+		{"aws in a shell", exec("sh", "-c", "aws eks get-token --cluster-name east"), kubeconfig.LoginEKS},
+		{"aws-iam-authenticator", exec("aws-iam-authenticator", "token", "-i", "east"), kubeconfig.LoginEKS},
+		{"aws for something else", exec("aws", "sts", "get-caller-identity"), kubeconfig.LoginProgram},
+		{"GKE", exec("gke-gcloud-auth-plugin"), kubeconfig.LoginGKE},
+		{"GKE on Windows", exec(`C:\Program Files\Google\Cloud SDK\bin\gke-gcloud-auth-plugin.exe`), kubeconfig.LoginGKE},
+		{"GKE, old", "auth-provider: {name: gcp, config: {access-token: " + Token + ", cmd-path: /usr/bin/gcloud, expiry-key: '{.credential.token_expiry}'}}", kubeconfig.LoginGKE},
+		{"AKS", exec("kubelogin", "get-token", "--environment", "AzurePublicCloud", "--server-id", "6dae42f8", "--login", "devicecode"), kubeconfig.LoginAKS},
+		{"AKS, old", "auth-provider: {name: azure, config: {apiserver-id: x, client-id: y}}", kubeconfig.LoginAKS},
+		{"OIDC by kubectl", exec("kubectl", "oidc-login", "get-token", "--oidc-issuer-url=https://sso.example.com", "--oidc-client-secret="+Password), kubeconfig.LoginOIDC},
+		{"OIDC by kubelogin", exec("kubelogin", "get-token", "--oidc-issuer-url=https://sso.example.com"), kubeconfig.LoginOIDC},
+		{"OIDC, old", "auth-provider: {name: oidc, config: {id-token: " + Token + ", refresh-token: " + Token + "}}", kubeconfig.LoginOIDC},
+		{"Rancher", exec("rancher", "token", "--server=rancher.example.com", "--user=u-1"), kubeconfig.LoginRancher},
+		{"OpenShift", exec("oc", "get-token", "--issuer-url=https://sso.example.com"), kubeconfig.LoginOpenShift},
+		{"Teleport", exec("/usr/local/bin/tsh", "kube", "credentials", "--kube-cluster=east", "--teleport-cluster=t.example.com"), kubeconfig.LoginTeleport},
+		{"Pinniped", exec("/usr/local/bin/pinniped", "login", "oidc", "--issuer=https://p.example.com"), kubeconfig.LoginPinniped},
+		{"Tanzu", exec("tanzu", "pinniped-auth", "login", "--endpoint=https://p.example.com"), kubeconfig.LoginTanzu},
+		{"DigitalOcean", exec("/snap/bin/doctl", "kubernetes", "cluster", "kubeconfig", "exec-credential"), kubeconfig.LoginDigitalOcean},
+		{"Oracle", exec("oci", "ce", "cluster", "generate-token"), kubeconfig.LoginOracle},
+		{"any other program", exec("/opt/"+Content, "token"), kubeconfig.LoginProgram},
+		{"any other plugin", "auth-provider: {name: openstack}", kubeconfig.LoginProgram},
+		{"exec that is no mapping", "exec: [command, aws]", kubeconfig.LoginProgram},
+	}
 }
 
 // secretPart is a piece of a PEM key that names the key.
@@ -360,7 +549,10 @@ func Bad(t testing.TB) []Case {
 		{Name: "64 KiB and a byte", Data: append([]byte(good), bytes.Repeat([]byte("#"), kubeconfig.MaxSize+1-len(good))...), Code: apperr.ErrKubeconfigTooLarge},
 		{Name: "NUL", Data: append([]byte(good), 0), Code: apperr.ErrKubeconfigEncoding},
 		{Name: "not UTF-8", Data: append([]byte(good), 0xff, 0xfe), Code: apperr.ErrKubeconfigEncoding},
-		{Name: "UTF-16", Data: append([]byte{0xff, 0xfe}, "k\x00i\x00"...), Code: apperr.ErrKubeconfigEncoding},
+		{Name: "UTF-16 of an odd length", Data: UTF16(binary.LittleEndian, []byte(good))[1:], Code: apperr.ErrKubeconfigEncoding},
+		{Name: "UTF-16 without a mark", Data: UTF16(binary.BigEndian, []byte(good))[2:], Code: apperr.ErrKubeconfigEncoding},
+		{Name: "UTF-16 with half a pair", Data: append(UTF16(binary.LittleEndian, []byte(good)), 0x00, 0xd8), Code: apperr.ErrKubeconfigEncoding},
+		{Name: "UTF-16 with an escape character", Data: UTF16(binary.LittleEndian, swap("main", "\x1b[31m")), Code: apperr.ErrKubeconfigEncoding},
 		{Name: "escape character", Data: swap("main", "\x1b[31m"), Code: apperr.ErrKubeconfigEncoding},
 		{Name: "broken YAML", Data: swap("- name: u", "- name: u: {"+Content), Code: apperr.ErrKubeconfigSyntax},
 		{Name: "token pasted as a line", Data: append([]byte(good), Token+"\n"...), Code: apperr.ErrKubeconfigSyntax},
@@ -393,7 +585,12 @@ func Bad(t testing.TB) []Case {
 		{Name: "list as a token", Data: user("token: [" + Token + "]"), Code: apperr.ErrKubeconfigSyntax, Path: atToken},
 		{Name: "users as a mapping", Data: []byte("apiVersion: v1\nkind: Config\nusers: {u: {token: " + Token + "}}\n"), Code: apperr.ErrKubeconfigSyntax, Path: "users"},
 		{Name: "user without a name", Data: swap("- name: u\n  user:", "- user:"), Code: apperr.ErrKubeconfigSyntax, Path: "users[0].name"},
-		{Name: "another manifest", Data: []byte("apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {token: " + Token + "}\n"), Code: apperr.ErrKubeconfigKind, Path: "kind"},
+		{Name: "another manifest", Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {token: " + Token + "}\n"), Code: apperr.ErrKubeconfigKind, Path: "kind"},
+		{Name: "a Secret without a kubeconfig", Data: Secret("stringData", "token", Token), Code: apperr.ErrKubeconfigSecret, Path: "data"},
+		{Name: "a Secret with two kubeconfigs", Data: Secret("data", "a", Base64([]byte(good))+"\n  b: "+Base64([]byte(good))), Code: apperr.ErrKubeconfigSecret, Path: "data"},
+		{Name: "a Secret in a Secret", Data: Secret("data", "value", Base64(Secret("data", "value", Base64([]byte(good))))), Code: apperr.ErrKubeconfigSecret, Path: "data"},
+		{Name: "exec in a Secret", Data: Secret("data", "value", Base64(user("exec: {command: "+Content+"}"))), Code: apperr.ErrKubeconfigExec, Path: "data.value: users[0].user.exec"},
+		{Name: "unknown key in a Secret", Data: Secret("data", "value", Base64(user("exce: "+Content))), Code: apperr.ErrKubeconfigUnknownField, Path: "data.value: users[0].user.exce"},
 		{Name: "another version", Data: swap("apiVersion: v1", "apiVersion: v2"), Code: apperr.ErrKubeconfigKind, Path: "apiVersion"},
 		{Name: "no kind", Data: swap("kind: Config\n", ""), Code: apperr.ErrKubeconfigKind, Path: "kind"},
 		{Name: "plain text", Data: []byte(Token), Code: apperr.ErrKubeconfigKind},
@@ -401,7 +598,7 @@ func Bad(t testing.TB) []Case {
 		{Name: "no contexts", Data: []byte("apiVersion: v1\nkind: Config\ncontexts: []\nusers: null\n"), Code: apperr.ErrKubeconfigNoContext, Path: "contexts"},
 		{Name: "context of an unknown cluster", Data: swap("cluster: c", "cluster: "+Content), Code: apperr.ErrKubeconfigReference, Path: "contexts[0].context.cluster"},
 		{Name: "context without a user", Data: swap("    user: u\n", ""), Code: apperr.ErrKubeconfigReference, Path: "contexts[0].context.user"},
-		{Name: "unknown current context", Data: swap("current-context: main", "current-context: "+Content), Code: apperr.ErrKubeconfigReference, Path: "current-context"},
+		{Name: "only a context whose user was deleted", Data: swap("- name: u\n", "- name: "+Content+"\n"), Code: apperr.ErrKubeconfigReference, Path: "contexts[0].context.user"},
 	}
 	for i := range cases {
 		cases[i].Canaries = []string{Token, Password, Content, expiredJWT, secretPart(client.Key), secretPart(other.Key), secretPart(expired.Key)}

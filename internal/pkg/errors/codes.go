@@ -142,6 +142,8 @@ const (
 	ErrNamespaceMissing    = "NAMESPACE_MISSING"
 	ErrNamespaceRegistered = "NAMESPACE_REGISTERED"
 	ErrNamespaceInUse      = "NAMESPACE_IN_USE"
+	ErrNamespaceEnding     = "NAMESPACE_TERMINATING" // the cluster is deleting it
+	ErrNamespaceSystem     = "NAMESPACE_SYSTEM"      // it is Kubernetes' own
 	ErrDraftExpired        = "CLUSTER_DRAFT_EXPIRED"
 	ErrNotImplemented      = "NOT_IMPLEMENTED" // the provider cannot do this yet (RFC-0011, RFC-0013, RFC-0014)
 
@@ -151,6 +153,12 @@ const (
 	ErrStorageMissing     = "STORAGE_CLASS_MISSING"
 	ErrStorageNoDefault   = "STORAGE_CLASS_NO_DEFAULT"
 	ErrNodesNotReady      = "NODES_NOT_READY" // params nodes, ready
+
+	ErrPermissionsOptional  = "PERMISSIONS_OPTIONAL" // param count; those that one can do without
+	ErrCDIMissing           = "CDI_MISSING"
+	ErrSnapshotsMissing     = "SNAPSHOTS_MISSING" // param name: of the API group or feature gate that lacks
+	ErrSnapshotClassMissing = "SNAPSHOT_CLASS_MISSING"
+	ErrInstanceTypesMissing = "INSTANCETYPES_MISSING"
 
 	// Uploaded kubeconfigs. Params: "path" is the key path, never a value.
 	ErrKubeconfigEmpty         = "KUBECONFIG_EMPTY"
@@ -164,6 +172,7 @@ const (
 	ErrKubeconfigDuplicateName = "KUBECONFIG_DUPLICATE_NAME"
 	ErrKubeconfigUnknownField  = "KUBECONFIG_UNKNOWN_FIELD"
 	ErrKubeconfigKind          = "KUBECONFIG_WRONG_KIND"
+	ErrKubeconfigSecret        = "KUBECONFIG_SECRET_UNCLEAR"
 	ErrKubeconfigNoContext     = "KUBECONFIG_NO_CONTEXT"
 	ErrKubeconfigReference     = "KUBECONFIG_BROKEN_REFERENCE"
 	ErrKubeconfigExec          = "KUBECONFIG_EXEC_FORBIDDEN"
@@ -221,8 +230,9 @@ var kinds = map[string]Kind{
 	ErrNotKubernetes: Unavailable, ErrKubeVirtMissing: Unavailable, ErrKubeVirtNotReady: Unavailable, ErrAddressNotAllowed: Invalid,
 	ErrClusterDuplicate: Conflict, ErrClusterIdentity: Conflict, ErrCredentialsLocked: Unavailable, ErrCredentialsTampered: Unavailable, ErrClusterDisabled: Conflict,
 	ErrReplacementPending: Conflict, ErrReplacementGone: Conflict, ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
-	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrDraftExpired: NotFound,
+	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrNamespaceEnding: Invalid, ErrNamespaceSystem: Invalid, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
+	ErrPermissionsOptional: Invalid, ErrCDIMissing: Unavailable, ErrSnapshotsMissing: Unavailable, ErrSnapshotClassMissing: Unavailable, ErrInstanceTypesMissing: Unavailable,
 	ErrStorageMissing: Unavailable, ErrStorageNoDefault: Unavailable, ErrNodesNotReady: Unavailable,
 
 	ErrKubeconfigEmpty: Invalid, ErrKubeconfigTooLarge: TooLarge, ErrKubeconfigSyntax: Invalid, ErrKubeconfigEncoding: Invalid,
@@ -232,7 +242,7 @@ var kinds = map[string]Kind{
 	ErrKubeconfigProxy: Invalid, ErrKubeconfigInsecureTLS: Invalid, ErrKubeconfigImpersonation: Invalid, ErrKubeconfigBasicAuth: Invalid,
 	ErrKubeconfigHTTPS: Invalid, ErrKubeconfigServer: Invalid, ErrKubeconfigCA: Invalid, ErrKubeconfigCAExpired: Invalid,
 	ErrKubeconfigClientCert: Invalid, ErrKubeconfigCertExpired: Invalid, ErrKubeconfigToken: Invalid, ErrKubeconfigTokenExpired: Invalid,
-	ErrKubeconfigNoCredential: Invalid, ErrKubeconfigBothKinds: Invalid, ErrKubeconfigCALeaf: Invalid, ErrKubeconfigCACount: Invalid,
+	ErrKubeconfigSecret: Invalid, ErrKubeconfigNoCredential: Invalid, ErrKubeconfigBothKinds: Invalid, ErrKubeconfigCALeaf: Invalid, ErrKubeconfigCACount: Invalid,
 }
 
 // Codes lists every code, for the tests that want a sentence for each.

@@ -63,6 +63,8 @@ type client struct {
 	kube     *kubernetes.Clientset
 	kubevirt *kubevirtclient.Clientset
 	lines    *lines
+	breaker  *breaker
+	door     door
 	print    [sha256.Size]byte // of the configuration
 	secrets  []string          // never to appear in an error
 
@@ -76,6 +78,12 @@ type client struct {
 // limits above. Deadlines come with each call's context; there is no overall
 // timeout because that would end watches.
 func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
+	return connect(cfg, g, agent, nil)
+}
+
+// connect is newClient with a breaker before the transport; nil for a look at a
+// cluster that is not stored, where each request has to fail for its own reason.
+func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, error) {
 	tlsConfig, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: cfg.TLSClientConfig})
 	if err != nil {
 		// The error may quote the credential.
@@ -96,10 +104,14 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
 	}
 	l.idle = t.CloseIdleConnections
+	var wire http.RoundTripper = counted{t, l}
+	if b != nil {
+		wire = broken{wire, b}
+	}
 	mine := &rest.Config{
 		Host:           cfg.Host,
 		BearerToken:    cfg.BearerToken,
-		Transport:      limits{counted{t, l}},
+		Transport:      limits{wire},
 		UserAgent:      agent,
 		RateLimiter:    flowcontrol.NewTokenBucketRateLimiter(clientQPS, clientBurst),
 		WarningHandler: rest.NoWarnings{},
@@ -110,7 +122,7 @@ func newClient(cfg *rest.Config, g guard, agent string) (*client, error) {
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	c := &client{lines: l, print: fingerprint(cfg)}
+	c := &client{lines: l, breaker: b, print: fingerprint(cfg), door: door{turn: make(chan struct{}, 1)}}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
 			c.secrets = append(c.secrets, encodings(s)...)
@@ -148,6 +160,7 @@ type clients struct {
 	creds CredentialProvider
 	guard guard
 	agent string
+	open  time.Duration // of the breakers
 
 	mu        sync.Mutex
 	byCluster map[string]*client
@@ -208,7 +221,7 @@ func (cs *clients) turn(cluster string) chan struct{} {
 
 // replace puts a new client into the place of the one that there is.
 func (cs *clients) replace(cluster string, cfg *rest.Config) (*client, error) {
-	c, err := newClient(cfg, cs.guard, cs.agent)
+	c, err := connect(cfg, cs.guard, cs.agent, newBreaker(cs.open))
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -126,8 +127,17 @@ func classify(err error) *apperr.AppError {
 		record    tls.RecordHeaderError
 		alert     tls.AlertError
 		urlErr    *url.Error
+		open      *errOpen
 	)
 	switch {
+	case errors.As(err, &open):
+		e := apperr.New(apperr.ErrClusterUnreachable)
+		if open.throttled {
+			e = apperr.New(apperr.ErrClusterDegraded)
+		} else if !open.answered.IsZero() {
+			e = e.With("since", open.answered.UTC().Format(time.RFC3339))
+		}
+		return e.With("retry_at", open.until.UTC().Format(time.RFC3339))
 	case errors.Is(err, errAddress):
 		return apperr.New(apperr.ErrAddressNotAllowed)
 	case errors.Is(err, context.Canceled):
@@ -140,9 +150,9 @@ func classify(err error) *apperr.AppError {
 		return apperr.New(apperr.ErrClusterUnauthorized)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return apperr.New(apperr.ErrClusterRefused)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errSilent), errors.As(err, &netErr) && netErr.Timeout():
 		return apperr.New(apperr.ErrClusterTimeout)
-	case errors.Is(err, errResponseTooLarge):
+	case errors.Is(err, errResponseTooLarge), errors.Is(err, errForgotten):
 		return apperr.New(apperr.ErrClusterDegraded)
 	case errors.As(err, &urlErr), netErr != nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return apperr.New(apperr.ErrClusterUnreachable)
@@ -226,6 +236,9 @@ func mayHaveHappened(err error) bool {
 		return false
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		return false
+	}
+	if open := (*errOpen)(nil); errors.As(err, &open) {
 		return false
 	}
 	switch classify(err).Code {

@@ -111,18 +111,18 @@ func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.lines.end()
 		return nil, err
 	}
-	resp.Body = &answered{resp.Body, sync.OnceFunc(c.lines.end)}
+	resp.Body = &countedBody{resp.Body, sync.OnceFunc(c.lines.end)}
 	return resp, nil
 }
 
-// answered is the body of an answer.
-type answered struct {
+// countedBody is the body of an answer.
+type countedBody struct {
 	io.ReadCloser
 	end func()
 }
 
 // Close ends the call.
-func (a *answered) Close() error {
+func (a *countedBody) Close() error {
 	defer a.end()
 	return a.ReadCloser.Close()
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kv "kubevirt.io/api/core/v1"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -35,16 +34,20 @@ func pairs(m map[string]string) map[string]string {
 
 // fromVM maps a VirtualMachine. What only the running instance knows (address,
 // node, guest) is added by instance.join.
-func fromVM(vm *kv.VirtualMachine) *domain.VM {
+func fromVM(vm *kv.VirtualMachine) *domain.VM { return cutVM(vm).mapped() }
+
+// mapped is what a VirtualMachine says of itself.
+func (vm *liteVM) mapped() *domain.VM {
+	meta := &vm.Metadata
 	v := &domain.VM{
-		Namespace:       name(vm.Namespace),
-		Name:            name(vm.Name),
-		UID:             name(string(vm.UID)),
-		ResourceVersion: name(vm.ResourceVersion),
-		Labels:          pairs(vm.Labels),
-		Annotations:     pairs(vm.Annotations),
-		CreatedAt:       vm.CreationTimestamp.UTC(),
-		Deleting:        vm.DeletionTimestamp != nil,
+		Namespace:       name(meta.Namespace),
+		Name:            name(meta.Name),
+		UID:             name(meta.UID),
+		ResourceVersion: name(meta.ResourceVersion),
+		Labels:          pairs(meta.Labels),
+		Annotations:     pairs(meta.Annotations),
+		CreatedAt:       meta.CreationTimestamp.UTC(),
+		Deleting:        meta.DeletionTimestamp != nil,
 	}
 	v.Spec = specOf(vm)
 	v.Spec.Labels, v.Spec.Annotations = v.Labels, v.Annotations
@@ -55,10 +58,10 @@ func fromVM(vm *kv.VirtualMachine) *domain.VM {
 
 // stateOf reads printableStatus. Until virt-controller has looked at a new VM
 // the field is empty, or "Stopped" by the schema's default.
-func stateOf(vm *kv.VirtualMachine, running bool) domain.VMState {
+func stateOf(vm *liteVM, running bool) domain.VMState {
 	state := domain.VMState(vm.Status.PrintableStatus)
 	switch {
-	case vm.DeletionTimestamp != nil:
+	case vm.Metadata.DeletionTimestamp != nil:
 		return domain.StateTerminating
 	case state == "", state == domain.StateStopped && running && len(vm.Status.Conditions) == 0:
 		return domain.StateProvisioning
@@ -77,10 +80,14 @@ var printable = slices.DeleteFunc(domain.VMStates(), func(s domain.VMState) bool
 	return false
 })
 
-func specOf(vm *kv.VirtualMachine) domain.VMSpec {
-	s := domain.VMSpec{Name: name(vm.Name), Namespace: name(vm.Namespace)}
-	strategy, err := vm.RunStrategy()
-	s.Running = err == nil && strategy != kv.RunStrategyHalted
+func specOf(vm *liteVM) domain.VMSpec {
+	s := domain.VMSpec{Name: name(vm.Metadata.Name), Namespace: name(vm.Metadata.Namespace)}
+	switch running, strategy := vm.Spec.Running, vm.Spec.RunStrategy; { // one of the two, or none
+	case running != nil:
+		s.Running = *running && strategy == nil
+	case strategy != nil:
+		s.Running = *strategy != string(kv.RunStrategyHalted)
+	}
 	if t := vm.Spec.Template; t != nil {
 		if c := t.Spec.Domain.CPU; c != nil {
 			s.CPU = factor(c.Cores) * factor(c.Sockets) * factor(c.Threads)
@@ -111,8 +118,7 @@ func specOf(vm *kv.VirtualMachine) domain.VMSpec {
 			}
 		}
 		if st := root.Storage; st != nil {
-			size := st.Resources.Requests[corev1.ResourceStorage]
-			s.DiskGiB = int(size.Value() >> 30)
+			s.DiskGiB = int(st.Resources.Requests.Storage.Value() >> 30)
 			if st.StorageClassName != nil {
 				s.StorageClass = name(*st.StorageClassName)
 			}
@@ -134,14 +140,14 @@ var insufficient = regexp.MustCompile(`Insufficient ([A-Za-z0-9./-]*[A-Za-z0-9])
 // VM_DISK_MISSING disk; VM_CRASH_LOOP count, retry_at (RFC 3339);
 // VM_SYNC_FAILED reason, quota (bool); VM_NOT_MIGRATABLE reason;
 // VM_NODE_SILENT node, since (RFC 3339, see instance.join).
-func problemOf(vm *kv.VirtualMachine, state domain.VMState) domain.Problem {
-	cond := func(t string, status corev1.ConditionStatus) (kv.VirtualMachineCondition, bool) {
+func problemOf(vm *liteVM, state domain.VMState) domain.Problem {
+	cond := func(t string, status corev1.ConditionStatus) (liteCondition, bool) {
 		for _, c := range vm.Status.Conditions {
-			if string(c.Type) == t && c.Status == status {
+			if c.Type == t && c.Status == string(status) {
 				return c, true
 			}
 		}
-		return kv.VirtualMachineCondition{}, false
+		return liteCondition{}, false
 	}
 	notSynced, isNotSynced := cond(string(kv.VirtualMachineInstanceSynchronized), corev1.ConditionFalse)
 	problem := func(code, text string, params ...any) domain.Problem {
@@ -156,7 +162,7 @@ func problemOf(vm *kv.VirtualMachine, state domain.VMState) domain.Problem {
 	}
 	disk := ""
 	if len(vm.Spec.DataVolumeTemplates) > 0 {
-		disk = name(vm.Spec.DataVolumeTemplates[0].Name)
+		disk = name(vm.Spec.DataVolumeTemplates[0].Metadata.Name)
 	}
 
 	switch state {
@@ -210,13 +216,18 @@ type instance struct {
 	silent  bool // virt-controller says that the node does not answer
 }
 
-func fromVMI(vmi *kv.VirtualMachineInstance) instance {
+func fromVMI(vmi *kv.VirtualMachineInstance) instance { return cutVMI(vmi).mapped() }
+
+func (vmi *liteVMI) mapped() instance {
 	i := instance{
 		node:   name(vmi.Status.NodeName),
-		silent: vmi.Status.Reason == "NodeUnresponsive" || vmi.Status.Phase == kv.Unknown,
+		silent: vmi.Status.Reason == "NodeUnresponsive" || vmi.Status.Phase == string(kv.Unknown),
 	}
-	if o := metav1.GetControllerOf(vmi); o != nil {
-		i.owner = name(string(o.UID))
+	for _, o := range vmi.Metadata.OwnerReferences {
+		if o.Controller != nil && *o.Controller {
+			i.owner = name(o.UID)
+			break
+		}
 	}
 	for _, nic := range vmi.Status.Interfaces {
 		if nic.IP != "" {
@@ -229,8 +240,8 @@ func fromVMI(vmi *kv.VirtualMachineInstance) instance {
 		i.guest = name(strings.TrimSpace(os.Name + " " + os.Version))
 	}
 	for _, t := range vmi.Status.PhaseTransitionTimestamps {
-		if t.Phase == kv.Running {
-			i.started = t.PhaseTransitionTimestamp.UTC()
+		if t.Phase == string(kv.Running) {
+			i.started = t.At.UTC()
 		}
 	}
 	return i
@@ -260,22 +271,18 @@ func (i instance) join(v *domain.VM, silentSince time.Time) {
 }
 
 // silence is when a node stopped to report, or zero when it reports.
-func silence(n *corev1.Node) time.Time {
+func silence(n *corev1.Node) time.Time { return cutNode(n).silence() }
+
+func (n *liteNode) silence() time.Time {
 	for _, c := range n.Status.Conditions {
-		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+		if c.Type == string(corev1.NodeReady) && c.Status != string(corev1.ConditionTrue) {
 			if c.LastTransitionTime.IsZero() {
-				return n.CreationTimestamp.UTC()
+				return n.Metadata.CreationTimestamp.UTC()
 			}
 			return c.LastTransitionTime.UTC()
 		}
 	}
 	return time.Time{}
-}
-
-func ready(n *corev1.Node) bool {
-	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
-		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-	})
 }
 
 func fromMigration(m *kv.VirtualMachineInstanceMigration) *domain.Migration {

@@ -1,18 +1,16 @@
-//go:build e2e
-
 package kubevirt
 
 import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
-	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 )
 
 // outcome writes a pre-flight in one line.
@@ -28,60 +26,83 @@ func outcome(f domain.Preflight) string {
 	return strings.Join(parts, ", ")
 }
 
-func TestPreflight(t *testing.T) {
-	p, _ := testProvider(t, admin(t))
-	ns := namespace(t)
+// check is one line of a pre-flight.
+func check(f domain.Preflight, id string) domain.Check {
+	i := slices.IndexFunc(f.Checks, func(c domain.Check) bool { return c.ID == id })
+	return f.Checks[i]
+}
 
-	t.Run("Administrator", func(t *testing.T) {
-		f := p.Preflight(t.Context(), admin(t))
-		if !f.Passed() || len(f.Missing) > 0 || !slices.Equal(f.Excess, []string{"*", "secrets", "impersonate"}) {
-			t.Errorf("%s, missing %v, excess %v", outcome(f), f.Missing, f.Excess)
+const notReached = "permissions not_run, privilege not_run, cdi not_run, snapshots not_run, storage not_run, instancetypes not_run"
+
+// What a cluster that is one lacks, and what the pre-flight says of it.
+func TestPreflightFinds(t *testing.T) {
+	const (
+		way  = "dns ok, reachable ok, tls ok, credentials ok, "
+		well = "kubernetes ok, kubevirt ok, permissions ok, privilege ok, cdi ok, snapshots ok, storage ok, instancetypes ok"
+	)
+	but := func(was, is string) string { return strings.Replace(well, was, is, 1) }
+	for _, tt := range []struct {
+		name   string
+		change func(*fakeCluster)
+		want   string
+		passes bool
+	}{
+		{"all is there", func(*fakeCluster) {}, well, true},
+		{"no ready node", func(f *fakeCluster) { f.answers[nodesPath] = `{"kind":"NodeList","items":[]}` }, but("kubernetes ok", "kubernetes warn NODES_NOT_READY"), true},
+		{"no KubeVirt", func(f *fakeCluster) { f.answers[kubevirts] = `{"kind":"KubeVirtList","items":[]}` }, strings.Replace(but("kubevirt ok", "kubevirt failed KUBEVIRT_MISSING"), "snapshots ok", "snapshots warn SNAPSHOTS_MISSING", 1), false},
+		{"an older KubeVirt without the gate", func(f *fakeCluster) { f.answers[kubevirts] = kubevirtObject("v1.8.4", "", "") }, but("snapshots ok", "snapshots warn SNAPSHOTS_MISSING"), true},
+		{"an older KubeVirt with the gate", func(f *fakeCluster) { f.answers[kubevirts] = kubevirtObject("v1.8.4", `"Snapshot"`, "") }, well, true},
+		{"no discovery", func(f *fakeCluster) { f.refuse["/apis"] = 500 }, strings.NewReplacer("cdi ok", "cdi warn CLUSTER_DEGRADED", "snapshots ok", "snapshots warn CLUSTER_DEGRADED", "instancetypes ok", "instancetypes warn CLUSTER_DEGRADED").Replace(well), true},
+		{"no CDI", func(f *fakeCluster) {
+			f.answers["/apis"] = strings.ReplaceAll(f.apis("APIGroupDiscoveryList"), "datavolumes", "others")
+		}, but("cdi ok", "cdi warn CDI_MISSING"), true},
+		{"no volume snapshots", func(f *fakeCluster) {
+			f.answers["/apis"] = strings.ReplaceAll(f.apis("APIGroupDiscoveryList"), "snapshot.storage.k8s.io", "other")
+		}, but("snapshots ok", "snapshots warn SNAPSHOTS_MISSING"), true},
+		{"no snapshot class", func(f *fakeCluster) { f.answers[snapclass] = listOf("VolumeSnapshotClassList", 0) }, but("snapshots ok", "snapshots warn SNAPSHOT_CLASS_MISSING"), true},
+		{"no preferences", func(f *fakeCluster) { f.answers[prefs] = listOf("PartialObjectMetadataList", 0) }, but("instancetypes ok", "instancetypes warn INSTANCETYPES_MISSING"), true},
+		{"no storage class", func(f *fakeCluster) { f.answers[classes] = listOf("StorageClassList", 0) }, but("storage ok", "storage warn STORAGE_CLASS_MISSING"), true},
+		{"no default storage class", func(f *fakeCluster) { f.answers[classes] = listOf("StorageClassList", 2) }, but("storage ok", "storage warn STORAGE_CLASS_NO_DEFAULT"), true},
+		{"an optional permission is missing", func(f *fakeCluster) { f.denied["/resourcequotas list"] = true }, but("permissions ok", "permissions warn PERMISSIONS_OPTIONAL"), true},
+		{"a needed permission is missing", func(f *fakeCluster) { f.denied["kubevirt.io/virtualmachines delete"] = true }, but("permissions ok", "permissions failed PERMISSIONS_MISSING"), false},
+		{"too much", func(f *fakeCluster) {
+			f.extra["/secrets list"] = true
+			f.extra["/secrets get"] = true
+			f.extra["/nodes/proxy create"] = true
+		}, but("privilege ok", "privilege warn PERMISSIONS_EXCESS"), true},
+		{"rights cannot be asked for", func(f *fakeCluster) { f.refuse["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"] = 401 }, "", false},
+	} {
+		f := newFake()
+		tt.change(f)
+		_, cred := serve(t, f)
+		p, _ := testProvider(t, cred)
+		got := p.Preflight(t.Context(), cred)
+		want := way + tt.want
+		if tt.want == "" {
+			want = strings.Replace(way, "credentials ok", "credentials failed CLUSTER_UNAUTHORIZED", 1) + "kubernetes not_run, kubevirt not_run, " + notReached
 		}
-		if h := f.Health; h.IdentityUID == "" || h.KubeVirtVersion == "" || h.KubernetesVersion == "" || h.Nodes == 0 || len(h.StorageClasses) != 2 || !slices.Contains(h.Features, "HotplugVolumes") {
-			t.Errorf("health is not complete: %+v", h)
+		if outcome(got) != want || got.Passed() != tt.passes {
+			t.Errorf("%s: passes %v\ngot  %s\nwant %s", tt.name, got.Passed(), outcome(got), want)
 		}
-	})
-	t.Run("LeastPrivilege", func(t *testing.T) {
-		f := p.Preflight(t.Context(), serviceAccount(t, p, ns, ClusterRoleYAML(nil)))
-		if !f.Passed() || len(f.Missing) > 0 || len(f.Excess) > 0 {
-			t.Errorf("%s, missing %v, excess %v", outcome(f), f.Missing, f.Excess)
-		}
-	})
-	t.Run("TooLittle", func(t *testing.T) {
-		want := []domain.ResourceRule{{Group: "kubevirt.io", Resource: "virtualmachines", Verb: "delete"}, {Resource: "secrets", Verb: "patch"}}
-		without := slices.DeleteFunc(Rules(), func(r domain.ResourceRule) bool { return slices.Contains(want, r) })
-		cred := serviceAccount(t, p, ns, ClusterRoleYAML(without))
-		f := p.Preflight(t.Context(), cred)
-		if f.Passed() || !slices.Equal(f.Missing, want) {
-			t.Errorf("%s, missing %v", outcome(f), f.Missing)
-		}
-		if last := f.Checks[len(f.Checks)-1]; last.Code != apperr.ErrPermissionsMissing || last.Params["count"] != 2 {
-			t.Errorf("permissions: %+v", last)
-		}
-	})
-	t.Run("Nothing", func(t *testing.T) {
-		cred := serviceAccount(t, p, ns, "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: nothing}\n")
-		f := p.Preflight(t.Context(), cred)
-		// KubeVirt lets everybody read its own object and the instance types.
-		want := "reachable ok, tls ok, credentials ok, kubernetes ok, kubevirt ok, storage failed CLUSTER_FORBIDDEN, permissions failed PERMISSIONS_MISSING"
-		if got := outcome(f); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-		for _, r := range Rules() {
-			open := r.Resource == "kubevirts" || r.Group == "instancetype.kubevirt.io"
-			if slices.Contains(f.Missing, r) == open {
-				t.Errorf("%v is missing: %v", r, !open)
+		switch tt.name {
+		case "too much":
+			if !slices.Equal(got.Excess, []string{"secrets", "nodes_proxy"}) {
+				t.Errorf("excess %v", got.Excess)
+			}
+		case "an optional permission is missing":
+			if check(got, domain.CheckPermissions).Params["lost"] != "quotas" || !slices.Equal(got.Optional, []domain.ResourceRule{{Resource: "resourcequotas", Verb: "list"}}) || len(got.Missing) > 0 {
+				t.Errorf("%+v, optional %v", check(got, domain.CheckPermissions), got.Optional)
+			}
+		case "a needed permission is missing":
+			if !slices.Equal(got.Missing, []domain.ResourceRule{{Group: "kubevirt.io", Resource: "virtualmachines", Verb: "delete"}}) {
+				t.Errorf("missing %v", got.Missing)
+			}
+		case "all is there":
+			if h := got.Health; h.IdentityUID != "uid-1" || h.KubernetesVersion != "v1.34.1" || h.DescribedAt.IsZero() || h.Capabilities.InstanceTypes != 3 || !h.Capabilities.Serves("cdi.kubevirt.io") {
+				t.Errorf("health %+v", h)
 			}
 		}
-	})
-	t.Run("BadToken", func(t *testing.T) {
-		cred := admin(t)
-		cred.ClientCert, cred.ClientKey, cred.Token = nil, nil, domain.Secret("wrong")
-		want := "reachable ok, tls ok, credentials failed CLUSTER_UNAUTHORIZED, kubernetes not_run, kubevirt not_run, storage not_run, permissions not_run"
-		if got := outcome(p.Preflight(t.Context(), cred)); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-	})
+	}
 }
 
 func TestPreflightOfStrangers(t *testing.T) {
@@ -100,20 +121,23 @@ func TestPreflightOfStrangers(t *testing.T) {
 	metadata.Server = "https://169.254.169.254"
 	ssh := page
 	ssh.Server = "https://" + listen(t, func(c net.Conn) { _, _ = c.Write([]byte("SSH-2.0-CANARY\r\n")); c.Close() })
-	const rest = "credentials not_run, kubernetes not_run, kubevirt not_run, storage not_run, permissions not_run"
+	const (
+		rest      = "credentials not_run, kubernetes not_run, kubevirt not_run, " + notReached
+		noVersion = "dns ok, reachable ok, tls ok, credentials not_run, kubernetes failed NOT_KUBERNETES, kubevirt not_run, " + notReached
+	)
 	tests := []struct {
 		name string
 		cred domain.Credential
 		want string
 	}{
-		{"a web page", page, "reachable ok, tls ok, credentials not_run, kubernetes failed NOT_KUBERNETES, kubevirt not_run, storage not_run, permissions not_run"},
-		{"other JSON", json, "reachable ok, tls ok, credentials not_run, kubernetes failed NOT_KUBERNETES, kubevirt not_run, storage not_run, permissions not_run"},
-		{"a redirect", redirect, "reachable ok, tls ok, credentials not_run, kubernetes failed NOT_KUBERNETES, kubevirt not_run, storage not_run, permissions not_run"},
-		{"another authority", untrusted, "reachable ok, tls failed CLUSTER_TLS_UNTRUSTED, " + rest},
-		{"an ssh server", ssh, "reachable ok, tls failed CLUSTER_TLS_UNTRUSTED, " + rest},
-		{"nobody", refused, "reachable failed CLUSTER_CONNECT_REFUSED, tls not_run, " + rest},
-		{"no name", unknown, "reachable failed CLUSTER_DNS_FAILED, tls not_run, " + rest},
-		{"metadata", metadata, "reachable failed ADDRESS_NOT_ALLOWED, tls not_run, " + rest},
+		{"a web page", page, noVersion},
+		{"other JSON", json, noVersion},
+		{"a redirect", redirect, noVersion},
+		{"another authority", untrusted, "dns ok, reachable ok, tls failed CLUSTER_TLS_UNTRUSTED, " + rest},
+		{"an ssh server", ssh, "dns ok, reachable ok, tls failed CLUSTER_TLS_UNTRUSTED, " + rest},
+		{"nobody", refused, "dns ok, reachable failed CLUSTER_CONNECT_REFUSED, tls not_run, " + rest},
+		{"no name", unknown, "dns failed CLUSTER_DNS_FAILED, reachable not_run, tls not_run, " + rest},
+		{"metadata", metadata, "dns ok, reachable failed ADDRESS_NOT_ALLOWED, tls not_run, " + rest},
 	}
 	p := New(NewKubeconfigProvider(newStore()), Options{AllowCIDRs: loopback})
 	defer p.Close()
@@ -132,70 +156,23 @@ func TestPreflightOfStrangers(t *testing.T) {
 	}
 }
 
-// TestHealth: what answers badly is unhealthy, what does not answer unreachable.
-func TestHealth(t *testing.T) {
-	p, _, f := faulty(t)
-	check := func(name string, before func(http.ResponseWriter, *http.Request) bool, status domain.ClusterStatus, code string) {
-		t.Helper()
-		f.set(before, nil)
-		began := time.Now()
-		h := p.CheckHealth(t.Context(), "c1")
-		if h.Status != status || h.Reason.Code != code {
-			t.Errorf("%s: %s %+v, want %s %s", name, h.Status, h.Reason, status, code)
-		}
-		if d := time.Since(began); d > healthTimeout+time.Second {
-			t.Errorf("%s took %v", name, d)
-		}
-	}
-	on := func(part string, w func(http.ResponseWriter)) func(http.ResponseWriter, *http.Request) bool {
-		return func(rw http.ResponseWriter, r *http.Request) bool {
-			if !strings.Contains(r.URL.Path, part) {
-				return false
-			}
-			w(rw)
-			return true
-		}
-	}
-	refuse := func(code int) func(http.ResponseWriter) {
-		return func(w http.ResponseWriter) { answer(w, code, status(code, "", "no")) }
-	}
-	kubevirts := func(items string) func(http.ResponseWriter) {
-		return func(w http.ResponseWriter) {
-			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"apiVersion":"kubevirt.io/v1","kind":"KubeVirtList","metadata":{},"items":[%s]}`, items)
-		}
-	}
-	check("well", nil, domain.ClusterHealthy, "")
-	check("401", on("/", refuse(401)), domain.ClusterUnhealthy, apperr.ErrClusterUnauthorized)
-	check("500", on("/", refuse(500)), domain.ClusterUnhealthy, apperr.ErrClusterDegraded)
-	check("no right to see nodes", on("/nodes", refuse(403)), domain.ClusterUnhealthy, apperr.ErrClusterForbidden)
-	check("no KubeVirt API", on("/kubevirts", func(w http.ResponseWriter) { http.Error(w, "404 page not found", 404) }), domain.ClusterUnhealthy, apperr.ErrKubeVirtMissing)
-	check("no KubeVirt object", on("/kubevirts", kubevirts("")), domain.ClusterUnhealthy, apperr.ErrKubeVirtMissing)
-	check("KubeVirt is being installed", on("/kubevirts", kubevirts(`{"status":{"phase":"Deploying"}}`)), domain.ClusterUnhealthy, apperr.ErrKubeVirtNotReady)
-	check("KubeVirt is not available", on("/kubevirts", kubevirts(`{"status":{"phase":"Deployed","conditions":[{"type":"Available","status":"False"}]}}`)), domain.ClusterUnhealthy, apperr.ErrKubeVirtNotReady)
-	check("hangs up", abort, domain.ClusterUnreachable, apperr.ErrClusterUnreachable)
-	check("says nothing", func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, domain.ClusterUnreachable, apperr.ErrClusterTimeout)
-
-	if h := p.CheckHealth(t.Context(), "unknown"); h.Status != domain.ClusterUnreachable || h.Reason.Code != apperr.ErrNotFound {
-		t.Errorf("a cluster that is not there: %+v", h)
-	}
-}
-
 func TestClusterRoleYAML(t *testing.T) {
-	all := ClusterRoleYAML(nil)
+	all := ClusterRoleYAML(nil, "")
 	for _, must := range []string{`"virtualmachines/start"`, `"virtualmachines"`, `resources: ["secrets"]` + "\n    verbs: [\"create\", \"patch\"]"} {
 		if !strings.Contains(all, must) {
 			t.Errorf("no %s in\n%s", must, all)
 		}
 	}
-	if strings.Contains(all, "*") {
+	if strings.Contains(all, "*") || strings.Count(all, "# optional: ") != 6 {
 		t.Errorf("a wildcard in\n%s", all)
 	}
-	got := ClusterRoleYAML([]domain.ResourceRule{{Group: "kubevirt.io", Resource: "virtualmachines", Verb: "get"}, {Resource: "nodes", Verb: "list"}, {Group: "kubevirt.io", Resource: "virtualmachines", Verb: "delete"}})
-	want := `apiVersion: rbac.authorization.k8s.io/v1
+	rules := []domain.ResourceRule{{Group: "kubevirt.io", Resource: "virtualmachines", Verb: "get"}, {Resource: "nodes", Verb: "list"}, {Group: "kubevirt.io", Resource: "virtualmachines", Verb: "delete"}, {Resource: "resourcequotas", Verb: "list"}}
+	got := ClusterRoleYAML(rules, "system:serviceaccount:shepherd-system:shepherd")
+	want := `# What the credential of KubeVirt Shepherd lacks. Apply it with: kubectl apply -f FILE
+apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
-  name: kubevirt-shepherd-missing
+  name: NAME
 rules:
   - apiGroups: ["kubevirt.io"]
     resources: ["virtualmachines"]
@@ -203,8 +180,37 @@ rules:
   - apiGroups: [""]
     resources: ["nodes"]
     verbs: ["list"]
+  # optional: to show what is left of a namespace's quota
+  - apiGroups: [""]
+    resources: ["resourcequotas"]
+    verbs: ["list"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: NAME
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: NAME
+subjects:
+  - kind: ServiceAccount
+    namespace: shepherd-system
+    name: shepherd
 `
-	if got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	roleName := func(manifest string) string {
+		return regexp.MustCompile(`name: (kubevirt-shepherd-missing-[0-9a-f]{8})\n`).FindStringSubmatch(manifest)[1]
+	}
+	if plain := strings.ReplaceAll(got, roleName(got), "NAME"); plain != want {
+		t.Errorf("got\n%s\nwant\n%s", plain, want)
+	}
+	// Another role for other rules, so that one does not take the other's away.
+	if roleName(got) != roleName(ClusterRoleYAML(rules, "")) || roleName(got) == roleName(ClusterRoleYAML(rules[:1], "")) {
+		t.Error("the name of a role does not follow its rules")
+	}
+	for _, subject := range []string{"", "root", "system:serviceaccount:x", "system:serviceaccount:x:y: z", "system:serviceaccount:x:y\nkind: z"} {
+		if strings.Contains(ClusterRoleYAML(rules, subject), "Binding") {
+			t.Errorf("bound to %q", subject)
+		}
 	}
 }

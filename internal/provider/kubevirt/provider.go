@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -48,6 +49,7 @@ type Provider struct {
 	clients *clients
 	log     *slog.Logger
 	lists   chan struct{} // slots for complete lists, over all clusters
+	relists atomic.Int32  // lists that are, or wait to be, read again
 	timing  timing
 }
 
@@ -64,6 +66,7 @@ func New(creds CredentialProvider, opt Options) *Provider {
 			creds:     creds,
 			guard:     guard{opt.AllowCIDRs, opt.DenyCIDRs, opt.DenyAddrs},
 			agent:     opt.UserAgent,
+			open:      breakFor,
 			byCluster: map[string]*client{}, turns: map[string]chan struct{}{},
 		},
 		log:    opt.Logger,

@@ -27,7 +27,7 @@ import (
 func TestSuite(t *testing.T) {
 	p, st := testProvider(t, admin(t))
 	ns := namespace(t)
-	st.set("c1", serviceAccount(t, p, ns, ClusterRoleYAML(nil)))
+	st.set("c1", serviceAccount(t, p, ns, ClusterRoleYAML(nil, "")))
 	providertest.Run(t, p, "c1", ns)
 }
 
@@ -43,17 +43,18 @@ func serviceAccount(t *testing.T, p *Provider, ns, role string) domain.Credentia
 	if err := yaml.UnmarshalStrict([]byte(role), &cr); err != nil {
 		t.Fatalf("the ClusterRole is no YAML: %v\n%s", err, role)
 	}
-	cr.Name = ns + "-" + cr.Name
+	cr.Name, cr.GenerateName = "", ns+"-"+cr.Name+"-"
 	sa, err := c.kube.CoreV1().ServiceAccounts(ns).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{GenerateName: "shepherd-"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.kube.RbacV1().ClusterRoles().Create(ctx, &cr, metav1.CreateOptions{}); err != nil {
+	made, err := c.kube.RbacV1().ClusterRoles().Create(ctx, &cr, metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.kube.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: cr.Name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: cr.Name},
+		ObjectMeta: metav1.ObjectMeta{Name: made.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: made.Name},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: sa.Name}},
 	}, metav1.CreateOptions{})
 	if err != nil {

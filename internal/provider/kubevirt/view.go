@@ -2,7 +2,11 @@ package kubevirt
 
 import (
 	"context"
+	"hash/fnv"
+	"io"
 	"log/slog"
+	"strings"
+	"sync/atomic"
 	"time"
 	"unique"
 
@@ -10,65 +14,173 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 )
 
-// The labels and annotations that the watcher keeps.
-var (
-	keptLabels      = [...]string{domain.LabelManagedBy, domain.LabelSystem, domain.LabelService, domain.LabelInstance, domain.LabelTicket}
-	keptAnnotations = [...]string{domain.AnnotationOperation, domain.AnnotationSpecHash}
+// row is what is kept in memory of a VirtualMachine: some two hundred bytes
+// instead of the ten kilobytes of the object. What only this VM has stands in one
+// piece of memory; what many VMs have alike is stored once (shape).
+//
+// The name of the first-boot Secret is not kept: nobody asks a watcher for it.
+type row struct {
+	text     string               // the own texts, one after the other
+	ends     [ownTexts - 1]uint16 // where each but the last ends
+	shape    unique.Handle[shape]
+	problem  *domain.Problem // nil: it is well
+	created  int64           // Unix seconds
+	observed int64           // Unix nanoseconds; when it was read
+}
+
+// The own texts.
+const (
+	ownUID = iota
+	ownVersion
+	ownOperation
+	ownInstance
+	ownTicket
+	ownTexts
 )
 
-// row is what is kept in memory of a VirtualMachine: a few hundred bytes
-// instead of the ten kilobytes of the object. Texts that many VMs share are
-// stored once.
-type row struct {
-	uid, version string
-	created      time.Time
-	deleting     bool
-	labels       [len(keptLabels)]string
-	annotations  [len(keptAnnotations)]string
-	spec         domain.VMSpec // without maps
-	status       domain.VMStatus
+// shape is what VMs of one service, size and state have in common.
+type shape struct {
+	namespace                            string
+	managedBy, system, service, specHash string
+	cpu, memoryMiB, diskGiB              int
+	image, storageClass                  string
+	instanceType, preference             string
+	running, deleting                    bool
+	state                                domain.VMState
 }
 
+// shared makes equal texts one.
 func shared(s string) string { return unique.Make(s).Value() }
 
-func (i instance) interned() instance {
-	i.node, i.guest = shared(i.node), shared(i.guest)
-	return i
-}
-
 func compact(vm *domain.VM) row {
-	r := row{uid: vm.UID, version: vm.ResourceVersion, created: vm.CreatedAt, deleting: vm.Deleting, spec: vm.Spec, status: vm.Status}
-	for i, k := range keptLabels {
-		r.labels[i] = shared(vm.Labels[k])
+	own := [ownTexts]string{
+		vm.UID, vm.ResourceVersion, vm.Annotations[domain.AnnotationOperation], vm.Labels[domain.LabelInstance], vm.Labels[domain.LabelTicket],
 	}
-	for i, k := range keptAnnotations {
-		r.annotations[i] = vm.Annotations[k]
+	s := vm.Spec
+	r := row{
+		text:    strings.Join(own[:], ""),
+		created: vm.CreatedAt.Unix(), observed: vm.Status.ObservedAt.UnixNano(),
+		shape: unique.Make(shape{
+			namespace: s.Namespace,
+			managedBy: vm.Labels[domain.LabelManagedBy], system: vm.Labels[domain.LabelSystem], service: vm.Labels[domain.LabelService],
+			specHash: vm.Annotations[domain.AnnotationSpecHash],
+			cpu:      s.CPU, memoryMiB: s.MemoryMiB, diskGiB: s.DiskGiB,
+			image: s.Image, storageClass: s.StorageClass, instanceType: s.InstanceType, preference: s.Preference,
+			running: s.Running, deleting: vm.Deleting, state: vm.Status.State,
+		}),
 	}
-	s := &r.spec
-	s.Labels, s.Annotations = nil, nil
-	s.Namespace, s.Image, s.StorageClass = shared(s.Namespace), shared(s.Image), shared(s.StorageClass)
-	s.InstanceType, s.Preference = shared(s.InstanceType), shared(s.Preference)
+	end := 0
+	for i := range r.ends {
+		end += len(own[i])
+		r.ends[i] = uint16(end) // of five texts, none longer than maxText runes
+	}
+	if !vm.Status.Problem.IsZero() {
+		p := vm.Status.Problem
+		r.problem = &p
+	}
 	return r
 }
 
-func (r row) vm(cluster string) *domain.VM {
+// own is one of the own texts.
+func (r *row) own(i int) string {
+	from, to := 0, len(r.text)
+	if i > 0 {
+		from = int(r.ends[i-1])
+	}
+	if i < len(r.ends) {
+		to = int(r.ends[i])
+	}
+	return r.text[from:to]
+}
+
+func (r *row) uid() string { return r.own(ownUID) }
+
+func (r *row) vm(cluster, name string) *domain.VM {
+	s := r.shape.Value()
 	vm := &domain.VM{
-		Cluster: cluster, Namespace: r.spec.Namespace, Name: r.spec.Name, UID: r.uid, ResourceVersion: r.version,
+		Cluster: cluster, Namespace: s.namespace, Name: name, UID: r.uid(), ResourceVersion: r.own(ownVersion),
 		Labels: map[string]string{}, Annotations: map[string]string{},
-		CreatedAt: r.created, Deleting: r.deleting, Spec: r.spec, Status: r.status,
+		CreatedAt: time.Unix(r.created, 0).UTC(), Deleting: s.deleting,
+		Spec: domain.VMSpec{
+			Name: name, Namespace: s.namespace, CPU: s.cpu, MemoryMiB: s.memoryMiB, DiskGiB: s.diskGiB,
+			Image: s.image, StorageClass: s.storageClass, InstanceType: s.instanceType, Preference: s.preference, Running: s.running,
+		},
+		Status: domain.VMStatus{State: s.state, ObservedAt: time.Unix(0, r.observed).UTC()},
 	}
-	for i, k := range keptLabels {
-		if r.labels[i] != "" {
-			vm.Labels[k] = r.labels[i]
+	put := func(m map[string]string, k, v string) {
+		if v != "" {
+			m[k] = v
 		}
 	}
-	for i, k := range keptAnnotations {
-		if r.annotations[i] != "" {
-			vm.Annotations[k] = r.annotations[i]
-		}
-	}
+	put(vm.Labels, domain.LabelManagedBy, s.managedBy)
+	put(vm.Labels, domain.LabelSystem, s.system)
+	put(vm.Labels, domain.LabelService, s.service)
+	put(vm.Labels, domain.LabelInstance, r.own(ownInstance))
+	put(vm.Labels, domain.LabelTicket, r.own(ownTicket))
+	put(vm.Annotations, domain.AnnotationOperation, r.own(ownOperation))
+	put(vm.Annotations, domain.AnnotationSpecHash, s.specHash)
 	vm.Spec.Labels, vm.Spec.Annotations = vm.Labels, vm.Annotations
+	if r.problem != nil {
+		vm.Status.Problem = *r.problem
+	}
 	return vm
+}
+
+// guest is what is kept of a VirtualMachineInstance. It is comparable. The UID of
+// its VM is kept as a hash, which is enough to compare.
+type guest struct {
+	owner   uint64
+	ip      string
+	place   unique.Handle[place]
+	started int64 // Unix seconds; 0: not yet
+}
+
+// place is what instances of one node and image have in common.
+type place struct {
+	node, guest string
+	silent      bool
+}
+
+func (i instance) compact() guest {
+	g := guest{owner: hashed(i.owner), ip: i.ip, place: unique.Make(place{i.node, i.guest, i.silent})}
+	if !i.started.IsZero() {
+		g.started = i.started.Unix()
+	}
+	return g
+}
+
+// instance gives back what compact took, for the VM with a UID: the owner is ""
+// when it is another one.
+func (g guest) instance(uid string) instance {
+	p := g.place.Value()
+	i := instance{ip: g.ip, node: p.node, guest: p.guest, silent: p.silent}
+	if g.owner == hashed(uid) {
+		i.owner = uid
+	}
+	if g.started != 0 {
+		i.started = time.Unix(g.started, 0).UTC()
+	}
+	return i
+}
+
+func hashed(s string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, s)
+	return h.Sum64()
+}
+
+// machine is a VM and its running instance; either may be missing.
+type machine struct {
+	row    row
+	guest  guest
+	exists bool // row is set
+	runs   bool // guest is set
+}
+
+// departed is a VM that was deleted.
+type departed struct {
+	name string
+	row  row
 }
 
 // view joins what the feeds of one cluster read. One goroutine uses it.
@@ -76,13 +188,13 @@ type view struct {
 	cluster string
 	timing  timing
 
-	vms   map[key]row
-	vmis  map[key]instance
-	nodes map[string]time.Time // since when it is silent; zero: it reports
+	machines map[key]*machine
+	nodes    map[string]time.Time // since when it is silent; zero: it reports
 
 	dirty map[key]bool // to be observed
-	gone  []row        // to be observed as deleted
+	gone  []departed   // to be observed as deleted
 	owed  bool         // a Synced
+	stuck atomic.Bool  // the sink refuses
 
 	vmsAt                   time.Time // of the first complete list; zero: not yet
 	listed                  string    // resourceVersion of the last complete list
@@ -92,7 +204,7 @@ type view struct {
 func newView(cluster string, t timing) *view {
 	return &view{
 		cluster: cluster, timing: t,
-		vms: map[key]row{}, vmis: map[key]instance{}, nodes: map[string]time.Time{}, dirty: map[key]bool{},
+		machines: map[key]*machine{}, nodes: map[string]time.Time{}, dirty: map[key]bool{},
 	}
 }
 
@@ -116,10 +228,12 @@ func (v *view) serve(ctx context.Context, changes <-chan change, sink provider.S
 					return context.Cause(ctx)
 				}
 				failures++
+				v.stuck.Store(true)
 				log.WarnContext(ctx, "observations were not stored", "error", err, "failures", failures)
 				due = time.After(backoff(failures, v.timing.maxBackoff))
 			} else {
 				failures = 0
+				v.stuck.Store(false)
 			}
 		}
 		if due == nil && (v.owed || len(v.dirty) > 0 || len(v.gone) > 0) {
@@ -142,8 +256,8 @@ func (v *view) flush(ctx context.Context, sink provider.Sink) error {
 	for len(v.gone) > 0 {
 		n := min(len(v.gone), observeBatch)
 		batch := make([]provider.Observation, 0, n)
-		for _, r := range v.gone[:n] {
-			batch = append(batch, provider.Observation{VM: r.vm(v.cluster), Deleted: true})
+		for _, d := range v.gone[:n] {
+			batch = append(batch, provider.Observation{VM: d.row.vm(v.cluster, d.name), Deleted: true})
 		}
 		if err := sink.Observe(ctx, v.cluster, batch); err != nil {
 			return err
@@ -173,25 +287,29 @@ func (v *view) flush(ctx context.Context, sink provider.Sink) error {
 		}
 	}
 	if v.owed {
-		names := make(map[provider.Ref]bool, len(v.vms))
-		for k, r := range v.vms {
-			names[provider.Ref{Cluster: v.cluster, Namespace: k.namespace, Name: k.name, UID: r.uid}] = true
+		names := make(map[provider.Ref]bool, len(v.machines))
+		for k, m := range v.machines {
+			if m.exists {
+				names[provider.Ref{Cluster: v.cluster, Namespace: k.namespace, Name: k.name, UID: m.row.uid()}] = true
+			}
 		}
 		if err := sink.Synced(ctx, v.cluster, provider.Complete{VMs: names, ResourceVersion: v.listed}); err != nil {
 			return err
 		}
 		v.owed = false
 	}
+	v.dirty = map[key]bool{} // a map that was large stays large
 	return nil
 }
 
 func (v *view) joined(k key) *domain.VM {
-	r, ok := v.vms[k]
-	if !ok {
+	m := v.machines[k]
+	if m == nil || !m.exists {
 		return nil
 	}
-	vm := r.vm(v.cluster)
-	if i, ok := v.vmis[k]; ok {
+	vm := m.row.vm(v.cluster, k.name)
+	if m.runs {
+		i := m.guest.instance(vm.UID)
 		since, known := v.nodes[i.node]
 		if !known && v.nodesListed && i.node != "" { // its node was removed
 			i.silent = true
@@ -201,61 +319,97 @@ func (v *view) joined(k key) *domain.VM {
 	return vm
 }
 
+// machine gives the one of a name, made when there is none.
+func (v *view) machine(k key) *machine {
+	m := v.machines[k]
+	if m == nil {
+		m = &machine{}
+		v.machines[k] = m
+	}
+	return m
+}
+
+// left forgets a machine of which nothing is left.
+func (v *view) left(k key) {
+	if m := v.machines[k]; m != nil && !m.exists && !m.runs {
+		delete(v.machines, k)
+	}
+}
+
 // replaceVMs takes a complete list. Everything in it is observed again, so
 // that a sink which lost something heals.
 func (v *view) replaceVMs(all map[key]row, version string) {
-	v.vms, v.listed = all, version
+	v.listed, v.owed = version, true
 	if v.vmsAt.IsZero() {
 		v.vmsAt = time.Now()
 	}
-	clear(v.dirty)
-	for k := range all {
+	for k, m := range v.machines {
+		if _, ok := all[k]; !ok {
+			m.row, m.exists = row{}, false
+			v.left(k)
+		}
+	}
+	v.dirty = make(map[key]bool, len(all))
+	for k, r := range all {
+		m := v.machine(k)
+		m.row, m.exists = r, true
 		v.dirty[k] = true
 	}
-	v.owed = true
 }
 
 func (v *view) setVM(k key, r row) {
-	if old, ok := v.vms[k]; ok && old.uid != r.uid {
-		v.gone = append(v.gone, old)
+	m := v.machine(k)
+	if m.exists && m.row.uid() != r.uid() {
+		v.gone = append(v.gone, departed{k.name, m.row})
 	}
-	v.vms[k] = r
+	m.row, m.exists = r, true
 	v.dirty[k] = true
 }
 
 func (v *view) dropVM(k key, r row) {
-	if v.vms[k].uid == r.uid {
-		delete(v.vms, k)
+	if m := v.machines[k]; m != nil && m.exists && m.row.uid() == r.uid() {
+		m.row, m.exists = row{}, false
 		delete(v.dirty, k)
+		v.left(k)
 	}
-	v.gone = append(v.gone, r)
+	v.gone = append(v.gone, departed{k.name, r})
 }
 
-func (v *view) replaceVMIs(all map[key]instance) {
-	old := v.vmis
-	v.vmis, v.vmisListed = all, true
-	for k := range v.vms {
-		if old[k] != all[k] {
-			v.dirty[k] = true
+func (v *view) replaceVMIs(all map[key]guest) {
+	v.vmisListed = true
+	for k, m := range v.machines {
+		if _, ok := all[k]; !ok && m.runs {
+			v.dropVMI(k)
 		}
 	}
+	for k, g := range all {
+		v.setVMI(k, g)
+	}
 }
 
-func (v *view) setVMI(k key, i instance) {
-	if old, ok := v.vmis[k]; ok && old == i {
+func (v *view) setVMI(k key, g guest) {
+	m := v.machine(k)
+	if m.runs && m.guest == g {
 		return
 	}
-	v.vmis[k] = i
+	m.guest, m.runs = g, true
 	v.touch(k)
 }
 
 func (v *view) dropVMI(k key) {
-	delete(v.vmis, k)
+	m := v.machines[k]
+	if m == nil || !m.runs {
+		return
+	}
+	m.guest, m.runs = guest{}, false
 	v.touch(k)
+	v.left(k)
 }
 
+// touch says that what is known of a VM has changed, although it has not.
 func (v *view) touch(k key) {
-	if _, ok := v.vms[k]; ok {
+	if m := v.machines[k]; m != nil && m.exists {
+		m.row.observed = time.Now().UnixNano()
 		v.dirty[k] = true
 	}
 }
@@ -265,8 +419,10 @@ func (v *view) replaceNodes(all map[key]time.Time) {
 	for k, since := range all {
 		v.nodes[k.name] = since
 	}
-	for k := range v.vmis {
-		v.touch(k)
+	for k, m := range v.machines {
+		if m.runs {
+			v.touch(k)
+		}
 	}
 }
 
@@ -275,8 +431,8 @@ func (v *view) setNode(node string, since time.Time) {
 		return // a heartbeat
 	}
 	v.nodes[node] = since
-	for k, i := range v.vmis {
-		if i.node == node {
+	for k, m := range v.machines {
+		if m.runs && m.guest.place.Value().node == node {
 			v.touch(k)
 		}
 	}

@@ -1,12 +1,8 @@
 package kubevirt
 
 import (
-	"fmt"
-	"runtime"
 	"testing"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/provider/providertest"
@@ -26,12 +22,12 @@ func TestView(t *testing.T) {
 		return rec
 	}
 	v := newView("c1", defaultTiming)
-	v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"})
+	v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"}.compact())
 	if len(v.dirty) > 0 || v.complete() {
 		t.Error("an instance without its VM is observed")
 	}
 	v.replaceVMs(map[key]row{k: vm("u1")}, "1")
-	v.replaceVMIs(map[key]instance{k: {owner: "u1", ip: "10.0.0.1", node: "n1"}})
+	v.replaceVMIs(map[key]guest{k: instance{owner: "u1", ip: "10.0.0.1", node: "n1"}.compact()})
 	v.replaceNodes(map[key]time.Time{{"", "n1"}: {}})
 	if !v.complete() {
 		t.Error("not complete after all lists")
@@ -47,13 +43,13 @@ func TestView(t *testing.T) {
 	for range 100 { // as many changes as there are heartbeats and events in 100 ms
 		v.setVM(k, vm("u1"))
 		v.setNode("n1", time.Time{})
-		v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"})
+		v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"}.compact())
 	}
 	if n := flushed(v).Count(); n != 1 {
 		t.Errorf("100 changes of one VM are %d observations", n)
 	}
 	v.setNode("n1", time.Time{})
-	v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"})
+	v.setVMI(k, instance{owner: "u1", ip: "10.0.0.1", node: "n1"}.compact())
 	if n := flushed(v).Count(); n != 0 {
 		t.Errorf("nothing changed and %d observations", n)
 	}
@@ -74,37 +70,7 @@ func TestView(t *testing.T) {
 		t.Errorf("after a replacement: deleted %q, seen %+v", rec.Deleted("n", "x"), rec.VM("n", "x"))
 	}
 	v.dropVM(k, vm("u1")) // late news about the old one
-	if flushed(v); v.vms[k].uid != "u2" {
+	if flushed(v); v.machines[k].row.uid() != "u2" {
 		t.Error("the new VM was dropped")
 	}
-}
-
-// TestViewMemory: a hundred thousand VMs fit.
-func TestViewMemory(t *testing.T) {
-	const n = 20000
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	v := newView("c1", defaultTiming)
-	before := heap()
-	for i := range n {
-		s := spec("team-a", fmt.Sprintf("shop-web-%05d", i))
-		raw, err := render(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw.UID = types.UID(fmt.Sprintf("%036d", i))
-		raw.Status.PrintableStatus = "Running"
-		v.setVM(keyOf(raw), compact(fromVM(raw)))
-	}
-	clear(v.dirty)
-	each := (heap() - before) / n
-	t.Logf("%d bytes for each VM", each)
-	if each > 1500 {
-		t.Errorf("%d bytes for each VM", each)
-	}
-	runtime.KeepAlive(v)
 }

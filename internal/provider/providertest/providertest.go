@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,6 +56,7 @@ func Run(t *testing.T, p provider.KubeVirtProvider, cluster, namespace string) {
 	}
 	t.Run("Health", s.health)
 	t.Run("InstanceTypes", s.instanceTypes)
+	t.Run("Namespaces", s.namespaces)
 	t.Run("Refused", s.refused)
 	t.Run("Lifecycle", s.lifecycle)
 	t.Run("Problems", s.problems)
@@ -110,12 +112,41 @@ func inState(want domain.VMState) func(*domain.VM) bool {
 }
 
 func (s *suite) health(t *testing.T) {
-	h := s.CheckHealth(t.Context(), s.cluster)
+	h := s.CheckHealth(t.Context(), s.cluster, false)
 	if h.Status != domain.ClusterHealthy || !h.Reason.IsZero() {
 		t.Fatalf("health is %s, %+v", h.Status, h.Reason)
 	}
-	if h.KubernetesVersion == "" || h.KubeVirtVersion == "" || h.IdentityUID == "" || h.Nodes == 0 || h.ReadyNodes == 0 || h.Allocatable.CPU == 0 || h.Allocatable.MemoryMiB == 0 || len(h.StorageClasses) == 0 || h.CheckedAt.IsZero() {
+	if h.KubeVirtVersion == "" || h.IdentityUID == "" || h.Nodes == 0 || h.ReadyNodes == 0 || h.Allocatable.CPU == 0 || h.Allocatable.MemoryMiB == 0 || len(h.Capabilities.Kubelets) == 0 || h.CheckedAt.IsZero() {
 		t.Errorf("health is not complete: %+v", h)
+	}
+	if !slices.Contains(h.Features, "LiveMigration") { // generally available before 1.0
+		t.Errorf("features are %q", h.Features)
+	}
+	if !h.DescribedAt.IsZero() || h.KubernetesVersion != "" || h.StorageClasses != nil || h.Capabilities.APIs != nil {
+		t.Errorf("a regular check describes: %+v", h)
+	}
+	d := s.CheckHealth(t.Context(), s.cluster, true)
+	if d.Status != domain.ClusterHealthy || d.DescribedAt.IsZero() || !d.Gap.IsZero() || d.KubernetesVersion == "" || len(d.StorageClasses) == 0 {
+		t.Errorf("the description is not complete: %+v", d)
+	}
+	if c := d.Capabilities; c.InstanceTypes == 0 || c.Preferences == 0 || !c.Serves("kubevirt.io") || !c.Serves("cdi.kubevirt.io") || !c.Serves("instancetype.kubevirt.io") || c.Serves("apps") {
+		t.Errorf("capabilities are %+v", c)
+	}
+}
+
+func (s *suite) namespaces(t *testing.T) {
+	p, ok := s.KubeVirtProvider.(provider.Namespaces)
+	if !ok {
+		t.Fatalf("%T is no provider.Namespaces", s.KubeVirtProvider)
+	}
+	if n, err := p.Namespace(t.Context(), s.cluster, s.namespace); err != nil || n.Presence != domain.PresencePresent || n.MayCreate {
+		t.Errorf("the suite's own: %+v, %v", n, err)
+	}
+	if n, err := p.Namespace(t.Context(), s.cluster, "no-such-"+s.id); err != nil || n.Presence != domain.PresenceMissing || n.Quotas != nil {
+		t.Errorf("one that is not there: %+v, %v", n, err)
+	}
+	if _, err := p.Namespace(t.Context(), "no-such-cluster", s.namespace); err == nil {
+		t.Error("an unknown cluster answers")
 	}
 }
 
@@ -433,7 +464,7 @@ func (s *suite) context(t *testing.T) {
 	if apperr.KindOf(err) != apperr.Unavailable {
 		t.Errorf("GetVM after its deadline: %v", err)
 	}
-	if h := s.CheckHealth(ctx, s.cluster); h.Status != domain.ClusterUnreachable {
+	if h := s.CheckHealth(ctx, s.cluster, false); h.Status != domain.ClusterUnreachable {
 		t.Errorf("health after the deadline is %s", h.Status)
 	}
 }

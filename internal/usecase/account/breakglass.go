@@ -82,7 +82,7 @@ func (s *Service) BreakGlass(ctx context.Context, username, reason string, life 
 		if token, err = s.link(ctx, tx, shepherd, u, min(setupLifetime, life)); err != nil {
 			return err
 		}
-		return s.tellAdmins(ctx, tx, notify.Message{
+		return s.TellAdmins(ctx, tx, notify.Message{
 			Kind: notify.BreakGlassMade, Params: map[string]any{"name": u.Username, "reason": reason, "until": until},
 		})
 	})
@@ -98,8 +98,8 @@ func breakGlassUsed(a domain.Actor) notify.Message {
 	}}
 }
 
-// tellAdmins tells all who are admins for good.
-func (s *Service) tellAdmins(ctx context.Context, tx *ent.Tx, m notify.Message) error {
+// TellAdmins tells all who are admins for good.
+func (s *Service) TellAdmins(ctx context.Context, tx *ent.Tx, m notify.Message) error {
 	var err error
 	m.Users, err = tx.User.Query().Where(user.Disabled(false),
 		user.HasBindingsWith(held(domain.Binding{Role: domain.RoleAdmin}), rolebinding.ExpiresAtIsNil())).IDs(ctx)

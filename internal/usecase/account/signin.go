@@ -81,7 +81,7 @@ func (s *Service) cameIn(ctx context.Context, tx *ent.Tx, a domain.Actor, how au
 	entry.Details = map[string]any{"method": string(how)}
 	if a.BreakGlass != nil {
 		entry.Reason = a.BreakGlass.Reason
-		if err := s.tellAdmins(ctx, tx, breakGlassUsed(a)); err != nil {
+		if err := s.TellAdmins(ctx, tx, breakGlassUsed(a)); err != nil {
 			return err
 		}
 	}

@@ -153,6 +153,7 @@ type Preview struct {
 	Denied        bool
 	Deciders      []account.Person // without the actor
 	Clusters      []cluster.Candidate
+	Rooms         map[string]cluster.Room // what is left in the namespace, by cluster
 }
 
 // Preview looks at a request without keeping anything. What is missing or wrong
@@ -192,7 +193,10 @@ func (s *Service) Preview(ctx context.Context, actor domain.Actor, in Input) (Pr
 	if p.Deciders, err = s.Approvers(ctx, s.DB.Ent, who.Environment, actor.Behind()...); err != nil {
 		return p, database.Classify(err)
 	}
-	p.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, who.Namespace, who.Environment)
+	if p.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, who.Namespace, who.Environment); err != nil {
+		return p, err
+	}
+	p.Rooms, err = cluster.Rooms(ctx, s.DB.Ent, who.Namespace)
 	return p, err
 }
 

@@ -34,10 +34,11 @@ type Ticket struct {
 	ClusterID string // of the decision
 	Cluster   string
 
-	Clusters []cluster.Candidate // of a creation that waits
-	Target   *Target             // of an operation on an existing VM
-	Policy   string              // name of the policy that wants the approval
-	Deciders []account.Person    // without the requester
+	Clusters []cluster.Candidate     // of a creation that waits
+	Rooms    map[string]cluster.Room // what is left in the namespace, by cluster
+	Target   *Target                 // of an operation on an existing VM
+	Policy   string                  // name of the policy that wants the approval
+	Deciders []account.Person        // without the requester
 	Facts    Facts
 
 	MayDecide   bool
@@ -132,6 +133,9 @@ func (s *Service) Ticket(ctx context.Context, actor domain.Actor, number int) (T
 	}
 	if out.Operation == domain.OpCreate {
 		if out.Clusters, err = cluster.Candidates(ctx, s.DB.Ent, c.now.Namespace, c.now.Environment); err != nil {
+			return out, err
+		}
+		if out.Rooms, err = cluster.Rooms(ctx, s.DB.Ent, c.now.Namespace); err != nil {
 			return out, err
 		}
 	}

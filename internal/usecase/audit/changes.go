@@ -19,8 +19,8 @@ var fields = map[string][]string{
 	"service":      {"name", "documentation"},
 	"vm":           {"state"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
-	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "identity", "credential_kind", "credential_subject", "credential_generation", "credential_expires_at"},
-	"namespace":    {"cluster", "environment"},
+	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "identity", "credential_kind", "credential_generation", "credential_expires_at"},
+	"namespace":    {"cluster", "environment", "presence"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
 	"user":         {"display_name", "disabled", "roles", "setup_link", "setup_link_until", "session_epoch", "language", "identity", "admin_until", "owner", "description"},
@@ -48,6 +48,7 @@ var actions = map[string]struct{ update bool }{
 	"cluster.propose_credential": {}, "cluster.confirm_credential": {true}, "cluster.reject_credential": {}, "cluster.withdraw_credential": {}, "cluster.expire_credential": {},
 	"keys.rotate":        {},
 	"namespace.register": {}, "namespace.unregister": {true},
+	"namespace.create": {}, "namespace.presence": {true}, // made in the cluster; what the cluster said of it
 	"template.create": {}, "size.create": {},
 
 	"user.create": {}, "user.invite": {true}, "user.bind": {true}, "user.unbind": {true}, "user.disable": {true}, "user.enable": {true}, "user.set_password": {true}, "user.set_language": {true},

@@ -69,11 +69,12 @@ func (s *Service) prepare(ctx context.Context, actor domain.Actor, draftID, cont
 	if err != nil {
 		return nil, err
 	}
-	m := &material{draft: row.ID, owner: row.UserID, preflight: row.Preflight}
+	m := &material{draft: row.ID, owner: row.UserID}
 	if m.context, err = choose(row, contextName); err != nil {
 		return nil, err
 	}
-	if row.PreflightContext != contextName {
+	var looked bool
+	if m.preflight, looked = row.Preflights[contextName]; !looked {
 		if m.preflight, err = s.Preflight(ctx, actor, draftID, contextName); err != nil {
 			return nil, err
 		}

@@ -26,8 +26,9 @@ type Candidate struct {
 	StorageClasses    []domain.StorageClass
 	VMs               int
 	// Refusal is nil when it can be chosen: ENVIRONMENT_MISMATCH,
-	// NAMESPACE_MISSING (not registered there), CLUSTER_DISABLED, or why it is
-	// not healthy. The parameter cluster is its name.
+	// NAMESPACE_MISSING (not registered there; with the parameter presence: gone
+	// from there), CLUSTER_DISABLED, or why it is not healthy. The parameter
+	// cluster is its name.
 	Refusal *apperr.AppError
 }
 
@@ -78,19 +79,21 @@ type place struct {
 	cluster   uuid.UUID
 }
 
-// places reads all clusters by name, and where some namespaces are registered.
-func places(ctx context.Context, c *ent.Client, names ...string) ([]*ent.Cluster, map[place]bool, error) {
+// places reads all clusters by name, and where some namespaces are registered,
+// with what the cluster said of them.
+func places(ctx context.Context, c *ent.Client, names ...string) ([]*ent.Cluster, map[place]domain.Presence, error) {
 	rows, err := c.Cluster.Query().Order(cluster.ByName()).All(ctx)
 	if err != nil {
 		return nil, nil, database.Classify(err)
 	}
-	registered, err := c.Namespace.Query().Where(namespace.NameIn(names...)).Select(namespace.FieldName, namespace.FieldClusterID).All(ctx)
+	registered, err := c.Namespace.Query().Where(namespace.NameIn(names...)).
+		Select(namespace.FieldName, namespace.FieldClusterID, namespace.FieldPresence).All(ctx)
 	if err != nil {
 		return nil, nil, database.Classify(err)
 	}
-	has := map[place]bool{}
+	has := map[place]domain.Presence{}
 	for _, r := range registered {
-		has[place{r.Name, r.ClusterID}] = true
+		has[place{r.Name, r.ClusterID}] = domain.Presence(r.Presence)
 	}
 	return rows, has, nil
 }
@@ -112,14 +115,20 @@ func Place(ctx context.Context, tx *ent.Tx, id, ns string, env domain.Environmen
 	if err != nil {
 		return Candidate{}, database.Classify(err)
 	}
-	c := candidate(row, ns, env, len(held) > 0)
+	var presence domain.Presence
+	if len(held) > 0 {
+		presence = domain.Presence(held[0].Presence)
+	}
+	c := candidate(row, ns, env, presence)
 	if c.Refusal != nil {
 		return c, c.Refusal
 	}
 	return c, nil
 }
 
-func candidate(row *ent.Cluster, ns string, env domain.Environment, registered bool) Candidate {
+// candidate judges a cluster. presence is of the namespace there, "" when it is
+// not registered.
+func candidate(row *ent.Cluster, ns string, env domain.Environment, presence domain.Presence) Candidate {
 	c := Candidate{
 		ID: row.ID.String(), Name: row.Name, Place: row.Place, Environment: domain.Environment(row.Environment),
 		Enabled: row.Enabled, Status: domain.ClusterStatus(row.Status),
@@ -129,8 +138,10 @@ func candidate(row *ent.Cluster, ns string, env domain.Environment, registered b
 	switch {
 	case c.Environment != env:
 		c.Refusal = apperr.New(apperr.ErrEnvironmentMismatch).With("environment", string(c.Environment)).With("wanted", string(env))
-	case !registered:
+	case presence == "":
 		c.Refusal = apperr.New(apperr.ErrNamespaceMissing).With("namespace", ns)
+	case presence.Gone():
+		c.Refusal = apperr.New(apperr.ErrNamespaceMissing).With("namespace", ns).With("presence", string(presence))
 	case !row.Enabled:
 		c.Refusal = apperr.New(apperr.ErrClusterDisabled)
 	case row.Drained:

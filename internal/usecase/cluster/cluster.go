@@ -36,7 +36,8 @@ type Service struct {
 	Prober   provider.Prober                 // looks at a cluster that is not stored yet
 	Provider provider.InfrastructureProvider // asked for the health of stored clusters
 	Watcher  provider.Watcher
-	Sink     provider.Sink // takes what the watcher sees
+	Spaces   provider.Namespaces // asked for the namespaces of stored clusters
+	Sink     provider.Sink       // takes what the watcher sees
 	Logger   *slog.Logger
 
 	// Forget ends this process's connections to a cluster whose credential was
@@ -46,6 +47,8 @@ type Service struct {
 	Notify messages.NotificationProvider
 	// Admins are the platform admins, who are told; nil: nobody is.
 	Admins func(context.Context, *ent.Client) ([]uuid.UUID, error)
+	// TellAdmins puts a message into the inbox of all platform admins.
+	TellAdmins func(ctx context.Context, tx *ent.Tx, m messages.Message) error
 }
 
 // Cluster is a cluster as pages show it: no credential.

@@ -22,6 +22,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/databasetest"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/kubeconfig/kubeconfigtest"
+	"kubevirt-shepherd.io/shepherd/internal/notify"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/provider"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
@@ -33,19 +34,56 @@ type script struct {
 
 	preflight func(context.Context, domain.Credential) domain.Preflight
 	health    func(ctx context.Context, cluster string) domain.ClusterHealth
+	describe  func(ctx context.Context, cluster string) domain.ClusterHealth // nil: as health, with the time
 	watch     func(ctx context.Context, cluster string) error
+	heard     func(cluster string, tell func(time.Time)) // nil: never
+	trouble   func(cluster string) domain.Connection     // nil: all is well
+
+	spaces func(ctx context.Context, cluster, name string) (domain.NamespaceState, error) // nil: every namespace is there
+	make   func(ctx context.Context, cluster, name string, labels map[string]string) error
+}
+
+func (s *script) Namespace(ctx context.Context, cluster, name string) (domain.NamespaceState, error) {
+	if s.spaces == nil {
+		return domain.NamespaceState{Presence: domain.PresencePresent, Quotas: []domain.Quota{}}, nil
+	}
+	return s.spaces(ctx, cluster, name)
+}
+
+func (s *script) CreateNamespace(ctx context.Context, cluster, name string, labels map[string]string) error {
+	return s.make(ctx, cluster, name, labels)
 }
 
 func (s *script) Preflight(ctx context.Context, c domain.Credential) domain.Preflight {
 	return s.preflight(ctx, c)
 }
 
-func (s *script) CheckHealth(ctx context.Context, cluster string) domain.ClusterHealth {
-	return s.health(ctx, cluster)
+func (s *script) CheckHealth(ctx context.Context, cluster string, describe bool) domain.ClusterHealth {
+	switch {
+	case !describe:
+		return s.health(ctx, cluster)
+	case s.describe != nil:
+		return s.describe(ctx, cluster)
+	}
+	h := s.health(ctx, cluster)
+	if h.Status == domain.ClusterHealthy {
+		h.DescribedAt = time.Now().UTC()
+	}
+	return h
 }
 
-func (s *script) Watch(ctx context.Context, cluster string, _ provider.Sink, _ func(time.Time)) error {
+func (s *script) Watch(ctx context.Context, cluster string, _ provider.Sink, heard func(time.Time)) error {
+	if s.heard != nil {
+		s.heard(cluster, heard)
+	}
 	return s.watch(ctx, cluster)
+}
+
+func (s *script) Connection(cluster string) domain.Connection {
+	if s.trouble == nil {
+		return domain.Connection{}
+	}
+	return s.trouble(cluster)
 }
 
 // passed is the pre-flight of a good cluster of that identity.
@@ -71,6 +109,15 @@ type stage struct {
 	t     testing.TB
 	admin domain.Actor
 	log   *bytes.Buffer
+	told  []notify.Message // to the admins
+}
+
+// register registers a namespace for the cluster's environment.
+func (st *stage) register(on *ent.Cluster, name string) string {
+	st.t.Helper()
+	id, err := st.RegisterNamespace(st.t.Context(), st.admin, cluster.Registration{ClusterID: on.ID.String(), Name: name, Environment: domain.Environment(on.Environment)})
+	must(st.t, err)
+	return id
 }
 
 func newStage(t testing.TB) *stage {
@@ -81,8 +128,9 @@ func newStage(t testing.TB) *stage {
 	}
 	st := &stage{t: t, play: &script{}, log: &bytes.Buffer{}}
 	st.Service = &cluster.Service{
-		DB: databasetest.New(t), Keys: keys, Prober: st.play, Provider: st.play, Watcher: st.play,
-		Logger: slog.New(slog.NewTextHandler(&locked{w: st.log}, nil)),
+		DB: databasetest.New(t), Keys: keys, Prober: st.play, Provider: st.play, Watcher: st.play, Spaces: st.play,
+		TellAdmins: func(_ context.Context, _ *ent.Tx, m notify.Message) error { st.told = append(st.told, m); return nil },
+		Logger:     slog.New(slog.NewTextHandler(&locked{w: st.log}, nil)),
 	}
 	st.play.preflight = func(ctx context.Context, _ domain.Credential) domain.Preflight { return passed("uid-1") }
 	st.admin = st.person("root", domain.RoleAdmin)
@@ -231,7 +279,7 @@ func TestWhoSeesAndChanges(t *testing.T) {
 			"add":     func() error { return ignoreDraft(second(st.Add(ctx, actor, "x", cluster.Input{}))) },
 			"replace": func() error { return ignoreDraft(st.ReplaceCredential(ctx, actor, id, "x", "main")) },
 			"register": func() error {
-				return second(st.RegisterNamespace(ctx, actor, id, "ns-"+name, domain.Test))
+				return second(st.RegisterNamespace(ctx, actor, cluster.Registration{ClusterID: id, Name: "ns-" + name, Environment: domain.Test}))
 			},
 		} {
 			if code := codeOf(try()); code != want.change {
@@ -264,7 +312,7 @@ func TestPages(t *testing.T) {
 	var names []string
 	for i := range 5 {
 		c := st.stored(fmt.Sprintf("c-%d", 4-i), domain.Test)
-		must(t, second(st.RegisterNamespace(t.Context(), st.admin, c.ID.String(), "shop", domain.Test)))
+		st.register(c, "shop")
 	}
 	for page := (cluster.Page{Limit: 2}); ; {
 		l, err := st.List(t.Context(), st.admin, page)

@@ -4,78 +4,162 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
+	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
-	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
 )
 
+// CheckEvery is how often a cluster that answers is checked.
+const CheckEvery = 15 * time.Second
+
 const (
 	checkTimeout    = 5 * time.Second
 	checksAtOnce    = 16
+	checkLease      = 15 * time.Second // after which another replica checks what one has begun
+	checkSlowest    = 50 * time.Second // between two checks of a cluster that does not answer
+	claimFor        = 2 * time.Second  // how long a round takes more clusters
+	describeEvery   = 10 * time.Minute
 	failuresAllowed = 3 // in a row, before a cluster that answered counts as unreachable
 )
 
-// CheckAll checks all clusters, a few at a time: a silent one delays no other
-// for longer than its own five seconds.
-func (s *Service) CheckAll(ctx context.Context) error {
-	ids, err := s.DB.Ent.Cluster.Query().Order(cluster.ByID()).IDs(ctx)
-	if err != nil {
-		return database.Classify(err)
-	}
+// CheckDue checks the clusters whose time has come, a few at a time. A silent
+// one holds one of the slots for its five seconds and delays no other. Replicas
+// may do it at once: each takes its own clusters. Rounds may overlap as well, so
+// that a round that waits for a silent cluster keeps nobody from starting the
+// next.
+func (s *Service) CheckDue(ctx context.Context) error {
 	var (
-		wg     sync.WaitGroup
-		slots  = make(chan struct{}, checksAtOnce)
-		failed = make([]error, len(ids))
+		running int
+		failed  []error
+		ended   = make(chan error, checksAtOnce)
+		until   = time.Now().Add(claimFor)
 	)
-	for i, id := range ids {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			failed[i] = s.check(ctx, id)
-		})
+	for {
+		if free := checksAtOnce - running; free > 0 && time.Now().Before(until) && ctx.Err() == nil {
+			rows, err := s.claim(ctx, free)
+			if err != nil {
+				failed = append(failed, err)
+				until = time.Now()
+			}
+			for _, row := range rows {
+				running++
+				go func() { ended <- s.checkSafely(ctx, row) }()
+			}
+		}
+		if running == 0 {
+			return errors.Join(failed...)
+		}
+		if err := <-ended; err != nil {
+			failed = append(failed, err)
+		}
+		running--
 	}
-	wg.Wait()
-	return errors.Join(failed...)
 }
 
-// Check asks one cluster how it is and stores the answer. That it does not
-// answer is no error.
+// checkSafely turns a panic into an error: what one cluster says must not end
+// the portal.
+func (s *Service) checkSafely(ctx context.Context, row *ent.Cluster) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in the check of %s: %v\n%s", row.Name, p, debug.Stack())
+		}
+	}()
+	return s.check(ctx, row, false)
+}
+
+// claim takes up to n clusters that are due. Until their checks are stored, or
+// the lease is over, nobody else takes them: the database's clock decides.
+func (s *Service) claim(ctx context.Context, n int) (rows []*ent.Cluster, err error) {
+	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
+		now, err := s.DB.Now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		rows, err = tx.Cluster.Query().
+			Where(cluster.Enabled(true), cluster.Or(cluster.NextCheckAtIsNil(), cluster.NextCheckAtLTE(now))).
+			Order(cluster.ByNextCheckAt(sql.OrderNullsFirst())).Limit(n).
+			ForUpdate(sql.WithLockAction(sql.SkipLocked)).All(ctx)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		ids := make([]uuid.UUID, len(rows))
+		for i, row := range rows {
+			ids[i] = row.ID
+		}
+		return tx.Cluster.Update().Where(cluster.IDIn(ids...)).SetNextCheckAt(now.Add(checkLease)).Exec(ctx)
+	})
+	return rows, err
+}
+
+// pause is how long after a check the next one is due: a fifth shorter or longer
+// by chance, so that clusters that were added together are not checked together,
+// and up to a minute for those that have been silent for long.
+func pause(failures int) time.Duration {
+	every := min(CheckEvery<<min(failures/failuresAllowed, 8), checkSlowest)
+	return jitter(every)
+}
+
+func jitter(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
+
+// Check asks one cluster how it is and what it can do, and stores the answer.
+// That it does not answer is no error.
 func (s *Service) Check(ctx context.Context, id string) error {
-	key, err := parseID(id)
+	row, err := find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return err
 	}
-	return s.check(ctx, key)
+	if !row.Enabled {
+		return apperr.New(apperr.ErrClusterDisabled).With("cluster", row.Name)
+	}
+	return s.check(ctx, row, true)
 }
 
-func (s *Service) check(ctx context.Context, id uuid.UUID) error {
-	row, err := s.DB.Ent.Cluster.Get(ctx, id)
-	if err != nil {
-		return orNotFound(err)
-	}
+func (s *Service) check(ctx context.Context, row *ent.Cluster, describe bool) error {
 	probe, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	found := s.ask(probe, row)
+	found := s.ask(probe, row, describe || outdated(row))
 	if err := ctx.Err(); err != nil { // we are stopping, which says nothing about the cluster
 		return err
 	}
 	return s.record(ctx, row, found)
 }
 
+// outdated says that what a cluster can do was read too long ago. One that is
+// silent is asked for its health only.
+func outdated(row *ent.Cluster) bool {
+	return row.Failures == 0 && (row.DescribedAt == nil || time.Since(*row.DescribedAt) > jitter(describeEvery))
+}
+
+// upgraded says that KubeVirt or Kubernetes has another version than before. The
+// nodes tell of the latter: a regular check does not ask the API server.
+func upgraded(row *ent.Cluster, found domain.ClusterHealth) bool {
+	kubelets := found.Capabilities.Kubelets
+	return found.KubeVirtVersion != "" && found.KubeVirtVersion != row.KubevirtVersion ||
+		len(kubelets) > 0 && !slices.Equal(kubelets, row.Capabilities.Kubelets)
+}
+
 // ask goes through the provider. A cluster that was found to be another one is
 // closed to the provider (Credentials), so that one is asked by the prober.
-func (s *Service) ask(ctx context.Context, row *ent.Cluster) domain.ClusterHealth {
+func (s *Service) ask(ctx context.Context, row *ent.Cluster, describe bool) domain.ClusterHealth {
 	if !impostor(row) {
-		return s.Provider.CheckHealth(ctx, row.ID.String())
+		found := s.Provider.CheckHealth(ctx, row.ID.String(), describe)
+		if !describe && upgraded(row, found) {
+			if again := s.Provider.CheckHealth(ctx, row.ID.String(), true); !again.DescribedAt.IsZero() {
+				return again
+			}
+		}
+		return found
 	}
 	cred, err := open(s.Keys, row)
 	if err != nil {
@@ -89,7 +173,8 @@ func healthOf(p domain.Preflight) domain.ClusterHealth {
 	h := p.Health
 	h.Status, h.Reason = domain.ClusterHealthy, domain.Problem{}
 	for _, c := range p.Checks {
-		if c.State == domain.CheckFailed || c.State == domain.CheckWarn && c.Code == apperr.ErrKubeVirtNotReady {
+		notReady := c.Code == apperr.ErrKubeVirtNotReady || c.Code == apperr.ErrNodesNotReady // warnings, but no health
+		if c.State == domain.CheckFailed || c.State == domain.CheckWarn && notReady {
 			h.Status, h.Reason = domain.ClusterUnhealthy, domain.Problem{Code: c.Code, Params: c.Params}
 			break
 		}
@@ -115,14 +200,33 @@ func (s *Service) record(ctx context.Context, seen *ent.Cluster, found domain.Cl
 		if err != nil {
 			return err
 		}
-		if row.CredentialGeneration != seen.CredentialGeneration || !same(row.CheckedAt, seen.CheckedAt) {
+		if row.CredentialGeneration != seen.CredentialGeneration || !same(row.CheckedAt, seen.CheckedAt) || !row.Enabled {
 			return nil
+		}
+		now, err := s.DB.Now(ctx, tx)
+		if err != nil {
+			return err
 		}
 		update := row.Update()
 		judge(update.Mutation(), row, found)
-		after, err := update.Save(ctx)
-		if err != nil || shown(row) == shown(after) {
+		failures, _ := update.Mutation().Failures()
+		after, err := update.SetNextCheckAt(now.Add(pause(failures))).Save(ctx)
+		if err != nil {
 			return err
+		}
+		if err := recordChanges(ctx, tx, row, after); err != nil {
+			return err
+		}
+		wrong := found.Reason
+		if wrong.IsZero() { // it is well, but not ours
+			wrong = after.StatusReason
+		}
+		isNew, err := recordErrors(ctx, tx, row.ID, now, wrong, found.Gap)
+		if err != nil {
+			return err
+		}
+		if !isNew && shown(row) == shown(after) {
+			return nil
 		}
 		if row.Status != after.Status || impostor(row) != impostor(after) {
 			e := entry("cluster.status", row)
@@ -166,16 +270,39 @@ func judge(m *ent.ClusterMutation, row *ent.Cluster, found domain.ClusterHealth)
 		m.SetStatusReason(domain.Problem{Code: apperr.ErrClusterIdentity})
 	case found.IdentityUID == "" && impostor(row):
 		m.SetCheckedAt(found.CheckedAt)
+		m.SetFailures(0)
 	default:
 		if found.IdentityUID == "" && found.Status == domain.ClusterHealthy {
 			found.Status, found.Reason = domain.ClusterUnhealthy, domain.Problem{Code: apperr.ErrClusterForbidden}
 		}
+		if upgraded(row, found) && found.DescribedAt.IsZero() {
+			m.ClearDescribedAt() // what was read of the version before is read anew at the next check
+		}
+		found.Capabilities = merged(row.Capabilities, found)
 		learn(m, found)
 	}
 }
 
-// learn writes what a check with an answer found. An unhealthy cluster may not
-// show everything, so what it does not show stays as it was.
+// merged adds to what was known of a cluster's capabilities what a check saw:
+// the gates and the kubelets at each, the rest when it was described without a
+// gap.
+func merged(known domain.Capabilities, found domain.ClusterHealth) domain.Capabilities {
+	saw := found.Capabilities
+	if found.KubeVirtVersion != "" {
+		known.Gates, known.DisabledGates = saw.Gates, saw.DisabledGates
+	}
+	if len(saw.Kubelets) > 0 {
+		known.Kubelets = saw.Kubelets
+	}
+	if !found.DescribedAt.IsZero() && found.Gap.IsZero() {
+		known.APIs = saw.APIs
+		known.InstanceTypes, known.Preferences, known.SnapshotClasses = saw.InstanceTypes, saw.Preferences, saw.SnapshotClasses
+	}
+	return known
+}
+
+// learn writes what a check with an answer found. What it did not look at, or
+// was not shown, stays as it was.
 func learn(m *ent.ClusterMutation, h domain.ClusterHealth) {
 	if h.CheckedAt.IsZero() {
 		h.CheckedAt = time.Now()
@@ -185,18 +312,21 @@ func learn(m *ent.ClusterMutation, h domain.ClusterHealth) {
 	m.SetFailures(0)
 	m.SetStatus(cluster.Status(h.Status))
 	m.SetStatusReason(h.Reason)
-	all := h.Status == domain.ClusterHealthy
-	if all || h.KubernetesVersion != "" {
+	m.SetCapabilities(h.Capabilities)
+	if h.KubernetesVersion != "" {
 		m.SetKubernetesVersion(h.KubernetesVersion)
 	}
-	if all || h.KubeVirtVersion != "" {
+	if h.KubeVirtVersion != "" {
 		m.SetKubevirtVersion(h.KubeVirtVersion)
 		m.SetEnabledFeatures(h.Features)
 	}
-	if all || len(h.StorageClasses) > 0 {
+	if h.StorageClasses != nil {
 		m.SetStorageClasses(h.StorageClasses)
 	}
-	if all || h.Nodes > 0 {
+	if !h.DescribedAt.IsZero() {
+		m.SetDescribedAt(h.DescribedAt)
+	}
+	if h.Nodes > 0 || h.Status == domain.ClusterHealthy || h.Reason.Code == apperr.ErrNodesNotReady {
 		m.SetNodes(h.Nodes)
 		m.SetReadyNodes(h.ReadyNodes)
 		m.SetAllocatableCPU(h.Allocatable.CPU)
@@ -217,7 +347,7 @@ func locked(code string) bool {
 // that can be compared: numbers in parameters change their type in the database.
 func shown(row *ent.Cluster) string {
 	v := view(row)
-	v.CheckedAt, v.AnsweredAt = nil, nil
+	v.CheckedAt, v.AnsweredAt, v.DescribedAt, v.HeardAt = nil, nil, nil, nil
 	text, _ := json.Marshal(v) // of plain values: cannot fail
 	return string(text)
 }

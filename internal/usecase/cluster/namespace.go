@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/namespace"
@@ -27,20 +29,52 @@ type Namespace struct {
 	CreatedBy              string
 	CreatedAt              time.Time
 	Systems                []System // that use the name, by name; those the actor sees
+
+	// What the cluster said when it was last asked.
+	Presence  domain.Presence
+	Quotas    []domain.Quota // nil: not known
+	CheckedAt *time.Time     // nil: it could not be asked yet
 }
 
 // System is a system that uses a namespace.
 type System struct{ ID, Name string }
 
+// NamespaceFilter selects registered namespaces. Zero values select all.
+type NamespaceFilter struct {
+	Name, ClusterID string
+	Environment     domain.Environment
+}
+
 // Namespaces gives the registered namespaces by name.
 func (s *Service) Namespaces(ctx context.Context, actor domain.Actor, page Page) (Listing[Namespace], error) {
+	return s.FindNamespaces(ctx, actor, NamespaceFilter{}, page)
+}
+
+// FindNamespaces gives some of the registered namespaces by name.
+func (s *Service) FindNamespaces(ctx context.Context, actor domain.Actor, f NamespaceFilter, page Page) (Listing[Namespace], error) {
 	if err := access.Check(actor, domain.NamespaceList, domain.Object{}); err != nil {
 		return Listing[Namespace]{}, err
 	}
 	name, id := parseCursor(page.After)
-	rows, err := s.DB.Ent.Namespace.Query().
-		Where(listing.Namespaces(actor), namespace.Or(namespace.NameGT(name), namespace.And(namespace.Name(name), namespace.IDGT(id)))).
-		Order(namespace.ByName(), namespace.ByID()).Limit(page.limit() + 1).WithCluster().All(ctx)
+	q := s.DB.Ent.Namespace.Query().
+		Where(listing.Namespaces(actor), namespace.Or(namespace.NameGT(name), namespace.And(namespace.Name(name), namespace.IDGT(id))))
+	if f.Name != "" {
+		q.Where(namespace.Name(f.Name))
+	}
+	if f.ClusterID != "" {
+		key, err := uuid.Parse(f.ClusterID)
+		if err != nil {
+			return Listing[Namespace]{}, apperr.Field("cluster", apperr.ErrInvalidChoice)
+		}
+		q.Where(namespace.ClusterID(key))
+	}
+	if f.Environment != "" {
+		if !f.Environment.Valid() {
+			return Listing[Namespace]{}, apperr.Field("environment", apperr.ErrInvalidChoice)
+		}
+		q.Where(namespace.EnvironmentEQ(namespace.Environment(f.Environment)))
+	}
+	rows, err := q.Order(namespace.ByName(), namespace.ByID()).Limit(page.limit() + 1).WithCluster().All(ctx)
 	if err != nil {
 		return Listing[Namespace]{}, database.Classify(err)
 	}
@@ -110,69 +144,82 @@ func namespaceView(row *ent.Namespace) Namespace {
 		ID: row.ID.String(), Name: row.Name, Environment: domain.Environment(row.Environment),
 		ClusterID: row.ClusterID.String(), ClusterName: row.Edges.Cluster.Name,
 		CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt,
+		Presence: domain.Presence(row.Presence), Quotas: row.Quotas, CheckedAt: row.CheckedAt,
 	}
+}
+
+// Registration is a namespace that is to be registered.
+type Registration struct {
+	ClusterID   string
+	Name        string
+	Environment domain.Environment
+	Create      bool // make it in the cluster when it is not there
+	Unseen      bool // register it also when the cluster cannot be asked
 }
 
 // RegisterNamespace allows VMs in a namespace of a cluster. Its environment is
 // the cluster's, and a namespace of one name has one environment on all
-// clusters: ENVIRONMENT_MISMATCH. NAMESPACE_REGISTERED when it is there already.
-func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, clusterID, name string, env domain.Environment) (id string, err error) {
+// clusters: ENVIRONMENT_MISMATCH. NAMESPACE_REGISTERED when it is there already,
+// NAMESPACE_SYSTEM when it is none for VMs.
+//
+// The cluster is asked for it: NAMESPACE_MISSING, with the parameter creatable
+// saying whether Shepherd could make it, NAMESPACE_TERMINATING, or why the
+// cluster cannot be asked (CLUSTER_*). A form that is only checked asks nobody.
+func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, r Registration) (id string, err error) {
 	if err := access.Check(actor, domain.NamespaceCreate, domain.Object{}); err != nil {
 		return "", err
 	}
 	var bad apperr.List
 	switch {
-	case name == "":
+	case r.Name == "":
 		bad.Add("name", apperr.ErrRequired)
-	case !domain.ValidName(name):
+	case !domain.ValidName(r.Name):
 		bad.Add("name", apperr.ErrInvalidName)
+	case domain.SystemNamespace(r.Name):
+		bad = append(bad, apperr.Field("name", apperr.ErrNamespaceSystem).With("namespace", r.Name))
 	}
-	if !env.Valid() {
+	if !r.Environment.Valid() {
 		bad.Add("environment", apperr.ErrInvalidChoice)
 	}
-	key, err := parseID(clusterID)
+	key, err := parseID(r.ClusterID)
 	if err != nil {
 		bad.Add("cluster", apperr.ErrInvalidChoice)
 	}
 	if err := bad.Err(); err != nil {
 		return "", err
 	}
+	// What the database refuses is refused before a cluster is asked.
+	here, err := registrable(ctx, s.DB.Ent, key, r)
+	if err != nil {
+		return "", err
+	}
+	var seen *sighting
+	if !domain.IsDryRun(ctx) {
+		if seen, err = s.sight(ctx, actor, here, r); err != nil {
+			return "", err
+		}
+	}
 	err = s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		// All clusters are locked, in one order: two admins who register one
-		// name on two clusters must see each other's environment.
-		clusters, err := tx.Cluster.Query().Order(cluster.ByID()).ForUpdate().All(ctx)
-		if err != nil {
+		// Two admins who register one name on two clusters must see each other's
+		// environment. Whoever registers another name does not wait.
+		if err := database.LockName(ctx, tx, database.LockNamespace, r.Name); err != nil {
 			return err
 		}
-		byID := map[string]*ent.Cluster{}
-		for _, row := range clusters {
-			byID[row.ID.String()] = row
-		}
-		here := byID[key.String()]
-		if here == nil {
-			return apperr.Field("cluster", apperr.ErrInvalidChoice)
-		}
-		mismatch := func(other *ent.Cluster, has domain.Environment) error {
-			return apperr.Field("environment", apperr.ErrEnvironmentMismatch).With("namespace", name).
-				With("cluster", other.Name).With("environment", string(has)).With("wanted", string(env))
-		}
-		if has := domain.Environment(here.Environment); has != env {
-			return mismatch(here, has)
-		}
-		others, err := tx.Namespace.Query().Where(namespace.Name(name)).All(ctx)
-		if err != nil {
+		// Nor is the cluster removed meanwhile.
+		if _, err := tx.Cluster.Query().Where(cluster.ID(key)).ForShare().IDs(ctx); err != nil {
 			return err
 		}
-		for _, other := range others {
-			if other.ClusterID == key {
-				return apperr.Field("name", apperr.ErrNamespaceRegistered).With("namespace", name).With("cluster", here.Name)
-			}
-			if has := domain.Environment(other.Environment); has != env {
-				return mismatch(byID[other.ClusterID.String()], has)
+		if here, err = registrable(ctx, tx.Client(), key, r); err != nil {
+			return err
+		}
+		create := tx.Namespace.Create().SetClusterID(key).SetName(r.Name).SetEnvironment(namespace.Environment(r.Environment)).SetCreatedBy(actor.Username)
+		if seen != nil {
+			create.SetPresence(namespace.Presence(seen.state.Presence)).SetCheckedAt(seen.at)
+			if seen.state.Quotas != nil {
+				create.SetQuotas(seen.state.Quotas)
 			}
 		}
-		row, err := tx.Namespace.Create().SetClusterID(key).SetName(name).SetEnvironment(namespace.Environment(env)).
-			SetCreatedBy(actor.Username).Save(ctx)
+		row, err := create.Save(ctx)
 		if err != nil {
 			return err
 		}
@@ -183,6 +230,40 @@ func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, clu
 		return notify(ctx, tx, key)
 	})
 	return id, err
+}
+
+// registrable says whether what is stored allows a namespace to be registered,
+// and gives its cluster. c may be a transaction's client.
+func registrable(ctx context.Context, c *ent.Client, key uuid.UUID, r Registration) (*ent.Cluster, error) {
+	here, err := c.Cluster.Get(ctx, key)
+	if ent.IsNotFound(err) {
+		return nil, apperr.Field("cluster", apperr.ErrInvalidChoice)
+	}
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	mismatch := func(other *ent.Cluster, has domain.Environment) error {
+		return apperr.Field("environment", apperr.ErrEnvironmentMismatch).With("namespace", r.Name).
+			With("cluster", other.Name).With("environment", string(has)).With("wanted", string(r.Environment))
+	}
+	if has := domain.Environment(here.Environment); has != r.Environment {
+		return nil, mismatch(here, has)
+	}
+	others, err := c.Namespace.Query().Where(namespace.Name(r.Name)).WithCluster().All(ctx)
+	if err != nil {
+		return nil, database.Classify(err)
+	}
+	for _, other := range others {
+		if other.ClusterID == key {
+			return nil, apperr.Field("name", apperr.ErrNamespaceRegistered).With("namespace", r.Name).With("cluster", here.Name)
+		}
+	}
+	for _, other := range others {
+		if has := domain.Environment(other.Environment); has != r.Environment {
+			return nil, mismatch(other.Edges.Cluster, has)
+		}
+	}
+	return here, nil
 }
 
 // UnregisterNamespace takes a namespace back. NAMESPACE_IN_USE, with the
@@ -246,10 +327,56 @@ func namespaceEntry(action string, was, is *ent.Namespace, on *ent.Cluster) audi
 		if r == nil {
 			return nil
 		}
-		return map[string]any{"cluster": on.Name, "environment": r.Environment}
+		return map[string]any{"cluster": on.Name, "environment": r.Environment, "presence": r.Presence}
 	}
 	return audit.Entry{
 		Action: action, ResourceType: "namespace", ResourceID: row.ID.String(), ResourceName: row.Name,
 		Details: map[string]any{"cluster": on.Name, "environment": string(row.Environment)}, Before: told(was), After: told(is),
 	}
+}
+
+// PlacedVM is a VM that stands in a namespace of a cluster.
+type PlacedVM struct {
+	ID, Name      string
+	State         domain.VMState
+	Problem       domain.Problem
+	Size          string
+	CreatedBy     string
+	ObservedAt    *time.Time
+	ClusterStatus domain.ClusterStatus // how much the state is worth
+}
+
+// NamespaceVMs gives the VMs in a registered namespace of its cluster, by name,
+// as far as the actor sees them, and counts them.
+func (s *Service) NamespaceVMs(ctx context.Context, actor domain.Actor, id string, page Page) (list Listing[PlacedVM], total int, err error) {
+	key, err := parseID(id)
+	if err != nil {
+		return list, 0, err
+	}
+	row, err := s.DB.Ent.Namespace.Query().Where(namespace.ID(key)).WithCluster().Only(ctx)
+	if err != nil {
+		return list, 0, orNotFound(err)
+	}
+	if err := access.Check(actor, domain.NamespaceRead, access.Namespace(row)); err != nil {
+		return list, 0, err
+	}
+	q := s.DB.Ent.VM.Query().Where(listing.VMs(actor), vm.ClusterID(row.ClusterID), vm.Namespace(row.Name), vm.DeletedAtIsNil())
+	if total, err = q.Clone().Count(ctx); err != nil {
+		return list, 0, database.Classify(err)
+	}
+	rows, err := q.Where(vm.NameGT(page.After)).Order(vm.ByName()).Limit(page.limit() + 1).All(ctx)
+	if err != nil {
+		return list, 0, database.Classify(err)
+	}
+	if len(rows) > page.limit() {
+		rows = rows[:page.limit()]
+		list.Next = rows[len(rows)-1].Name
+	}
+	for _, m := range rows {
+		list.Items = append(list.Items, PlacedVM{
+			ID: m.ID.String(), Name: m.Name, State: domain.VMState(m.State), Problem: m.Problem, Size: m.Size, CreatedBy: m.CreatedBy,
+			ObservedAt: m.ObservedAt, ClusterStatus: domain.ClusterStatus(row.Edges.Cluster.Status),
+		})
+	}
+	return list, total, nil
 }

@@ -22,8 +22,9 @@ func TestRegisterNamespace(t *testing.T) {
 	east, east2 := st.stored("east", domain.Test).ID.String(), st.stored("east-2", domain.Test).ID.String()
 	west := st.stored("west", domain.Prod).ID.String()
 	heard := st.heard()
-	must(t, second(st.RegisterNamespace(ctx, st.admin, east, "shop", domain.Test)))
-	must(t, second(st.RegisterNamespace(ctx, st.admin, east2, "shop", domain.Test)))
+	for _, on := range []string{east, east2} {
+		must(t, second(st.RegisterNamespace(ctx, st.admin, cluster.Registration{ClusterID: on, Name: "shop", Environment: domain.Test})))
+	}
 	for name, c := range map[string]struct {
 		cluster, name string
 		env           domain.Environment
@@ -33,12 +34,15 @@ func TestRegisterNamespace(t *testing.T) {
 		"not the cluster's":          {east, "other", domain.Prod, apperr.ErrEnvironmentMismatch, "environment"},
 		"another on another cluster": {west, "shop", domain.Prod, apperr.ErrEnvironmentMismatch, "environment"},
 		"no name":                    {east, "", domain.Test, apperr.ErrRequired, "name"},
+		"Kubernetes' own":            {east, "kube-public", domain.Test, apperr.ErrNamespaceSystem, "name"},
+		"KubeVirt's own":             {east, "kubevirt", domain.Test, apperr.ErrNamespaceSystem, "name"},
+		"the default":                {east, "default", domain.Test, apperr.ErrNamespaceSystem, "name"},
 		"bad name":                   {east, "Shop", domain.Test, apperr.ErrInvalidName, "name"},
 		"bad environment":            {east, "a", "staging", apperr.ErrInvalidChoice, "environment"},
 		"no cluster":                 {"", "a", domain.Test, apperr.ErrInvalidChoice, "cluster"},
 		"unknown cluster":            {uuid.NewString(), "a", domain.Test, apperr.ErrInvalidChoice, "cluster"},
 	} {
-		_, err := st.RegisterNamespace(ctx, st.admin, c.cluster, c.name, c.env)
+		_, err := st.RegisterNamespace(ctx, st.admin, cluster.Registration{ClusterID: c.cluster, Name: c.name, Environment: c.env})
 		if e := wants(t, err, c.code); e.Field() != c.field {
 			t.Errorf("%s: field %q", name, e.Field())
 		}
@@ -63,7 +67,7 @@ func TestRegisterNamespaceAtOnce(t *testing.T) {
 		codes := map[string]int{}
 		for env, id := range ids {
 			wg.Go(func() {
-				_, err := st.RegisterNamespace(t.Context(), st.admin, id, fmt.Sprintf("ns-%d", i), env)
+				_, err := st.RegisterNamespace(t.Context(), st.admin, cluster.Registration{ClusterID: id, Name: fmt.Sprintf("ns-%d", i), Environment: env})
 				mu.Lock()
 				defer mu.Unlock()
 				codes[codeOf(err)]++
@@ -96,12 +100,7 @@ func TestUnregisterNamespace(t *testing.T) {
 	st := newStage(t)
 	ctx := t.Context()
 	east, east2 := st.stored("east", domain.Test), st.stored("east-2", domain.Test)
-	register := func(on *ent.Cluster) string {
-		id, err := st.RegisterNamespace(ctx, st.admin, on.ID.String(), "shop", domain.Test)
-		must(t, err)
-		return id
-	}
-	here, there := register(east), register(east2)
+	here, there := st.register(east, "shop"), st.register(east2, "shop")
 	sys := st.system("a", "shop")
 	vm, err := placed(ctx, st.DB.Ent, sys, east)
 	must(t, err)
@@ -117,7 +116,7 @@ func TestUnregisterNamespace(t *testing.T) {
 	refused(here, 1, 1)
 	vm.Update().SetDeletedAt(time.Now()).ExecX(ctx)
 	refused(here, 0, 1) // the system's only place
-	there = register(east2)
+	there = st.register(east2, "shop")
 	must(t, st.UnregisterNamespace(ctx, st.admin, here))
 	refused(there, 0, 1)
 	st.sql(`DELETE FROM vms`)
@@ -135,9 +134,7 @@ func TestUnregisterNamespaceAtOnce(t *testing.T) {
 	st := newStage(t)
 	var ids []string
 	for _, name := range []string{"east", "east-2"} {
-		id, err := st.RegisterNamespace(t.Context(), st.admin, st.stored(name, domain.Test).ID.String(), "shop", domain.Test)
-		must(t, err)
-		ids = append(ids, id)
+		ids = append(ids, st.register(st.stored(name, domain.Test), "shop"))
 	}
 	st.system("a", "shop")
 	errs := make([]error, 2)
@@ -172,7 +169,11 @@ func TestCandidates(t *testing.T) {
 		}
 	}
 	st.sql(`UPDATE clusters SET status = 'HEALTHY', kubevirt_version = 'v1.9.0' WHERE id = $1`, east.ID)
-	must(t, second(st.RegisterNamespace(ctx, st.admin, east.ID.String(), "shop", domain.Test)))
+	st.register(east, "shop")
+	gone := st.stored("i-gone", domain.Test)
+	st.register(gone, "shop")
+	st.sql(`UPDATE clusters SET status = 'HEALTHY' WHERE id = $1`, gone.ID)
+	st.sql(`UPDATE namespaces SET presence = 'missing' WHERE cluster_id = $1`, gone.ID)
 
 	list, err := st.Candidates(ctx, "shop", domain.Test)
 	must(t, err)
@@ -185,6 +186,9 @@ func TestCandidates(t *testing.T) {
 			}
 		}
 		got = append(got, c.Name+" "+code)
+		if code == apperr.ErrNamespaceMissing && (c.Refusal.Params["presence"] != nil) != (c.Name == "i-gone") {
+			t.Errorf("%s: not registered and gone are not told apart: %v", c.Name, c.Refusal.Params)
+		}
 
 		// The word inside a transaction is the same.
 		err := st.DB.InTx(ctx, func(tx *ent.Tx) error { return second(cluster.Place(ctx, tx, c.ID, "shop", domain.Test)) })
@@ -195,6 +199,7 @@ func TestCandidates(t *testing.T) {
 	want := []string{
 		"east ok", "a-other-env ENVIRONMENT_MISMATCH", "b-no-ns NAMESPACE_MISSING", "c-disabled CLUSTER_DISABLED", "d-silent CLUSTER_TIMEOUT",
 		"e-new CLUSTER_UNREACHABLE", "f-impostor CLUSTER_IDENTITY_CHANGED", "g-kubevirt KUBEVIRT_MISSING", "h-odd-reason CLUSTER_DEGRADED",
+		"i-gone NAMESPACE_MISSING",
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -207,8 +212,7 @@ func TestPlaceHoldsTheNamespace(t *testing.T) {
 	ctx := t.Context()
 	east := st.stored("east", domain.Test)
 	st.sql(`UPDATE clusters SET status = 'HEALTHY'`)
-	ns, err := st.RegisterNamespace(ctx, st.admin, east.ID.String(), "shop", domain.Test)
-	must(t, err)
+	ns := st.register(east, "shop")
 	sys := st.system("a", "shop")
 	answer := make(chan error, 1)
 	must(t, st.DB.InTx(ctx, func(tx *ent.Tx) error {

@@ -106,10 +106,9 @@ func (s *Service) Compare(ctx context.Context, actor domain.Actor, id, draftID, 
 	if old, err := open(s.Keys, row); err == nil {
 		c.Unchanged = equal(old, cred)
 	}
-	if d.PreflightContext != contextName || d.Preflight.Health.IdentityUID == "" {
+	if c.Identity = d.Preflights[contextName].Health.IdentityUID; c.Identity == "" {
 		return c, nil
 	}
-	c.Identity = d.Preflight.Health.IdentityUID
 	if c.Same = c.Identity == row.IdentityUID; c.Same {
 		return c, nil
 	}

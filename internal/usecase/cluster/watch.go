@@ -2,12 +2,15 @@ package cluster
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
 	"kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/internal/database"
+	"kubevirt-shepherd.io/shepherd/internal/domain"
 )
 
 const (
@@ -17,6 +20,8 @@ const (
 	leaseTimeout = 5 * time.Second // of one look at the leases
 	watchBackoff = time.Second     // after a watcher that failed, doubled up to
 	watchPause   = 30 * time.Second
+	heardEvery   = 5 * time.Second // how often the age of the data is written
+	troubleEvery = time.Minute     // how often the same trouble of a watch is recorded
 )
 
 // watch is a running watcher of one cluster.
@@ -25,6 +30,11 @@ type watch struct {
 	stop       context.CancelFunc
 	expiry     *time.Timer // stops it when the lease was not renewed in time
 	done       chan struct{}
+
+	heard   atomic.Pointer[time.Time] // last sign of life
+	written *time.Time                // what of that is in the database
+	trouble domain.Problem            // that was recorded last
+	told    time.Time                 // when
 }
 
 // lease is a cluster that this replica may watch.
@@ -36,8 +46,8 @@ type lease struct {
 // Run watches the clusters until ctx ends, and returns when all watchers have
 // ended. Every replica calls it: a lease in the database gives each cluster to
 // one of them at a time. A watcher stops when its lease is lost, when its
-// cluster is removed or proves to be another one, and starts anew when the
-// credential is replaced.
+// cluster is switched off, removed or proves to be another one, and starts anew
+// when the credential is replaced. One in quarantine is watched all the same.
 func (s *Service) Run(ctx context.Context) {
 	me := uuid.NewString()
 	running := map[uuid.UUID]*watch{}
@@ -53,6 +63,7 @@ func (s *Service) Run(ctx context.Context) {
 	}()
 	tick := time.NewTicker(watchPoll)
 	defer tick.Stop()
+	written := time.Now()
 	for {
 		asked := time.Now() // before the database looks at its clock: we never think that a lease is longer than it is
 		held, err := s.hold(ctx, me)
@@ -63,6 +74,11 @@ func (s *Service) Run(ctx context.Context) {
 			s.Logger.WarnContext(ctx, "watch leases", "error", err) // the expiry timers go on
 		} else {
 			s.reconcile(ctx, running, held, asked, ended)
+			if time.Since(written) >= heardEvery {
+				s.hear(ctx, running)
+				written = time.Now()
+			}
+			s.complain(ctx, running)
 		}
 		select {
 		case <-ctx.Done():
@@ -106,17 +122,17 @@ func (s *Service) reconcile(ctx context.Context, running map[uuid.UUID]*watch, h
 				default:
 				}
 			}()
-			s.watch(watching, id)
+			s.watch(watching, id, w)
 		}()
 	}
 }
 
 // watch follows one cluster, again and again, until ctx ends.
-func (s *Service) watch(ctx context.Context, id uuid.UUID) {
+func (s *Service) watch(ctx context.Context, id uuid.UUID, w *watch) {
 	pause := watchBackoff
 	for ctx.Err() == nil {
 		started := time.Now()
-		err := s.Watcher.Watch(ctx, id.String(), s.Sink, func(time.Time) {})
+		err := s.Watcher.Watch(ctx, id.String(), s.Sink, func(at time.Time) { w.heard.Store(&at) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -132,6 +148,53 @@ func (s *Service) watch(ctx context.Context, id uuid.UUID) {
 	}
 }
 
+// hear writes for all clusters at once when they were last heard: the age of what
+// is shown of them (domain.StaleAfter). What could not be written is written the
+// next time.
+func (s *Service) hear(ctx context.Context, running map[uuid.UUID]*watch) {
+	ages, heard := map[uuid.UUID]time.Duration{}, map[uuid.UUID]*time.Time{}
+	for id, w := range running {
+		if at := w.heard.Load(); at != nil && at != w.written {
+			ages[id], heard[id] = time.Since(*at), at
+		}
+	}
+	if len(ages) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	// A transaction of its own: that of the leases would keep a check waiting.
+	var written []uuid.UUID
+	if err := s.DB.InTx(ctx, func(tx *ent.Tx) (err error) {
+		written, err = database.Heard(ctx, tx, ages)
+		return err
+	}); err != nil {
+		s.Logger.WarnContext(ctx, "age of the clusters' data", "error", err)
+		return
+	}
+	for _, id := range written {
+		running[id].written = heard[id]
+	}
+}
+
+// complain records what is wrong with the watches: what is new at once, and what
+// lasts now and then. What could not be recorded is tried the next time.
+func (s *Service) complain(ctx context.Context, running map[uuid.UUID]*watch) {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout) // in all: the leases must be renewed
+	defer cancel()
+	for id, w := range running {
+		c := s.Watcher.Connection(id.String())
+		if c.Problem.IsZero() || !c.ProblemAt.After(w.told) || c.Problem.Code == w.trouble.Code && time.Since(w.told) < troubleEvery {
+			continue
+		}
+		if err := s.RecordError(ctx, id.String(), c.Problem); err != nil {
+			s.Logger.WarnContext(ctx, "record trouble of a watch", "cluster", id, "error", err)
+			return
+		}
+		w.trouble, w.told = c.Problem, time.Now()
+	}
+}
+
 // hold takes the leases that are free, renews those that are due, and gives
 // all that this replica holds. The database's clock decides.
 func (s *Service) hold(ctx context.Context, me string) (map[uuid.UUID]lease, error) {
@@ -143,10 +206,13 @@ func (s *Service) hold(ctx context.Context, me string) (map[uuid.UUID]lease, err
 		if err != nil {
 			return err
 		}
-		due := cluster.Or(
-			cluster.WatchUntilIsNil(),
-			cluster.WatchUntilLT(now),
-			cluster.And(cluster.Watcher(me), cluster.WatchUntilLT(now.Add(watchLease-watchRenew))),
+		due := cluster.And(
+			cluster.Enabled(true), // one that is switched off is left alone
+			cluster.Or(
+				cluster.WatchUntilIsNil(),
+				cluster.WatchUntilLT(now),
+				cluster.And(cluster.Watcher(me), cluster.WatchUntilLT(now.Add(watchLease-watchRenew))),
+			),
 		)
 		// Locked in one order, so that replicas wait for each other and do not
 		// deadlock; who waited sees that the lease is taken.
@@ -160,7 +226,7 @@ func (s *Service) hold(ctx context.Context, me string) (map[uuid.UUID]lease, err
 				return err
 			}
 		}
-		mine, err := tx.Cluster.Query().Where(cluster.Watcher(me), cluster.WatchUntilGT(now)).
+		mine, err := tx.Cluster.Query().Where(cluster.Watcher(me), cluster.WatchUntilGT(now), cluster.Enabled(true)).
 			Select(cluster.FieldID, cluster.FieldCredentialGeneration, cluster.FieldWatchUntil, cluster.FieldStatusReason).All(ctx)
 		if err != nil {
 			return err

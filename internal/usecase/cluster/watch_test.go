@@ -7,10 +7,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
+	entcluster "kubevirt-shepherd.io/shepherd/ent/cluster"
+	"kubevirt-shepherd.io/shepherd/ent/clusterevent"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 )
 
 // replica runs the watchers of one portal process.
@@ -195,5 +201,117 @@ func TestWatchBackoff(t *testing.T) {
 	}
 	if !strings.Contains(st.log.String(), "watcher ended") {
 		t.Error("nobody was told")
+	}
+}
+
+// A cluster that is switched off is let go, and watched again when it is switched
+// on; one in quarantine is watched.
+func TestWatchDisabled(t *testing.T) {
+	t.Parallel()
+	st := newStage(t)
+	east, west := st.stored("east", domain.Test).ID.String(), st.stored("west", domain.Test).ID.String()
+	st.sql(`UPDATE clusters SET quarantined_at = now() WHERE id = $1`, west)
+	a := st.replica()
+	both := []string{east, west}
+	slices.Sort(both)
+	soon(t, "both are watched", 3*time.Second, func() bool { return slices.Equal(a.watching(), both) })
+	st.sql(`UPDATE clusters SET enabled = false WHERE id = $1`, east)
+	soon(t, "it is let go", 4*time.Second, func() bool { return slices.Equal(a.watching(), []string{west}) })
+	time.Sleep(2500 * time.Millisecond)
+	if got := a.watching(); !slices.Equal(got, []string{west}) {
+		t.Errorf("%q are watched", got)
+	}
+	st.sql(`UPDATE clusters SET enabled = true WHERE id = $1`, east)
+	soon(t, "it is watched again", 4*time.Second, func() bool { return slices.Equal(a.watching(), both) })
+}
+
+// When a cluster was last heard is written now and then, for all in one
+// statement, in the database's time, and never goes back.
+func TestWatchHeard(t *testing.T) {
+	t.Parallel()
+	st := newStage(t)
+	ids := []string{st.stored("east", domain.Test).ID.String(), st.stored("west", domain.Test).ID.String(), st.stored("north", domain.Test).ID.String()}
+	future := time.Now().Add(time.Hour).Truncate(time.Second)
+	st.sql(`UPDATE clusters SET heard_at = $2 WHERE id = $1`, ids[2], future)
+	ago := map[string]time.Duration{ids[0]: 0, ids[1]: 90 * time.Second, ids[2]: 0}
+	s := *st.Service
+	s.Watcher = &script{
+		heard: func(cluster string, tell func(time.Time)) { tell(time.Now().Add(-ago[cluster])) },
+		watch: func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() },
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	began := time.Now()
+	go func() { defer close(done); s.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	age := func(id string) time.Duration {
+		row := st.DB.Ent.Cluster.GetX(t.Context(), uuid.MustParse(id))
+		if row.HeardAt == nil {
+			return -1
+		}
+		return time.Since(*row.HeardAt)
+	}
+	// A check that holds a row does not keep the others from being written.
+	soon(t, "all are watched", 10*time.Second, func() bool {
+		return st.DB.Ent.Cluster.Query().Where(entcluster.WatcherNEQ("")).CountX(t.Context()) == len(ids)
+	})
+	tx, err := st.DB.Pool.Begin(t.Context())
+	must(t, err)
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = tx.Exec(t.Context(), `SELECT 1 FROM clusters WHERE id = $1 FOR UPDATE`, ids[0])
+	must(t, err)
+	soon(t, "it is written", 12*time.Second, func() bool { return age(ids[1]) >= 0 })
+	if age(ids[0]) >= 0 {
+		t.Error("a row that somebody holds was written")
+	}
+	must(t, tx.Rollback(t.Context()))
+	soon(t, "it is written once nobody holds it", 12*time.Second, func() bool { return age(ids[0]) >= 0 })
+	if got := age(ids[1]); got < 90*time.Second || got > 92*time.Second+time.Since(began) {
+		t.Errorf("heard 90 s ago, and the data is %v old", got)
+	}
+	if row := st.DB.Ent.Cluster.GetX(t.Context(), uuid.MustParse(ids[2])); !row.HeardAt.Equal(future) {
+		t.Errorf("it went back to %v", row.HeardAt)
+	}
+}
+
+// What is wrong with a watch comes on the cluster's timeline: once while it
+// lasts, and again when it is something else.
+func TestWatchTrouble(t *testing.T) {
+	t.Parallel()
+	st := newStage(t)
+	id := st.stored("east", domain.Test).ID.String()
+	var code atomic.Value
+	code.Store("")
+	s := *st.Service
+	s.Watcher = &script{
+		watch: func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() },
+		trouble: func(cluster string) domain.Connection {
+			if cluster != id {
+				t.Errorf("asked about %s", cluster)
+			}
+			return domain.Connection{Problem: domain.Problem{Code: code.Load().(string)}, ProblemAt: time.Now()}
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	codes := func() (out []string) {
+		for _, e := range st.DB.Ent.ClusterEvent.Query().Order(clusterevent.ByID()).AllX(t.Context()) {
+			out = append(out, e.Problem.Code)
+		}
+		return out
+	}
+	time.Sleep(2500 * time.Millisecond)
+	if got := codes(); len(got) > 0 {
+		t.Errorf("%q although all is well", got)
+	}
+	for _, want := range [][]string{{apperr.ErrClusterForbidden}, {apperr.ErrClusterForbidden, apperr.ErrClusterTimeout}} {
+		code.Store(want[len(want)-1])
+		soon(t, "it is recorded", 8*time.Second, func() bool { return slices.Equal(codes(), want) })
+		time.Sleep(2500 * time.Millisecond)
+		if got := codes(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -29,6 +29,9 @@ func classify(err error, cluster domain.ClusterStatus) class {
 		apperr.ErrClusterIdentity, apperr.ErrClusterDisabled, apperr.ErrCredentialsLocked, apperr.ErrCredentialsTampered, apperr.ErrUnavailable:
 		return classWait
 	case apperr.ErrClusterTimeout, apperr.ErrClusterDegraded:
+		if e, ok := apperr.From(err); ok && e.Params["retry_at"] != nil {
+			return classWait // the cluster asked for a pause
+		}
 		// One slow answer of a healthy cluster is an attempt; a black hole, as
 		// the health check sees it, is a cluster to wait for.
 		if cluster == domain.ClusterUnreachable || cluster == domain.ClusterUnhealthy {
@@ -68,16 +71,25 @@ func clusterProblem(c *ent.Cluster) domain.Problem {
 }
 
 // problemOf keeps code and parameters, and names what the order is about. The
-// cause is for the log only.
-func problemOf(err error, o *order) domain.Problem {
+// cause is for the log only. When the provider says when it will call the cluster
+// again, retry is how long that takes, within limits; 0 otherwise.
+func problemOf(err error, o *order) (p domain.Problem, retry time.Duration) {
 	e, ok := apperr.From(err)
 	if !ok {
-		return domain.Problem{Code: apperr.ErrInternal}
+		return domain.Problem{Code: apperr.ErrInternal}, 0
 	}
-	p := domain.Problem{Code: e.Code, Params: map[string]any{"vm": o.vm.Name, "namespace": o.vm.Namespace, "cluster": o.cluster.Name}}
+	p = domain.Problem{Code: e.Code, Params: map[string]any{"vm": o.vm.Name, "namespace": o.vm.Namespace, "cluster": o.cluster.Name}}
 	maps.Copy(p.Params, e.Params)
 	p.Text, _ = e.Params["text"].(string) // the cluster's own words
-	return clean(p)
+	if text, ok := e.Params["retry_at"].(string); ok {
+		// Another time at each round would be news to the pages. Asking sooner than
+		// that costs no call, and a cluster that is back is not waited for in vain.
+		delete(p.Params, "retry_at")
+		if at, err := time.Parse(time.RFC3339, text); err == nil {
+			retry = jitter(min(max(time.Until(at), 5*time.Second), 30*time.Second))
+		}
+	}
+	return clean(p), retry
 }
 
 // Limits of texts from a cluster, in runes.
@@ -95,7 +107,7 @@ func clean(p domain.Problem) domain.Problem {
 		if s, ok := v.(string); ok {
 			v = domain.CleanText(s, maxParam)
 		}
-		params[k] = v
+		params[domain.CleanText(k, maxCode)] = v
 	}
 	if len(params) == 0 {
 		params = nil

@@ -81,6 +81,14 @@ func (w waiting) Error() string { return "waiting: " + w.problem.Code }
 // crash at any point: an object is made at most once. The error is about the
 // portal's own database only; what a cluster says ends in the event.
 func (s *Service) Execute(ctx context.Context, id uuid.UUID) (Outcome, error) {
+	done, ok, err := s.turn(ctx, id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if !ok {
+		return Snooze(jitter(turnAgain)), nil
+	}
+	defer done()
 	o, out, err := s.lease(ctx, id)
 	if o == nil || err != nil {
 		return out, err
@@ -211,12 +219,12 @@ func (s *Service) settle(ctx context.Context, o *order, r result, err error) (Ou
 	case errors.As(err, &w):
 		return s.postpone(ctx, o, w)
 	}
-	p := problemOf(err, o)
+	p, retry := problemOf(err, o)
 	log := s.Logger.With("event", o.event.ID, "type", o.event.Type, "vm", o.vm.Name, "cluster", o.cluster.Name, "attempt", o.attempt, "error", err)
 	switch classify(err, domain.ClusterStatus(o.cluster.Status)) {
 	case classWait:
 		log.InfoContext(ctx, "order waits for its cluster")
-		return s.postpone(ctx, o, waiting{problem: p})
+		return s.postpone(ctx, o, waiting{problem: p, after: retry})
 	case classTerminal:
 		log.WarnContext(ctx, "order failed")
 		return Done(), s.fail(ctx, o, p, false)

@@ -2,13 +2,14 @@ package vm
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"kubevirt-shepherd.io/shepherd/ent"
-	"kubevirt-shepherd.io/shepherd/ent/domainevent"
 	entvm "kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
@@ -22,121 +23,104 @@ const missingAfter = 60 * time.Second
 // Limits of what a guest or a cluster says of itself, in runes.
 const maxFact = 253
 
-// Observe takes in what a watcher saw (provider.Sink): one transaction for the
-// batch. The row is found by cluster, namespace and name, and must have the
-// object's UID; labels are hints that anybody in the cluster can forge.
+// Observe takes in what a watcher saw (provider.Sink): one transaction and one
+// statement for the batch. The row is found by cluster, namespace and name, and
+// must have the object's UID; labels are hints that anybody in the cluster can
+// forge.
 func (s *Service) Observe(ctx context.Context, cluster string, seen []provider.Observation) error {
 	clusterID, err := uuid.Parse(cluster)
 	if err != nil {
 		return err
 	}
-	names := make([]string, 0, len(seen))
-	for _, o := range seen {
-		names = append(names, o.VM.Name)
+	batch, err := newest(seen)
+	if err != nil || len(batch) == 0 {
+		return err
 	}
 	return s.DB.InTx(ctx, func(tx *ent.Tx) error {
-		rows, err := tx.VM.Query().
-			Where(entvm.ClusterID(clusterID), entvm.NameIn(names...), entvm.DeletedAtIsNil()).
-			Order(ent.Asc(entvm.FieldID)).ForUpdate().All(ctx) // one order for all transactions
+		written, err := database.ObserveVMs(ctx, tx, clusterID, batch)
 		if err != nil {
 			return err
 		}
-		byName := map[[2]string]*ent.VM{}
-		for _, r := range rows {
-			byName[[2]string{r.Namespace, r.Name}] = r
-		}
 		var c Counters
 		topics := map[string]bool{}
-		for _, o := range seen {
-			row := byName[[2]string{o.VM.Namespace, o.VM.Name}]
-			if row == nil {
-				continue // not one of ours: adoption's business
+		for _, w := range written {
+			row := &ent.VM{ID: w.ID, ServiceID: w.ServiceID, SystemID: w.SystemID, ClusterID: w.ClusterID, TicketID: w.TicketID}
+			switch {
+			case w.IsBad && !w.WasBad:
+				c.Add(row, 0, 1)
+			case w.WasBad && !w.IsBad:
+				c.Add(row, 0, -1)
 			}
-			changed, err := s.observe(ctx, tx, &c, row, o)
-			if err != nil {
-				return err
-			}
-			if changed {
-				for _, t := range Topics(row) {
+			if w.News {
+				for _, t := range append(Topics(row), TicketTopic(row.TicketID)) {
 					topics[t] = true
 				}
-				topics[TicketTopic(row.TicketID)] = true
 			}
 		}
 		if err := c.Write(ctx, tx); err != nil {
 			return err
 		}
-		list := make([]string, 0, len(topics))
-		for t := range topics {
-			list = append(list, t)
-		}
-		slices.Sort(list)
-		return database.Notify(ctx, tx, list...)
+		return database.Notify(ctx, tx, slices.Sorted(maps.Keys(topics))...)
 	})
 }
 
-// observe writes one observation into its row.
-func (s *Service) observe(ctx context.Context, tx *ent.Tx, c *Counters, row *ent.VM, o provider.Observation) (changed bool, err error) {
-	v := o.VM
-	if row.UID == "" {
-		// The watcher was faster than the worker's own note: the object is ours
-		// when one of the VM's orders has made it.
-		ours, err := madeBy(ctx, tx.Client(), row.ID.String(), v.OperationID())
-		if err != nil || !ours {
-			return false, err
+// newest reads a batch and leaves of each object the observation that counts: the
+// one with the highest version, or what came last where versions cannot be
+// compared. A deletion counts until the object is seen again.
+func newest(seen []provider.Observation) ([]database.SeenVM, error) {
+	type object struct{ namespace, name, uid string }
+	at := make(map[object]int, len(seen))
+	batch := make([]database.SeenVM, 0, len(seen))
+	for _, o := range seen {
+		v, err := observed(o)
+		if err != nil {
+			return nil, err
 		}
-	} else if row.UID != v.UID {
-		return false, nil
+		k := object{v.Namespace, v.Name, v.UID}
+		i, ok := at[k]
+		if !ok {
+			at[k] = len(batch)
+			batch = append(batch, v)
+			continue
+		}
+		if v.Deleted || batch[i].Deleted || v.Version == batch[i].Version || newer(v.Version, batch[i].Version) {
+			batch[i] = v
+		}
 	}
-	st := v.Status
+	return batch, nil
+}
+
+// observed cleans one observation.
+func observed(o provider.Observation) (database.SeenVM, error) {
+	st := o.VM.Status
 	if st.ObservedAt.IsZero() {
 		st.ObservedAt = time.Now()
-	}
-	u := row.Update().SetUID(v.UID).SetObservedAt(st.ObservedAt.UTC())
-	if o.Deleted {
-		order, err := OpenOrder(ctx, tx.Client(), row.ID)
-		if err != nil {
-			return false, err
-		}
-		if order != nil && order.Type == domainevent.TypeVM_DELETE {
-			return false, nil // the worker says when it is gone
-		}
-		become(u, c, row, domain.StateMissing)
-		return true, keep(ctx, row, u.SetProblem(domain.Problem{Code: domain.ProblemMissing}))
-	}
-	if row.ResourceVersion != "" && row.State != entvm.StateMissing && v.ResourceVersion != row.ResourceVersion && !newer(v.ResourceVersion, row.ResourceVersion) {
-		return false, nil // an old event that arrives late
 	}
 	if !slices.Contains(domain.VMStates(), st.State) {
 		st.State = domain.StateUnknown // one that a newer KubeVirt has invented
 	}
-	st.IP, st.Node, st.GuestOS = domain.CleanText(st.IP, maxFact), domain.CleanText(st.Node, maxFact), domain.CleanText(st.GuestOS, maxFact)
 	p := clean(st.Problem)
-	changed = string(row.State) != string(st.State) || !same(p, row.Problem) || row.IPAddress != st.IP || row.NodeName != st.Node || row.GuestOs != st.GuestOS
-	become(u, c, row, st.State)
-	u.SetResourceVersion(v.ResourceVersion).SetIPAddress(st.IP).SetNodeName(st.Node).SetGuestOs(st.GuestOS)
+	if o.Deleted {
+		st.State, p = domain.StateMissing, domain.Problem{Code: domain.ProblemMissing}
+	}
+	v := database.SeenVM{
+		Namespace: fact(o.VM.Namespace), Name: fact(o.VM.Name), UID: fact(o.VM.UID), Version: fact(o.VM.ResourceVersion), Operation: fact(o.VM.OperationID()),
+		Deleted: o.Deleted, State: string(st.State), Health: string(st.State.Health()),
+		IP: fact(st.IP), Node: fact(st.Node), GuestOS: fact(st.GuestOS), SeenAt: st.ObservedAt.UTC(),
+	}
 	if st.StartedAt != nil {
-		u.SetStartedAt(st.StartedAt.UTC())
-	} else {
-		u.ClearStartedAt()
+		started := st.StartedAt.UTC()
+		v.StartedAt = &started
 	}
 	if p.IsZero() {
-		u.ClearProblem()
-	} else {
-		u.SetProblem(p)
+		return v, nil
 	}
-	return changed, keep(ctx, row, u)
+	var err error
+	v.Problem, err = json.Marshal(p)
+	return v, err
 }
 
-// keep writes a row and takes the result over, so that the next observation of
-// the same batch is compared with this one.
-func keep(ctx context.Context, row *ent.VM, u *ent.VMUpdateOne) error {
-	now, err := u.Save(ctx)
-	if err == nil {
-		*row = *now
-	}
-	return err
-}
+func fact(s string) string { return domain.CleanText(s, maxFact) }
 
 // Synced takes in that a complete list was read (provider.Sink): a VM that two
 // lists at least missingAfter apart do not show is missing.

@@ -41,6 +41,8 @@ type Service struct {
 	Worker  string // names this process in the orders that it holds
 	Logger  *slog.Logger
 
+	turns turns
+
 	mu sync.Mutex
 	// missed says since when complete lists of a cluster lack a VM. It is lost
 	// with the process, which only makes the verdict later, never wrong.
