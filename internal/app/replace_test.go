@@ -150,7 +150,7 @@ func TestReplacedInPlace(t *testing.T) {
 	}
 	const feeds = 3 // VMs, their instances, nodes
 	within(15*time.Second, "the watcher runs", func() bool { return s.watched("first") == feeds })
-	a.Clusters.Provider.CheckHealth(ctx, i.cluster)
+	a.Clusters.Provider.CheckHealth(ctx, i.cluster, false)
 
 	for n := range 3 {
 		old, token := "first", fmt.Sprint("token-", n)
@@ -161,7 +161,7 @@ func TestReplacedInPlace(t *testing.T) {
 		took := within(10*time.Second, "the watcher signs in with the new one", func() bool { return s.watched(token) == feeds && s.watched(old) == 0 })
 		t.Logf("after %v", took.Round(time.Millisecond))
 		since := time.Now()
-		a.Clusters.Provider.CheckHealth(ctx, i.cluster)
+		a.Clusters.Provider.CheckHealth(ctx, i.cluster, false)
 		time.Sleep(500 * time.Millisecond)
 		s.mu.Lock()
 		if s.last[old].After(since) {

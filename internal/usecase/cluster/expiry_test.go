@@ -88,7 +88,7 @@ func TestWarnOfEnds(t *testing.T) {
 	ends(-time.Minute)
 	look("ended", 1)
 	look("ended long ago", 0)
-	if got := st.timeline(row.ID); got != strings.Repeat("credential warned, ", 3)+"credential warned" {
+	if got := st.credentialEvents(row.ID); got != strings.Repeat("credential warned, ", 3)+"credential warned" {
 		t.Errorf("timeline %q", got)
 	}
 	if strings.Count(st.log.String(), "the credential of a cluster ends") != 4 {

@@ -45,8 +45,8 @@ func (st *stage) told(kind string) []string {
 	return names
 }
 
-// timeline is what the history of a cluster has of its credential.
-func (st *stage) timeline(id uuid.UUID) string {
+// credentialEvents are what the history of a cluster has of its credential.
+func (st *stage) credentialEvents(id uuid.UUID) string {
 	var events []string
 	for _, e := range st.DB.Ent.ClusterEvent.Query().Where(clusterevent.ClusterID(id)).Order(clusterevent.ByID()).AllX(st.t.Context()) {
 		events = append(events, string(e.Kind)+" "+e.After)
@@ -190,7 +190,7 @@ func TestReplaceOnce(t *testing.T) {
 	if row := st.row(id); done != 1 || row.CredentialGeneration != 2 {
 		t.Errorf("%d of 5, generation %d", done, row.CredentialGeneration)
 	}
-	if got := st.timeline(uuid.MustParse(id)); got != "credential replaced" {
+	if got := st.credentialEvents(uuid.MustParse(id)); got != "credential replaced" {
 		t.Errorf("timeline %q", got)
 	}
 }
@@ -283,7 +283,7 @@ func TestRebuilt(t *testing.T) {
 		after.QuarantineReason.Code != apperr.ErrClusterIdentity || after.ListVersion != 0 || after.Status != "HEALTHY" || fmt.Sprint(forgotten) != "["+id+"]" {
 		t.Errorf("%+v, forgotten %v", after, forgotten)
 	}
-	if got := st.timeline(row.ID); got != "credential proposed, quarantine begun, credential confirmed" {
+	if got := st.credentialEvents(row.ID); got != "credential proposed, quarantine begun, credential confirmed" {
 		t.Errorf("timeline %q", got)
 	}
 	if got := st.told("cluster.rebuilt_answered"); fmt.Sprint(got) != "[root]" {
@@ -370,7 +370,7 @@ func TestReplacementEnds(t *testing.T) {
 	}
 	want := "credential proposed, credential rejected, credential proposed, credential withdrawn, credential proposed, credential withdrawn, credential proposed, " +
 		"credential rejected, credential replaced, credential proposed, credential dropped"
-	if got := st.timeline(row.ID); got != want {
+	if got := st.credentialEvents(row.ID); got != want {
 		t.Errorf("timeline %q", got)
 	}
 	if r := st.audited("cluster.expire_credential"); len(r) != 1 || r[0].Actor != "shepherd" {
