@@ -70,7 +70,7 @@ func TestWarnOfEnds(t *testing.T) {
 			t.Errorf("%s: told of %d, want %d", what, n+more, want)
 		}
 		told += want * 2 // two admins
-		if got := len(st.told("cluster.credential_ends")); got != told {
+		if got := len(st.inboxes("cluster.credential_ends")); got != told {
 			t.Errorf("%s: %d messages, want %d", what, got, told)
 		}
 	}

@@ -35,8 +35,8 @@ func (st *stage) uploadBy(actor domain.Actor, token string) string {
 	return draft
 }
 
-// told is what the inboxes have of a kind, by user name.
-func (st *stage) told(kind string) []string {
+// inboxes are what the inboxes have of a kind, by user name.
+func (st *stage) inboxes(kind string) []string {
 	st.t.Helper()
 	var names []string
 	for _, n := range st.DB.Ent.Notification.Query().Where(notification.Kind(kind)).WithUser().Order(notification.ByID()).AllX(st.t.Context()) {
@@ -234,7 +234,7 @@ func TestRebuilt(t *testing.T) {
 	if before.CredentialGeneration != 1 || before.IdentityUID != "uid-east" || before.QuarantinedAt != nil {
 		t.Errorf("something is changed already: %+v", before)
 	}
-	if got := st.told("cluster.rebuilt"); fmt.Sprint(got) != "[olga]" {
+	if got := st.inboxes("cluster.rebuilt"); fmt.Sprint(got) != "[olga]" {
 		t.Errorf("told %q", got)
 	}
 	var sealed []byte
@@ -286,7 +286,7 @@ func TestRebuilt(t *testing.T) {
 	if got := st.credentialEvents(row.ID); got != "credential proposed, quarantine begun, credential confirmed" {
 		t.Errorf("timeline %q", got)
 	}
-	if got := st.told("cluster.rebuilt_answered"); fmt.Sprint(got) != "[root]" {
+	if got := st.inboxes("cluster.rebuilt_answered"); fmt.Sprint(got) != "[root]" {
 		t.Errorf("told %q", got)
 	}
 	record := st.audited("cluster.confirm_credential")[1]
