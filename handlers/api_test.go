@@ -798,6 +798,9 @@ func TestDocumentIsFresh(t *testing.T) {
 	}
 }
 
+// credentialForPeople: whoever holds a token must not lead Shepherd elsewhere.
+const credentialForPeople = "the cluster tells what is stored and when it ends; to replace it is a deed of people (TOKEN_NOT_ALLOWED)"
+
 // forPeople: whoever holds a token must not make it live on.
 const forPeople = "tokens and the accounts of programs are made by people, not by programs (TOKEN_NOT_ALLOWED)"
 
@@ -843,6 +846,8 @@ var notInAPI = map[string]string{
 	"GET /namespaces/{namespace}/delete": "asks first",
 	"GET /clusters/{cluster}/vms":        "listVMs has the parameter cluster_id",
 	"GET /clusters/{cluster}/settings":   "a form", "GET /clusters/{cluster}/mode": "asks first", "GET /clusters/{cluster}/remove": "asks first",
+	"GET /clusters/{cluster}/credential": credentialForPeople, "POST /clusters/{cluster}/credential": credentialForPeople, "POST /clusters/{cluster}/replacement": credentialForPeople,
+	"GET /clusters/{cluster}/credential/{draft}": credentialForPeople, "POST /clusters/{cluster}/credential/{draft}": credentialForPeople, "POST /clusters/{cluster}/credential/{draft}/check": credentialForPeople,
 	"POST /approvals/{ticket}/check": "draws the form again; the answer of a decision says the same",
 }
 

@@ -377,7 +377,11 @@ var deeds = map[string]string{
 	"user.create": i18n.N("{who} made the account {what}"), "user.bind": i18n.N("{who} gave a role to {what}"), "user.unbind": i18n.N("{who} took a role from {what}"),
 	"user.disable": i18n.N("{who} disabled {what}"), "user.enable": i18n.N("{who} enabled {what}"), "user.set_password": i18n.N("{who} set the password of {what}"),
 	"user.invite": i18n.N("{who} invited {what}"), "user.set_language": i18n.N("{who} chose the language of {what}"), "audit.export": i18n.N("{who} began the export {what}"), "audit.exported": i18n.N("{who} exported {what}"),
-	"audit.archive": i18n.N("{who} archived a part of the audit log as {what}"),
+	"audit.archive":              i18n.N("{who} archived a part of the audit log as {what}"),
+	"cluster.replace_credential": i18n.N("{who} replaced the credential of {what}"), "cluster.propose_credential": i18n.N("{who} says that {what} was rebuilt"),
+	"cluster.confirm_credential": i18n.N("{who} confirmed that {what} was rebuilt"), "cluster.reject_credential": i18n.N("{who} rejected the new credential of {what}"),
+	"cluster.withdraw_credential": i18n.N("{who} withdrew the new credential of {what}"), "cluster.expire_credential": i18n.N("{who} dropped the new credential of {what}, which nobody confirmed"),
+	"keys.rotate": i18n.N("{who} sealed the secrets anew with the key {what}"),
 }
 
 // activity is an entry in a few words, for the home pages.

@@ -14,9 +14,6 @@ import (
 	"kubevirt-shepherd.io/shepherd/views/ui"
 )
 
-// expiryNotice is how long before its end a credential is pointed out.
-const expiryNotice = 30 * 24 * time.Hour
-
 // Sizes of the lists of clusters.
 const (
 	clustersPage  = 50
@@ -61,6 +58,9 @@ func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
 				continue
 			}
 			v.Problems = append(v.Problems, clusterProblem(r, c, waiting[c.ID]))
+		}
+		if p, ends := credentialProblem(r, c, s.now()); ends {
+			v.Problems = append(v.Problems, p)
 		}
 	}
 	sh, err := s.shell(r, i18n.T(ctx, "Clusters"), "clusters")
@@ -113,25 +113,23 @@ func (s *Server) clusterMarks(ctx context.Context, c cluster.Cluster) []ui.Statu
 	if c.Drained {
 		marks = append(marks, ui.StatusView{Label: i18n.T(ctx, "Takes no new VMs"), Role: ui.Wait, Glyph: "paused"})
 	}
-	if text, role := s.credentialEnd(ctx, c); role != "" {
+	if text, role := s.credentialMark(ctx, c); role != "" {
 		marks = append(marks, ui.StatusView{Label: text, Role: role, Glyph: "warn"})
 	}
 	return marks
 }
 
-// credentialEnd says when a credential ends, with a role when that is soon.
-func (s *Server) credentialEnd(ctx context.Context, c cluster.Cluster) (text string, role ui.Role) {
-	if c.CredentialExpiresAt == nil {
-		return i18n.T(ctx, "does not end, or does not say when"), ""
-	}
-	left := c.CredentialExpiresAt.Sub(s.now())
-	switch {
-	case left <= 0:
+// credentialMark says in a few words that a credential ends soon, or has ended;
+// the role is "" when there is nothing to say.
+func (s *Server) credentialMark(ctx context.Context, c cluster.Cluster) (text string, role ui.Role) {
+	switch e := c.Ending(s.now()); {
+	case e == nil:
+		return "", ""
+	case e.Ended:
 		return i18n.T(ctx, "Credential has ended"), ui.Bad
-	case left < expiryNotice:
-		return i18n.T(ctx, "Credential ends {when}", "when", ui.Relative(ctx, *c.CredentialExpiresAt, s.now())), ui.Warn
+	default:
+		return i18n.T(ctx, "Credential ends {when}", "when", ui.Relative(ctx, e.At, s.now())), ui.Warn
 	}
-	return ui.Relative(ctx, *c.CredentialExpiresAt, s.now()), ""
 }
 
 func clusterProblem(r *http.Request, c cluster.Cluster, waiting int) views.ClusterProblem {

@@ -320,7 +320,7 @@ func contextChoice(r *http.Request, now time.Time, c cluster.Context, selected b
 	}
 	if c.ExpiresAt != nil {
 		v.Text += i18n.T(r.Context(), ", ends {when}", "when", ui.Relative(r.Context(), *c.ExpiresAt, now))
-		v.Warn = c.ExpiresAt.Sub(now) < expiryNotice
+		v.Warn = c.ExpiresAt.Sub(now) < cluster.CredentialNotice
 	}
 	return v
 }

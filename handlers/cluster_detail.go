@@ -115,7 +115,7 @@ func (s *Server) clusterNotices(r *http.Request, c cluster.Cluster) []views.Clus
 			Text: i18n.T(ctx, "Those that it has stay as they are, and can be used as before."),
 		}, i18n.T(ctx, "Take new VMs"), "undrain"))
 	}
-	if text, role := s.credentialEnd(ctx, c); role != "" {
+	if text, role := s.credentialMark(ctx, c); role != "" {
 		n := views.ClusterNotice{Kind: string(role), Icon: "key-round", Title: text, Text: i18n.T(ctx, "Without it Shepherd cannot sign in there. VMs keep running.")}
 		if mayOn(r, domain.ClusterCredential) {
 			n.Action, n.Href = i18n.T(ctx, "Replace"), paths.ClusterCredential(c.ID)
@@ -152,12 +152,10 @@ func settingsFacts(ctx context.Context, in cluster.Settings) []views.Fact {
 }
 
 func (s *Server) credentialFacts(ctx context.Context, c cluster.Cluster) []views.Fact {
-	kinds := map[string]string{"token": i18n.T(ctx, "Token"), "certificate": i18n.T(ctx, "Client certificate")}
-	end, _ := s.credentialEnd(ctx, c)
 	return []views.Fact{
-		{Label: i18n.T(ctx, "Kind"), Value: kinds[c.CredentialKind]},
+		{Label: i18n.T(ctx, "Kind"), Value: credentialKind(ctx, c.CredentialKind)},
 		{Label: i18n.T(ctx, "Signs in as"), Value: c.CredentialSubject, Mono: c.CredentialSubject != ""},
-		{Label: i18n.T(ctx, "End"), Value: end},
+		{Label: i18n.T(ctx, "Ends"), Value: credentialEnd(ctx, c.CredentialExpiresAt, s.now())},
 	}
 }
 
@@ -342,6 +340,8 @@ func clusterChange(r *http.Request, e cluster.Event) views.ClusterChange {
 		c.Role, c.Glyph = ui.Bad, "failed"
 		m := message(r, e.Problem.Code, e.Problem.Params)
 		c.What, c.Text = m.What, m.Why
+	case domain.AboutCredential:
+		c.Text = credentialEvent(ctx, e.Before, e.After)
 	case domain.AboutQuarantine:
 		c.Role, c.Glyph = ui.Warn, "warn"
 		c.Text = i18n.Join(fromTo(e.Before, e.After), problemText(r, e.Problem))

@@ -67,6 +67,8 @@ type Config struct {
 	// Ready says why the portal cannot do its work now: the database does not
 	// answer, or changes are not heard.
 	Ready func(context.Context) error
+	// Lockout is why credentials do not open; nil: they do.
+	Lockout *domain.Lockout
 	// ClusterRole is the manifest of a role with the missing rules, bound to the
 	// subject if that is a service account, or of a role with all that Shepherd
 	// uses when there are none.

@@ -69,6 +69,25 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 		n.Title, status = i18n.T(ctx, "{what} failed", "what", title), domain.TicketFailed
 	case "ticket.attention":
 		n.Title, status = i18n.T(ctx, "{what} needs attention", "what", title), domain.TicketNeedsAttention
+	case "cluster.rebuilt":
+		n.Title = i18n.T(ctx, "{name} says that the cluster {cluster} was rebuilt", "name", by, "cluster", text("cluster"))
+		n.Text = i18n.Join(i18n.T(ctx, "Its new credential waits for a second platform admin, for a day."), text("reason"))
+		n.Href, status = paths.ClusterCredential(text("cluster_id")), domain.TicketNeedsAttention
+	case "cluster.rebuilt_answered":
+		n.Title, status = i18n.T(ctx, "{name} rejected the new credential of {cluster}", "name", by, "cluster", text("cluster")), domain.TicketRejected
+		if text("answer") == "confirm" {
+			n.Title, status = i18n.T(ctx, "{name} confirmed that the cluster {cluster} was rebuilt", "name", by, "cluster", text("cluster")), domain.TicketCompleted
+		}
+		n.Href = paths.Cluster(text("cluster_id"))
+	case "cluster.credential_ends":
+		n.Title, n.Text = i18n.T(ctx, "The credential of the cluster {cluster} ends on {when}", "cluster", text("cluster"), "when", m.Params["expires_at"]),
+			i18n.T(ctx, "Replace it before: afterwards Shepherd cannot sign in.")
+		n.Href, n.Mark = paths.ClusterCredential(text("cluster_id")), ui.StatusView{Label: i18n.T(ctx, "Ends soon"), Role: ui.Warn, Glyph: "warn"}
+		if text("ended") != "" {
+			n.Title, n.Text = i18n.T(ctx, "The credential of the cluster {cluster} has ended on {when}", "cluster", text("cluster"), "when", m.Params["expires_at"]),
+				i18n.T(ctx, "Shepherd cannot sign in with it any more. Requests wait until it is replaced.")
+			n.Mark = ui.StatusView{Label: i18n.T(ctx, "Ended"), Role: ui.Bad, Glyph: "failed"}
+		}
 	case "system.transferred":
 		n.Title = i18n.T(ctx, "{to} is owner of {system} in place of {from}", "to", text("to"), "from", text("from"), "system", text("system"))
 		n.Href, status = paths.System(text("system_id")), domain.TicketCompleted

@@ -22,7 +22,7 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 // readyz says whether the portal can do its work: the database answers and
-// changes are heard.
+// changes are heard. That credentials are locked is told beside it.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
@@ -35,6 +35,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))
+	if s.Lockout != nil { // pages work, so a restart or another process would be no better
+		_, _ = w.Write([]byte("credentials are locked: see the log of the start\n"))
+	}
 }
 
 // AdminHandler is for the admin port, which is not open to people: metrics and

@@ -198,6 +198,12 @@ func (s *Server) routes() []route {
 		{post, paths.Clusters + "/{cluster}/quarantine/read", domain.ClusterAccept, s.theCluster(), s.readQuarantine},
 		{get, paths.Clusters + "/{cluster}/quarantine/accept", domain.ClusterAccept, s.theCluster(), s.askAcceptQuarantine},
 		{post, paths.Clusters + "/{cluster}/quarantine/accept", domain.ClusterAccept, s.theCluster(), s.acceptQuarantine},
+		{get, paths.Clusters + "/{cluster}/credential", domain.ClusterCredential, s.theCluster(), s.showCredential},
+		{post, paths.Clusters + "/{cluster}/credential", domain.ClusterCredential, s.theCluster(), s.uploadCredential},
+		{get, paths.Clusters + "/{cluster}/credential/{draft}", domain.ClusterCredential, s.theDraft(), s.credentialDraft},
+		{post, paths.Clusters + "/{cluster}/credential/{draft}/check", domain.ClusterCredential, s.theDraft(), s.checkCredential},
+		{post, paths.Clusters + "/{cluster}/credential/{draft}", domain.ClusterCredential, s.theDraft(), s.replaceCredential},
+		{post, paths.Clusters + "/{cluster}/replacement", domain.ClusterCredential, s.theCluster(), s.answerReplacement},
 
 		{get, paths.Namespaces, domain.NamespaceList, nil, s.listNamespaces},
 		{get, paths.NewNamespace, domain.NamespaceCreate, nil, s.newNamespace},
@@ -215,6 +221,8 @@ func (s *Server) routes() []route {
 // before it is filled in, because an upload cannot be kept meanwhile.
 var dangerous = map[string]bool{
 	get + " " + paths.NewCluster: true, post + " " + paths.NewCluster: true, post + " " + paths.NewCluster + "/{draft}": true,
+	get + " " + paths.Clusters + "/{cluster}/credential": true, post + " " + paths.Clusters + "/{cluster}/credential": true,
+	post + " " + paths.Clusters + "/{cluster}/credential/{draft}": true, post + " " + paths.Clusters + "/{cluster}/replacement": true,
 	post + " " + paths.People: true, post + " " + paths.People + "/{person}": true, post + " " + paths.People + "/{person}/remove": true,
 	post + " " + paths.People + "/{person}/link": true, post + " " + paths.People + "/{person}/disable": true, post + " " + paths.People + "/{person}/enable": true,
 	post + " " + paths.People + "/{person}/hand-over": true,
@@ -239,8 +247,11 @@ var dryRuns = map[string]bool{
 	paths.ServiceAccounts: true, paths.Clusters + "/{cluster}/settings": true,
 }
 
-// isUpload says whether the request is the form that takes a kubeconfig.
-func isUpload(r *http.Request) bool { return r.Method == post && r.URL.Path == paths.NewCluster }
+// isUpload says whether the request is a form that takes a kubeconfig.
+func isUpload(r *http.Request) bool {
+	path := r.URL.Path
+	return r.Method == post && (path == paths.NewCluster || strings.HasPrefix(path, paths.Clusters+"/") && strings.HasSuffix(path, "/credential"))
+}
 
 // Router answers everything on the portal's port.
 func (s *Server) Router() http.Handler {

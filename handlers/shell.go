@@ -28,6 +28,9 @@ func (s *Server) shell(r *http.Request, title, nav string) (views.Shell, error) 
 	if b := a.BreakGlass; b != nil {
 		sh.BreakGlass = &views.BreakGlassView{Reason: b.Reason, Until: b.Until}
 	}
+	if s.Lockout != nil && a.IsAdmin() {
+		sh.Lockout = lockoutView(r.Context(), *s.Lockout)
+	}
 	if !slices.Contains(framed, fragment(r)) {
 		return sh, nil
 	}

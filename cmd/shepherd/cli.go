@@ -53,6 +53,7 @@ const (
 	exitMissing  = 5 // it does not exist, or not for me
 	exitConflict = 6 // its state refuses it, or it has changed
 	exitInput    = 7 // something in it breaks a rule
+	exitLeft     = 8 // it did what it could, and something is left
 )
 
 var exitByStatus = map[int]int{
@@ -64,11 +65,14 @@ var exitByStatus = map[int]int{
 func exitCode(err error) int {
 	var problem *client.Error
 	var usage usageError
+	var left leftError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.As(err, &usage):
 		return 2
+	case errors.As(err, &left):
+		return exitLeft
 	case errors.Is(err, errSignIn):
 		return exitSignIn
 	case errors.As(err, &problem) && exitByStatus[problem.Status] != 0:

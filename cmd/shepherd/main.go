@@ -18,7 +18,6 @@ import (
 
 	"kubevirt-shepherd.io/shepherd/internal/app"
 	"kubevirt-shepherd.io/shepherd/internal/bench"
-	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/demo"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
@@ -48,6 +47,8 @@ var commands = []command{
 	{"audit key", "", "print the public key that checks heads, archives and evidence packs", auditKey},
 	{"audit verify-pack", "[-key KEY] FILE", "check the evidence pack of a ticket, without a database", auditVerifyPack},
 	{"keys new", "FILE", "write a new key encryption key", keysNew},
+	{"keys list", "", "list the keys, and how many secrets each has sealed", keysList},
+	{"keys rotate", "[--dry-run]", "seal all secrets anew with the first key of the key file; it may be stopped and run again", keysRotate},
 	{"bench approve", "[-n N]", "approve -> VM object, beside a raw create loop, on a testbed", bench.Approve},
 	{"bench page", "[-vms N]", "list and tree page on 10,000 VMs, beside the bare SELECTs", bench.Page},
 	{"bench audit", "[-n N]", "seal and verify an audit log of 1,000,000 entries, search, export, and write to it", bench.Audit},
@@ -285,7 +286,11 @@ func auditKey(ctx context.Context, _ []string) error {
 		return err
 	}
 	defer done()
-	fmt.Println(a.PublicKey())
+	key := a.PublicKey()
+	if key == "" {
+		return errors.New("credentials are locked: the key file is missing or is not the one that sealed what is stored")
+	}
+	fmt.Println(key)
 	return nil
 }
 
@@ -332,15 +337,4 @@ func readHeads(name string) ([]audit.Head, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return heads, nil
-}
-
-func keysNew(_ context.Context, args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: shepherd keys new FILE")
-	}
-	if err := crypto.WriteNew(args[0]); err != nil {
-		return err
-	}
-	fmt.Printf("Wrote %s. Keep a copy where the backups of the database are not: without it no cluster credential can be read.\n", args[0])
-	return nil
 }

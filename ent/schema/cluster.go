@@ -93,6 +93,7 @@ func (Cluster) Edges() []ent.Edge {
 func (Cluster) Indexes() []ent.Index {
 	return []ent.Index{
 		index.Fields("next_check_at").Annotations(entsql.IndexWhere("enabled")), // those that are due
+		index.Fields("credential_expires_at"),
 		index.Fields("name").Unique().Annotations(entsql.IndexWhere("removed_at IS NULL")),
 		index.Fields("identity_uid").Unique().Annotations(entsql.IndexWhere("removed_at IS NULL")),
 	}

@@ -40,9 +40,10 @@ type Cluster struct {
 	AnsweredAt        *time.Time     `json:"answered_at,omitempty"`
 	HeardAt           *time.Time     `json:"heard_at,omitempty" doc:"Up to then everything that happened to its VMs is known."`
 	QuarantinedAt     *time.Time     `json:"quarantined_at,omitempty" doc:"Since then nothing is changed there."`
-	CredentialKind    string         `json:"credential_kind,omitempty" example:"token"`
-	CredentialSubject string         `json:"credential_subject,omitempty" doc:"Whom the credential signs in."`
-	CredentialExpires *time.Time     `json:"credential_expires_at,omitempty"`
+	CredentialExpires *time.Time     `json:"credential_expires_at,omitempty" doc:"Absent: never, or the credential does not say."`
+	CredentialKind    string         `json:"credential_kind,omitempty" enum:"token,certificate"`
+	CredentialSubject string         `json:"credential_subject,omitempty" doc:"Whom it signs in." example:"system:serviceaccount:kubevirt-shepherd:kubevirt-shepherd"`
+	CredentialState   string         `json:"credential_state" enum:"good,ends_soon,ended" doc:"Soon is 30 days ahead. Replacing it is up to people, on the pages."`
 
 	settings string
 }
@@ -68,6 +69,12 @@ func clusterOf(ctx context.Context) func(cluster.Cluster) Cluster {
 		}
 		for _, s := range c.StorageClasses {
 			v.StorageClasses = append(v.StorageClasses, StorageClass{s.Name, s.Default})
+		}
+		v.CredentialKind, v.CredentialSubject, v.CredentialState = c.CredentialKind, c.CredentialSubject, "good"
+		if e := c.Ending(time.Now()); e != nil && e.Ended {
+			v.CredentialState = "ended"
+		} else if e != nil {
+			v.CredentialState = "ends_soon"
 		}
 		return v
 	}

@@ -38,6 +38,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/cluster"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/idempotency"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/inbox"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/keys"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/search"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
@@ -55,6 +56,7 @@ const (
 	sweepEvery      = 30 * time.Second // orders that lost their job
 	expireEvery     = 5 * time.Minute  // requests that nobody decided
 	remindEvery     = 10 * time.Minute // tokens that end soon
+	warnEvery       = time.Hour        // credentials of clusters that end soon
 	cleanupEvery    = time.Hour        // ended sessions, drafts and old events of clusters, old tokens
 	archiveEvery    = 10 * time.Minute // old entries of the audit log
 )
@@ -93,6 +95,7 @@ type App struct {
 	Listening func(net.Addr)
 
 	private     *database.Private
+	lockout     *domain.Lockout // why credentials do not open; nil: they do
 	provider    *kubevirt.Provider
 	hub         *live.Hub
 	runner      *jobs.Runner
@@ -113,10 +116,11 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	if err := a.openDatabase(ctx); err != nil {
 		return nil, err
 	}
-	keys, err := a.openKeys()
+	ring, err := a.openKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
+	a.lockout = ring.Locked()
 	for _, p := range c.AllowCIDRs {
 		if p.Addr().IsLoopback() {
 			logger.Warn("clusters on this machine are allowed", "cidr", p)
@@ -132,14 +136,14 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}, Notify: notifier, Passwords: c.Passwords,
 		NewPeople: c.NewPeople, FollowGroups: c.OIDC != nil && c.OIDC.GroupsClaim != "",
 	}
-	a.Audit = a.auditLog(keys)
+	a.Audit = a.auditLog(ring)
 	a.Accounts.Denials = &a.Audit.Denials
-	a.Tokens = &token.Service{DB: a.DB, Keys: keys, Notify: notifier, Logger: logger}
-	a.Catalog = &catalog.Service{DB: a.DB, Keys: keys}
+	a.Tokens = &token.Service{DB: a.DB, Keys: ring, Notify: notifier, Logger: logger}
+	a.Catalog = &catalog.Service{DB: a.DB, Keys: ring}
 	a.Systems = &system.Service{DB: a.DB}
 	a.Services = &service.Service{DB: a.DB}
 	a.Trends = &trends.Service{DB: a.DB}
-	credentials := &cluster.Credentials{DB: a.DB, Keys: keys}
+	credentials := &cluster.Credentials{DB: a.DB, Keys: ring}
 	a.provider = kubevirt.New(kubevirt.NewKubeconfigProvider(credentials), kubevirt.Options{
 		MayWrite:   credentials.MayWrite,
 		AllowCIDRs: c.AllowCIDRs, DenyCIDRs: c.DenyCIDRs, DenyAddrs: ownAddresses(ctx, append(a.DB.Addresses(), c.Addr, c.AdminAddr)), Logger: logger, UserAgent: "kubevirt-shepherd/" + c.Version,
@@ -149,8 +153,9 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 		Worker: uuid.NewString(), Logger: logger, TellAdmins: a.Accounts.TellAdmins,
 	}
 	a.Clusters = &cluster.Service{
-		DB: a.DB, Keys: keys, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,
-		Spaces: a.provider, TellAdmins: a.Accounts.TellAdmins, Forget: a.provider.Forget,
+		DB: a.DB, Keys: ring, Prober: a.provider, Provider: a.provider, Watcher: a.provider, Sink: a.VMs, Logger: logger,
+		Spaces: a.provider, TellAdmins: a.Accounts.TellAdmins,
+		Forget: a.provider.Forget, Notify: notifier, Admins: a.Accounts.Admins,
 	}
 	a.Approval = &approval.Service{
 		DB: a.DB, Policy: policy.Internal{}, Notify: notifier, Enqueue: queue.Enqueue, ActorTx: a.Accounts.ActorTx, Approvers: a.Accounts.Approvers,
@@ -161,7 +166,13 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 	a.store = auth.Sessions{Client: a.DB.Ent}
 	a.sessions = handlers.NewSessions(a.store, c.Secure())
 	a.metrics = prometheus.NewRegistry()
-	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shepherd_credentials_locked", Help: "1 while the key file is not the one that sealed the credentials."}, func() float64 {
+			if a.lockout != nil {
+				return 1
+			}
+			return 0
+		}))
 
 	a.runner, err = jobs.New(a.DB, logger, c.Workers, a.VMs.Execute, []jobs.Chore{
 		{Name: "check-clusters", Every: checkEvery, Run: a.Clusters.CheckDue},
@@ -176,14 +187,19 @@ func New(ctx context.Context, c Config, logger *slog.Logger) (_ *App, err error)
 			_, err := a.Tokens.Remind(ctx)
 			return err
 		}},
+		{Name: "warn-of-credentials", Every: warnEvery, Run: func(ctx context.Context) error {
+			_, err := a.Clusters.WarnOfEnds(ctx)
+			return err
+		}},
 		{Name: "sample-vms", Every: trends.SampleEvery, Run: a.Trends.Sample},
 		{Name: "clean-up", Every: cleanupEvery, Run: func(ctx context.Context) error {
 			_, err1 := a.store.DeleteExpired(ctx)
 			_, err2 := a.Clusters.SweepDrafts(ctx)
 			_, err3 := a.idempotency.Sweep(ctx)
 			_, err4 := a.Tokens.Clean(ctx)
-			_, err5 := a.Clusters.SweepEvents(ctx)
-			return errors.Join(err1, err2, err3, err4, err5)
+			_, err5 := a.Clusters.SweepReplacements(ctx)
+			_, err6 := a.Clusters.SweepEvents(ctx)
+			return errors.Join(err1, err2, err3, err4, err5, err6)
 		}},
 	})
 	if err != nil {
@@ -255,23 +271,50 @@ func (a *App) DatabaseURL() string {
 	return string(a.Config.DatabaseURL)
 }
 
-// openKeys loads the key encryption keys. Beside a private database, which is
-// no place for a real installation's secrets, a key file is made.
-func (a *App) openKeys() (*crypto.Keyring, error) {
+// openKeys loads the key encryption keys, and finds out whether they are those
+// that sealed what is stored. When they are not, the portal runs all the same,
+// with a keyring that is locked: people see what is known, what was approved
+// waits, and nothing that is stored is overwritten. Without anything sealed there
+// is nothing to lose, and a start without keys is refused.
+func (a *App) openKeys(ctx context.Context) (*crypto.Keyring, error) {
+	needed, err := keys.Needed(ctx, a.DB)
+	if err != nil {
+		return nil, err
+	}
+	ring, err := a.readKeys(needed)
+	if err != nil {
+		if !needed {
+			return nil, err
+		}
+		a.Logger.ErrorContext(ctx, "credentials are locked: the keys cannot be read", "error", err)
+		return ring.Lock(domain.Lockout{Unreadable: true}), nil
+	}
+	lockout, err := keys.Examine(ctx, a.DB, ring)
+	if err != nil || lockout == nil {
+		return ring, err
+	}
+	a.Logger.ErrorContext(ctx, "credentials are locked: these are not the keys that sealed them", "keys", ring, "missing", lockout.Missing, "wrong", lockout.Wrong)
+	return ring.Lock(*lockout), nil
+}
+
+// readKeys reads the key file as it is. Beside a private database, which is no
+// place for a real installation's secrets, one is made, unless something is
+// sealed already: then the one that is missing has to come back.
+func (a *App) readKeys(needed bool) (*crypto.Keyring, error) {
 	file := a.Config.KEKFile
 	if file == "" && len(a.Config.KEK) == 0 && a.private != nil {
 		file = a.Config.path("keys")
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) && !needed {
 			if err := crypto.WriteNew(file); err != nil {
 				return nil, err
 			}
 		}
 	}
-	keys, err := crypto.Load(file, string(a.Config.KEK))
+	ring, err := crypto.Load(file, string(a.Config.KEK))
 	if err != nil {
 		return nil, fmt.Errorf("key encryption keys (SHEPHERD_KEK_FILE; make one with `shepherd keys new FILE`): %w", err)
 	}
-	return keys, nil
+	return ring, nil
 }
 
 // Handler answers the portal's requests.
@@ -284,7 +327,7 @@ func (a *App) Handler() *handlers.Server {
 		Objects: &access.Objects{DB: a.DB}, Accounts: a.Accounts, Systems: a.Systems, Services: a.Services, Catalog: a.Catalog, Clusters: a.Clusters, Approval: a.Approval,
 		VMs: a.VMs, Inbox: &inbox.Service{DB: a.DB}, Search: &search.Service{DB: a.DB}, Audit: a.Audit, Trends: a.Trends, Idempotency: a.idempotency,
 		Tokens: a.Tokens, OIDC: company,
-		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, ClusterRole: kubevirt.ClusterRoleYAML,
+		Hub: a.hub, Sessions: a.sessions, Logger: a.Logger, Metrics: a.metrics, Ready: a.ready, Lockout: a.lockout, ClusterRole: kubevirt.ClusterRoleYAML,
 		PublicURL: a.Config.PublicURL(), Version: a.Config.Version, Secure: a.Config.Secure(), TrustedProxies: a.Config.TrustedProxies, CheckEvery: cluster.CheckEvery, Demo: a.Demo,
 		Limits: handlers.DefaultLimits().Times(a.Config.RateLimits),
 	})
@@ -402,16 +445,16 @@ func OpenAudit(ctx context.Context, c Config, logger *slog.Logger) (_ *audit.Log
 		a.Close()
 		return nil, nil, err
 	}
-	keys, err := a.openKeys()
+	ring, err := a.openKeys(ctx)
 	if err != nil {
 		a.Close()
 		return nil, nil, err
 	}
-	return a.auditLog(keys), a.Close, nil
+	return a.auditLog(ring), a.Close, nil
 }
 
-func (a *App) auditLog(keys *crypto.Keyring) *audit.Log {
-	return &audit.Log{DB: a.DB, Keys: keys, Logger: a.Logger, Keep: audit.Retention{For: a.Config.AuditRetention, Dir: a.Config.AuditArchive}}
+func (a *App) auditLog(ring *crypto.Keyring) *audit.Log {
+	return &audit.Log{DB: a.DB, Keys: ring, Logger: a.Logger, Keep: audit.Retention{For: a.Config.AuditRetention, Dir: a.Config.AuditArchive}}
 }
 
 // OpenTokens opens the accounts and their tokens alone, for the command line: no
@@ -422,13 +465,33 @@ func OpenTokens(ctx context.Context, c Config, logger *slog.Logger) (_ *token.Se
 		a.Close()
 		return nil, nil, nil, err
 	}
-	keys, err := a.openKeys()
+	ring, err := a.openKeys(ctx)
 	if err != nil {
 		a.Close()
 		return nil, nil, nil, err
 	}
-	return &token.Service{DB: a.DB, Keys: keys, Notify: notify.Inbox{}, Logger: logger},
+	return &token.Service{DB: a.DB, Keys: ring, Notify: notify.Inbox{}, Logger: logger},
 		&account.Service{DB: a.DB, Local: &auth.Local{Client: a.DB.Ent}}, a.Close, nil
+}
+
+// OpenKeys opens the database and reads the keys as they are, for the command
+// line: no part of the portal runs. The keyring is nil when it cannot be read,
+// and then unread says why. done gives back what it took.
+func OpenKeys(ctx context.Context, c Config, logger *slog.Logger) (db *database.DB, ring *crypto.Keyring, unread error, done func(), err error) {
+	a := &App{Config: c, Logger: logger}
+	if err := a.openDatabase(ctx); err != nil {
+		a.Close()
+		return nil, nil, nil, nil, err
+	}
+	ring, unread = a.readKeys(true)
+	return a.DB, ring, unread, a.Close, nil
+}
+
+// CommandLine is who acts that has a shell on the server.
+func CommandLine() domain.Actor {
+	actor := domain.Shepherd()
+	actor.Via = commandLine()
+	return actor
 }
 
 // CreateAdmin makes an administrator without a password and answers with the

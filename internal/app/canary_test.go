@@ -198,7 +198,9 @@ func (c *caller) post(path string, fields ...string) answer {
 	return c.send(path, false, fields...)
 }
 
-func (c *caller) upload(file []byte) answer {
+func (c *caller) upload(file []byte) answer { c.t.Helper(); return c.uploadTo("/clusters/new", file) }
+
+func (c *caller) uploadTo(path string, file []byte) answer {
 	c.t.Helper()
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
@@ -208,7 +210,7 @@ func (c *caller) upload(file []byte) answer {
 	}
 	_, _ = part.Write(file)
 	_ = w.Close()
-	return c.do(http.MethodPost, "/clusters/new", w.FormDataContentType(), &b, false)
+	return c.do(http.MethodPost, path, w.FormDataContentType(), &b, false)
 }
 
 func (a answer) is(t *testing.T, status int) answer {
@@ -316,15 +318,19 @@ func (g *gossip) ask(t *testing.T, method, path, body string) string {
 	return string(text)
 }
 
-// clumsy panics with the credential in its hand, when it is told to.
+// clumsy panics with the credential in its hand, when it is told to, or takes
+// every cluster for another one.
 type clumsy struct {
 	provider.Prober
-	panics atomic.Bool
+	panics, mistakes atomic.Bool
 }
 
 func (p *clumsy) Preflight(ctx context.Context, c domain.Credential) domain.Preflight {
 	if p.panics.Load() {
 		panic(fmt.Errorf("cannot go on with %v, %+v, %#v", c, c.Token, &c))
+	}
+	if p.mistakes.Load() {
+		return domain.Preflight{Health: domain.ClusterHealth{IdentityUID: "another"}, Checks: []domain.Check{{ID: "reachable", State: domain.CheckOK}}}
 	}
 	return p.Prober.Preflight(ctx, c)
 }
@@ -513,6 +519,21 @@ func TestCanaries(t *testing.T) {
 	east.ask(t, http.MethodPost, "/api/v1/namespaces", `{"metadata":{"name":"shop-test"}}`)
 	root.post("/namespaces", "cluster", strings.TrimPrefix(clusterPage, "/clusters/"), "name", "shop-test", "environment", "test").is(t, http.StatusSeeOther)
 
+	// Of credentials: one that is replaced, one that waits for a second admin, and
+	// one that nobody has confirmed.
+	rita := person("rita", domain.Binding{Role: domain.RoleAdmin})
+	credential := clusterPage + "/credential"
+	next := rita.uploadTo(credential, []byte(config)).is(t, http.StatusSeeOther).location
+	rita.post(next+"/check", "context", "other").is(t, http.StatusOK)
+	rita.post(next, "context", "east", "do", "replace").is(t, http.StatusSeeOther)
+	prober.mistakes.Store(true)
+	next = rita.uploadTo(credential, []byte(strings.Replace(config, clusterToken, c.plant("the token of a credential that waits"), 1))).is(t, http.StatusSeeOther).location
+	rita.post(next+"/check", "context", "east").is(t, http.StatusOK)
+	rita.post(next, "context", "east", "do", "propose", "reason", "It was rebuilt.").is(t, http.StatusSeeOther)
+	prober.mistakes.Store(false)
+	root.post(clusterPage+"/replacement", "replacement", root.get(credential).is(t, http.StatusOK).value("replacement"), "do", "confirm").is(t, http.StatusUnprocessableEntity) // it is no good
+	next = rita.uploadTo(credential, kubeconfigtest.Config("server: https://10.0.0.1:6443", "token: "+c.plant("the token of a draft"))).is(t, http.StatusSeeOther).location
+
 	// Of templates.
 	cloudInit := "#cloud-config\npassword: " + c.plant("a password of first boot") + "\nchpasswd: {expire: false}\nwrite_files:\n- {path: /etc/x, content: " + c.plant("a file of first boot") + "}\nruncmd: [[sh, -c, 'curl -H Authorization:" +
 		c.plant("a header of first boot") + " https://x']]\n"
@@ -567,9 +588,9 @@ func TestCanaries(t *testing.T) {
 	})
 
 	// What each of them can read, with all errors there are.
-	for _, who := range []*caller{root, dev, boss, auditor, newCaller(t, base, &pages)} {
+	for _, who := range []*caller{root, rita, dev, boss, auditor, newCaller(t, base, &pages)} {
 		for _, path := range []string{
-			"/", "/explorer", "/search?q=redis", "/requests", "/requests/new", ticket, "/approvals", approval, "/approvals?view=decided", "/clusters", clusterPage, clusterPage + "x", "/clusters/new", draft,
+			"/", "/explorer", "/search?q=redis", "/requests", "/requests/new", ticket, "/approvals", approval, "/approvals?view=decided", "/clusters", clusterPage, clusterPage + "x", "/clusters/new", draft, credential, next, next + "/check", "/api/v1" + clusterPage, "/api/v1/clusters",
 			"/namespaces", "/catalog", "/catalog/templates/new", "/people", "/people/new", "/audit", "/audit?open=2", "/trends", "/notifications", "/nowhere", systemPath, systemPath + "/members", "/services/" + service,
 		} {
 			who.get(path)
@@ -669,7 +690,7 @@ func dumped(t *testing.T, a *app.App) (all []place) {
 		all = append(all, place{"the table " + table, text})
 		names[table] = len(lines) > 0
 	}
-	for _, table := range []string{"audit_logs", "domain_events", "approval_tickets", "river_job", "sessions", "clusters", "templates", "notifications", "users"} {
+	for _, table := range []string{"cluster_replacements", "cluster_drafts", "cluster_events", "audit_logs", "domain_events", "approval_tickets", "river_job", "sessions", "clusters", "templates", "notifications", "users"} {
 		if !names["public."+table] {
 			t.Errorf("%s has no rows: nothing was tested", table)
 		}

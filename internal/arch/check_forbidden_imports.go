@@ -51,6 +51,7 @@ var floors = []struct{ pkg, may string }{
 	{"internal/usecase/inbox", base + " internal/notify"},
 	{"internal/usecase/search", base},
 	{"internal/usecase/trends", base},
+	{"internal/usecase/keys", base + " internal/crypto"},
 	{"internal/usecase/cluster", base + " internal/crypto internal/kubeconfig internal/notify internal/provider"},
 	{"internal/usecase/vm", base + " internal/provider internal/policy internal/notify internal/usecase/cluster"},
 	{"internal/usecase/approval", base + " internal/provider internal/policy internal/notify internal/usecase/account internal/usecase/cluster internal/usecase/catalog internal/usecase/vm"},

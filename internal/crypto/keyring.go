@@ -38,8 +38,10 @@ var keyID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 // Keyring holds the KEKs. The first seals, all of them open; it never changes
 // after Load, so it may be used by many goroutines. It prints its ids only.
 type Keyring struct {
-	ids  []string // in the order of the file
-	keys map[string]hidden
+	ids     []string // in the order of the file
+	keys    map[string]hidden
+	lost    []string // ids whose keys are gone for good, as the file says
+	lockout *domain.Lockout
 }
 
 // hidden is a key inside a function: fmt, slog and JSON print an address or
@@ -47,10 +49,16 @@ type Keyring struct {
 // where Format is not called.
 type hidden func() *[keySize]byte
 
+// lostMark stands in a line of the key file in the place of a key that nobody
+// has any more. It is how an operator says that what this key sealed need not be
+// waited for.
+const lostMark = "lost"
+
 // Load reads the keyring from a file, or from env, the value of SHEPHERD_KEK.
 // Either holds one or more lines "id:base64 of 32 bytes"; the first is active,
-// the others are retired and only open what they sealed. Empty lines and lines
-// that start with # are skipped. Errors name a line, never its content.
+// the others are retired and only open what they sealed. "id:lost" says that a
+// key is gone for good. Empty lines and lines that start with # are skipped.
+// Errors name a line, never its content.
 func Load(file, env string) (*Keyring, error) {
 	switch {
 	case file != "" && env != "":
@@ -114,15 +122,19 @@ func parse(text string) (*Keyring, error) {
 		if !keyID.MatchString(id) {
 			return nil, fmt.Errorf("line %d: want id:key, the id of lower-case letters, digits and dashes", n)
 		}
+		if k.keys[id] != nil || slices.Contains(k.lost, id) {
+			return nil, fmt.Errorf("line %d: this id is there twice", n)
+		}
+		if encoded == lostMark {
+			k.lost = append(k.lost, id)
+			continue
+		}
 		raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		if err != nil || len(raw) != keySize {
 			return nil, fmt.Errorf("line %d: want %d bytes in base64 after the id", n, keySize)
 		}
 		key := [keySize]byte(raw)
 		clear(raw)
-		if k.keys[id] != nil {
-			return nil, fmt.Errorf("line %d: this id is there twice", n)
-		}
 		for _, other := range k.keys {
 			if hmac.Equal(other()[:], key[:]) {
 				return nil, fmt.Errorf("line %d: this key is there twice, under two ids", n)
@@ -172,14 +184,44 @@ func WriteNew(path string) (err error) {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Active is the id of the key that seals.
-func (k *Keyring) Active() string { return k.ids[0] }
+// Lock is the keyring after it was found not to be the one that sealed what is
+// stored: it opens what its good keys sealed, and seals and signs nothing, so
+// that nothing comes to depend on a key file that was put there by mistake. Keys
+// that are wrong are left out. A nil keyring is one that could not be read.
+func (k *Keyring) Lock(l domain.Lockout) *Keyring {
+	locked := &Keyring{keys: map[string]hidden{}, lockout: &l}
+	if k == nil {
+		return locked
+	}
+	locked.lost = k.lost
+	for _, id := range k.ids {
+		if !slices.Contains(l.Wrong, id) {
+			locked.ids, locked.keys[id] = append(locked.ids, id), k.keys[id]
+		}
+	}
+	return locked
+}
+
+// Locked is why the keyring seals and signs nothing; nil when it does.
+func (k *Keyring) Locked() *domain.Lockout { return k.lockout }
+
+// Active is the id of the key that seals; "" while the keyring is locked.
+func (k *Keyring) Active() string {
+	if k.lockout != nil {
+		return ""
+	}
+	return k.ids[0]
+}
 
 // IDs lists all keys, the active one first.
 func (k *Keyring) IDs() []string { return slices.Clone(k.ids) }
 
+// Lost lists the ids whose keys are gone for good.
+func (k *Keyring) Lost() []string { return slices.Clone(k.lost) }
+
 // Derive makes a key of 32 bytes for one purpose from the active key. It tells
-// nothing about that key, and changes when another one becomes active.
+// nothing about that key, and changes when another one becomes active. It is nil
+// while the keyring is locked.
 func (k *Keyring) Derive(purpose string) domain.Secret { return k.DeriveFrom(k.Active(), purpose) }
 
 // DeriveFrom does so from the key with the given id; it is nil when the ring

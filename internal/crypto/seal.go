@@ -31,10 +31,14 @@ const (
 )
 
 // Seal encrypts a secret for its place with the active key. keyID is stored
-// beside it. Every call draws a new data key and new nonces.
+// beside it. Every call draws a new data key and new nonces. CREDENTIALS_LOCKED
+// while the keyring is locked.
 func (k *Keyring) Seal(aad AAD, plaintext []byte) (sealed []byte, keyID string, err error) {
 	if aad.Table == "" || aad.Column == "" || aad.Row == "" {
 		return nil, "", fmt.Errorf("crypto: seal without a place: %q", aad)
+	}
+	if k.lockout != nil {
+		return nil, "", apperr.New(apperr.ErrCredentialsLocked)
 	}
 	keyID = k.Active()
 	bound := aad.bytes(keyID)

@@ -340,6 +340,84 @@ func RemoveArchived(ctx context.Context, tx *ent.Tx, limit int) (n int, err erro
 	return n, err
 }
 
+// SealedColumn is a column with secrets that package crypto sealed, and the one
+// beside it that names the key. Table and Column are also what a secret is bound
+// to (crypto.AAD). Short-lived ones are gone by themselves within a day.
+type SealedColumn struct {
+	Table, Column, Key string
+	ShortLived         bool
+}
+
+// SealedColumns are all there are. A test holds them against the schema.
+func SealedColumns() []SealedColumn {
+	return []SealedColumn{
+		{Table: "clusters", Column: "encrypted_kubeconfig", Key: "encryption_key_id"},
+		{Table: "templates", Column: "sealed_cloud_init", Key: "key_id"},
+		{Table: "cluster_replacements", Column: "sealed", Key: "key_id", ShortLived: true},
+		{Table: "cluster_drafts", Column: "sealed", Key: "key_id", ShortLived: true},
+	}
+}
+
+// SealedSecret is one secret of a sealed column.
+type SealedSecret struct {
+	Row    uuid.UUID
+	Key    string
+	Sealed []byte
+}
+
+// CountSealed says how many secrets of a column each key has sealed.
+func (db *DB) CountSealed(ctx context.Context, c SealedColumn) (map[string]int, error) {
+	return db.countByKey(ctx, `SELECT `+c.Key+`, count(*) FROM `+c.Table+` WHERE length(`+c.Column+`) > 0 GROUP BY 1`)
+}
+
+// CountAnchors says how many anchors of the audit log each key has signed.
+func (db *DB) CountAnchors(ctx context.Context) (map[string]int, error) {
+	return db.countByKey(ctx, `SELECT key_id, count(*) FROM audit_anchors GROUP BY 1`)
+}
+
+func (db *DB) countByKey(ctx context.Context, query string) (map[string]int, error) {
+	rows, err := db.Pool.Query(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	counts := map[string]int{}
+	for rows.Next() {
+		var key string
+		var n int
+		if err := rows.Scan(&key, &n); err != nil {
+			return nil, err
+		}
+		counts[key] = n
+	}
+	return counts, rows.Err()
+}
+
+// ListSealed gives up to limit secrets of a column that some keys have sealed, in
+// the order of their rows, from the one that follows after.
+func (db *DB) ListSealed(ctx context.Context, c SealedColumn, keys []string, after uuid.UUID, limit int) ([]SealedSecret, error) {
+	rows, err := db.Pool.Query(ctx, `SELECT id, `+c.Key+`, `+c.Column+` FROM `+c.Table+
+		` WHERE id > $1 AND `+c.Key+` = ANY($2) AND length(`+c.Column+`) > 0 ORDER BY id LIMIT $3`, after, keys, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (s SealedSecret, err error) {
+		return s, row.Scan(&s.Row, &s.Key, &s.Sealed)
+	})
+}
+
+// ReplaceSealed puts one sealed form of a secret into the place of another, if
+// that is still there: it is not ok when somebody was faster.
+func ReplaceSealed(ctx context.Context, tx *ent.Tx, c SealedColumn, was, is SealedSecret) (ok bool, err error) {
+	done, err := tx.SQLTx().ExecContext(ctx, `UPDATE `+c.Table+` SET `+c.Column+` = $1, `+c.Key+` = $2 WHERE id = $3 AND `+c.Key+` = $4 AND `+c.Column+` = $5`,
+		is.Sealed, is.Key, was.Row, was.Key, was.Sealed)
+	if err != nil {
+		return false, err
+	}
+	n, err := done.RowsAffected()
+	return n == 1, err
+}
+
 // Ping checks that the database answers and may be written to.
 func (db *DB) Ping(ctx context.Context) error { return db.Pool.Ping(ctx) }
 

@@ -40,6 +40,7 @@ func all() map[string]templ.Component {
 	maps.Copy(m, record())
 	maps.Copy(m, addingCluster())
 	maps.Copy(m, programs())
+	maps.Copy(m, credentials())
 	maps.Copy(m, charts())
 	maps.Copy(m, accounts())
 	maps.Copy(m, documentation())

@@ -28,6 +28,14 @@ const (
 	BreakGlassMade  Kind = "account.break_glass" // to all admins
 	BreakGlassUsed  Kind = "account.break_glass_used"
 
+	// To the other platform admins, and the answer to who asked. Params: cluster,
+	// cluster_id, by, and reason or answer (confirm, reject).
+	ClusterRebuilt         Kind = "cluster.rebuilt"
+	ClusterRebuiltAnswered Kind = "cluster.rebuilt_answered"
+	// CredentialEnds goes to all platform admins. Params: cluster, cluster_id,
+	// expires_at, and ended when it has.
+	CredentialEnds Kind = "cluster.credential_ends"
+
 	// SystemTransferred goes to the new owner of a system and to the former one.
 	// Params: system, system_id, from, to, by.
 	SystemTransferred Kind = "system.transferred"

@@ -187,6 +187,19 @@ func AcceptQuarantine(id, group string) string {
 // ClusterCredential is the credential of a cluster.
 func ClusterCredential(id string) string { return Cluster(id) + "/credential" }
 
+// ClusterCredentialDraft is the second step of replacing it.
+func ClusterCredentialDraft(id, draft string) string {
+	return ClusterCredential(id) + "/" + url.PathEscape(draft)
+}
+
+// CheckClusterCredential runs the pre-flight checks of the chosen context.
+func CheckClusterCredential(id, draft string) string {
+	return ClusterCredentialDraft(id, draft) + "/check"
+}
+
+// ClusterReplacement answers a new credential that waits for a second admin.
+func ClusterReplacement(id string) string { return Cluster(id) + "/replacement" }
+
 // ClusterDraft is the second step of adding a cluster: contexts, checks, name.
 func ClusterDraft(draft string) string { return NewCluster + "/" + url.PathEscape(draft) }
 

@@ -133,7 +133,9 @@ const (
 	ErrClusterDuplicate    = "CLUSTER_DUPLICATE"
 	ErrClusterIdentity     = "CLUSTER_IDENTITY_CHANGED"
 	ErrCredentialsLocked   = "CREDENTIALS_LOCKED"
-	ErrCredentialsTampered = "CREDENTIALS_TAMPERED" // sealed for another row, or changed
+	ErrCredentialsTampered = "CREDENTIALS_TAMPERED"        // sealed for another row, or changed
+	ErrReplacementPending  = "CLUSTER_REPLACEMENT_PENDING" // another admin's waits for a second one; param by
+	ErrReplacementGone     = "CLUSTER_REPLACEMENT_GONE"    // answered, or too old
 	ErrClusterDisabled     = "CLUSTER_DISABLED"
 	ErrClusterDrained      = "CLUSTER_DRAINED"     // takes no new VMs
 	ErrClusterQuarantined  = "CLUSTER_QUARANTINED" // it went back in time, or is another one
@@ -238,6 +240,7 @@ var kinds = map[string]Kind{
 	ErrClusterHasVMs: Conflict, ErrInvalidHardware: Invalid, ErrInvalidFeature: Invalid,
 	ErrClusterDrained: Conflict, ErrClusterQuarantined: Unavailable,
 	ErrClusterRestored: Unavailable, ErrVMsDisappeared: Unavailable, ErrQuarantineChanged: Conflict, ErrQuarantineOpen: Conflict, ErrNotQuarantined: Conflict,
+	ErrReplacementPending: Conflict, ErrReplacementGone: Conflict,
 	ErrNamespaceMissing: Invalid, ErrNamespaceRegistered: Invalid, ErrNamespaceInUse: Conflict, ErrNamespaceEnding: Invalid, ErrNamespaceSystem: Invalid, ErrDraftExpired: NotFound,
 	ErrNotImplemented: Unavailable, ErrPermissionsMissing: Invalid, ErrPermissionsExcess: Invalid,
 	ErrPermissionsOptional: Invalid, ErrCDIMissing: Unavailable, ErrSnapshotsMissing: Unavailable, ErrSnapshotClassMissing: Unavailable, ErrInstanceTypesMissing: Unavailable,

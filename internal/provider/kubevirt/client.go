@@ -63,14 +63,14 @@ var (
 
 // client is the connection to one cluster with one credential.
 type client struct {
-	kube      *kubernetes.Clientset
-	kubevirt  *kubevirtclient.Clientset
-	transport *http.Transport
-	writes    *writeGate
-	breaker   *breaker
-	door      door
-	print     [sha256.Size]byte // of the configuration
-	secrets   []string          // never to appear in an error
+	kube     *kubernetes.Clientset
+	kubevirt *kubevirtclient.Clientset
+	lines    *lines
+	writes   *writeGate
+	breaker  *breaker
+	door     door
+	print    [sha256.Size]byte // of the configuration
+	secrets  []string          // never to appear in an error
 
 	// live ends when the client is replaced: watches have to move on.
 	live context.Context
@@ -93,8 +93,9 @@ func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, erro
 		// The error may quote the credential.
 		return nil, apperr.New(apperr.ErrClusterTLS)
 	}
+	l := newLines(g.dialer().DialContext)
 	t := &http.Transport{
-		DialContext:            g.dialer().DialContext,
+		DialContext:            l.connect,
 		TLSClientConfig:        tlsConfig,
 		TLSHandshakeTimeout:    5 * time.Second,
 		ResponseHeaderTimeout:  30 * time.Second,
@@ -106,9 +107,10 @@ func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, erro
 		// A connection whose other end died without a word is noticed in 30 s.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 20 * time.Second, PingTimeout: 10 * time.Second},
 	}
-	var wire http.RoundTripper = t
+	l.idle = t.CloseIdleConnections
+	var wire http.RoundTripper = counted{t, l}
 	if b != nil {
-		wire = broken{t, b}
+		wire = broken{wire, b}
 	}
 	writes := &writeGate{next: limits{wire}}
 	mine := &rest.Config{
@@ -125,7 +127,7 @@ func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, erro
 	}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	c := &client{transport: t, writes: writes, breaker: b, print: fingerprint(cfg), door: door{turn: make(chan struct{}, 1)}}
+	c := &client{lines: l, writes: writes, breaker: b, print: fingerprint(cfg), door: door{turn: make(chan struct{}, 1)}}
 	for _, s := range []string{cfg.BearerToken, string(cfg.TLSClientConfig.KeyData)} {
 		if s != "" {
 			c.secrets = append(c.secrets, encodings(s)...)
@@ -141,11 +143,11 @@ func connect(cfg *rest.Config, g guard, agent string, b *breaker) (*client, erro
 	return c, nil
 }
 
-// close ends watches and idle connections; calls under way finish, and their
-// connections close after them.
+// close ends watches and connections; calls under way finish, and the
+// connections close after the last of them.
 func (c *client) close() {
 	c.end()
-	c.transport.CloseIdleConnections()
+	c.lines.close()
 }
 
 // fingerprint identifies the parts of a configuration that are used.
@@ -168,24 +170,63 @@ type clients struct {
 
 	mu        sync.Mutex
 	byCluster map[string]*client
+	turns     map[string]chan struct{} // of who makes a cluster's client, one at a time; kept for ever, being nothing
 }
 
 // get gives the client for the credential that is stored now. A client of an
 // older credential is closed; so is one whose cluster is gone.
 func (cs *clients) get(ctx context.Context, cluster string) (*client, error) {
+	c, _, err := cs.find(ctx, cluster)
+	if c != nil || err != nil {
+		return c, err
+	}
+	// The credential is another than the client's. It is read again when it is
+	// our turn: a call that read it just before it was replaced, and comes late,
+	// must not bring the old one back.
+	turn := cs.turn(cluster)
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c, cfg, err := cs.find(ctx, cluster)
+	if c != nil || err != nil {
+		return c, err
+	}
+	return cs.replace(cluster, cfg)
+}
+
+// find gives the client of the stored credential, or how to make one.
+func (cs *clients) find(ctx context.Context, cluster string) (*client, *rest.Config, error) {
 	cfg, err := cs.creds.GetRESTConfig(ctx, cluster)
 	if err != nil {
 		if apperr.KindOf(err) == apperr.NotFound {
 			cs.forget(cluster)
 		}
-		return nil, err
+		return nil, nil, err
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	old := cs.byCluster[cluster]
-	if old != nil && old.print == fingerprint(cfg) {
-		return old, nil
+	if c := cs.byCluster[cluster]; c != nil && c.print == fingerprint(cfg) {
+		return c, nil, nil
 	}
+	return nil, cfg, nil
+}
+
+func (cs *clients) turn(cluster string) chan struct{} {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	turn := cs.turns[cluster]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		cs.turns[cluster] = turn
+	}
+	return turn
+}
+
+// replace puts a new client into the place of the one that there is.
+func (cs *clients) replace(cluster string, cfg *rest.Config) (*client, error) {
 	c, err := connect(cfg, cs.guard, cs.agent, newBreaker(cs.open))
 	if err != nil {
 		return nil, err
@@ -193,7 +234,9 @@ func (cs *clients) get(ctx context.Context, cluster string) (*client, error) {
 	if cs.mayWrite != nil {
 		c.writes.may = func(ctx context.Context) error { return cs.mayWrite(ctx, cluster) }
 	}
-	if old != nil {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if old := cs.byCluster[cluster]; old != nil {
 		old.close()
 	}
 	cs.byCluster[cluster] = c

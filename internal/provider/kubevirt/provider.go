@@ -68,7 +68,7 @@ func New(creds CredentialProvider, opt Options) *Provider {
 			agent:     opt.UserAgent,
 			open:      breakFor,
 			mayWrite:  opt.MayWrite,
-			byCluster: map[string]*client{},
+			byCluster: map[string]*client{}, turns: map[string]chan struct{}{},
 		},
 		log:    opt.Logger,
 		lists:  make(chan struct{}, maxLists),

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"time"
 
 	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
@@ -13,6 +14,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/predicate"
 	"kubevirt-shepherd.io/shepherd/ent/rolebinding"
 	"kubevirt-shepherd.io/shepherd/ent/user"
+	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
@@ -105,6 +107,17 @@ func holding(b ...predicate.RoleBinding) predicate.User {
 		user.HasBindingsWith(b...),
 		user.HasMembershipsWith(groupmember.HasGroupWith(group.HasBindingsWith(b...))),
 	)
+}
+
+// Admins are the ids of the people who are platform admins now, themselves or by
+// a group. It reads through c, which may be a transaction's client, and is not
+// paged: all of them are told.
+func (s *Service) Admins(ctx context.Context, c *ent.Client) ([]uuid.UUID, error) {
+	ids, err := c.User.Query().Where(user.Disabled(false), user.KindEQ(user.KindPerson), holding(
+		held(domain.Binding{Role: domain.RoleAdmin}),
+		rolebinding.Or(rolebinding.ExpiresAtIsNil(), rolebinding.ExpiresAtGT(time.Now().UTC())),
+	)).Order(ent.Asc(user.FieldID)).IDs(ctx)
+	return ids, database.Classify(err)
 }
 
 // groupWith are the groups that have a member of that kind.

@@ -47,8 +47,8 @@ const (
 // links; and only then, and while the file is still as it was, do the entries
 // leave the database. The next run goes on where this one ended.
 func (l *Log) Archive(ctx context.Context) error {
-	if l.Keep.Dir == "" || l.Keep.For == 0 {
-		return nil
+	if l.Keep.Dir == "" || l.Keep.For == 0 || l.Keys.Locked() != nil {
+		return nil // an anchor has to be signed
 	}
 	if l.Keep.For < MinRetention {
 		return fmt.Errorf("audit entries are kept for %s at least", MinRetention)
@@ -271,7 +271,11 @@ func (l *Log) anchor(ctx context.Context, m Bundle, before, hash []byte, name st
 		ID: int(m.LastSeq), FirstSeq: int(m.FirstSeq), Before: before, Hash: hash, File: name, FileSha256: digest,
 		At: time.Now().UTC().Truncate(time.Microsecond), KeyID: l.Keys.Active(),
 	}
-	a.Signature = ed25519.Sign(ed25519.NewKeyFromSeed(l.Keys.Derive(headKey)), signedAnchor(a))
+	key, err := l.signer()
+	if err != nil {
+		return err
+	}
+	a.Signature = ed25519.Sign(key, signedAnchor(a))
 	return l.DB.InTx(ctx, func(tx *ent.Tx) error {
 		err := tx.AuditAnchor.Create().SetID(a.ID).SetFirstSeq(a.FirstSeq).SetBefore(a.Before).SetHash(a.Hash).SetFile(a.File).
 			SetFileSha256(a.FileSha256).SetAt(a.At).SetKeyID(a.KeyID).SetSignature(a.Signature).Exec(ctx)

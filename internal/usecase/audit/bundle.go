@@ -107,7 +107,10 @@ func (b *bundler) json(name string, v any) error {
 
 // close signs the manifest and ends the archive.
 func (b *bundler) close(l *Log) error {
-	key := ed25519.NewKeyFromSeed(l.Keys.Derive(headKey))
+	key, err := l.signer()
+	if err != nil {
+		return err
+	}
 	b.m.Key, b.m.PublicKey = l.Keys.Active(), base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
 	manifest, err := json.MarshalIndent(b.m, "", "  ")
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/auditseal"
 	"kubevirt-shepherd.io/shepherd/ent/auditunsealed"
 	"kubevirt-shepherd.io/shepherd/internal/database"
+	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 )
 
 // The chain. An entry is written by the transaction of its change, without a
@@ -173,16 +174,34 @@ func (l *Log) Chain(ctx context.Context) (Chain, error) {
 	return Chain{t.seq, waiting}, database.Classify(err)
 }
 
-// Head is the signed head of the chain.
+// Head is the signed head of the chain. CREDENTIALS_LOCKED while the key file is
+// not the one that it should be.
 func (l *Log) Head(ctx context.Context) (Head, error) {
 	t, _, err := tipOf(ctx, l.DB.Ent)
-	return l.sign(t), err
+	if err != nil {
+		return Head{}, err
+	}
+	return l.sign(t)
 }
 
-func (l *Log) sign(t tip) Head {
+// signer is the key that signs. While the keyring is locked nothing is signed:
+// a signature with a key that is no longer there, or was put there by mistake,
+// could not be told from a forged one.
+func (l *Log) signer() (ed25519.PrivateKey, error) {
+	if l.Keys.Locked() != nil {
+		return nil, apperr.New(apperr.ErrCredentialsLocked)
+	}
+	return ed25519.NewKeyFromSeed(l.Keys.Derive(headKey)), nil
+}
+
+func (l *Log) sign(t tip) (Head, error) {
+	key, err := l.signer()
+	if err != nil {
+		return Head{}, err
+	}
 	h := Head{Message: HeadMessage, Seq: t.seq, Hash: t.hash, At: time.Now().UTC().Truncate(time.Microsecond), Key: l.Keys.Active()}
-	h.Signature = ed25519.Sign(ed25519.NewKeyFromSeed(l.Keys.Derive(headKey)), h.signed())
-	return h
+	h.Signature = ed25519.Sign(key, h.signed())
+	return h, nil
 }
 
 // genuine says whether one of our keys signed the head; known, whether we have
@@ -193,7 +212,7 @@ func (l *Log) genuine(h Head) (ok, known bool) {
 }
 
 // PublicKey checks what this process signs: heads, archives, evidence packs. It
-// is in base64, and no secret.
+// is in base64, and no secret; "" while the keyring is locked.
 func (l *Log) PublicKey() string { return base64.StdEncoding.EncodeToString(l.publicKey()) }
 
 func (l *Log) publicKey() ed25519.PublicKey { return l.publicKeyOf(l.Keys.Active()) }
@@ -207,8 +226,12 @@ func (l *Log) publicKeyOf(id string) ed25519.PublicKey {
 	return ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
 }
 
-// Run seals until ctx ends, and once more then.
+// Run seals until ctx ends, and once more then. Hashes need no key: the chain
+// goes on while the keyring is locked, only that no head is signed.
 func (l *Log) Run(ctx context.Context) {
+	if l.Keys.Locked() != nil {
+		l.Logger.WarnContext(ctx, "heads of the audit log are not signed, and nothing is archived, until the right key file is there")
+	}
 	// The chain as this process knows it, and what the log has. At the start the
 	// head is told again: the last process may have died before it could.
 	seen, _, _ := tipOf(ctx, l.DB.Ent)
@@ -232,7 +255,9 @@ func (l *Log) Run(ctx context.Context) {
 			l.Logger.ErrorContext(ctx, "audit entries could not be sealed", "error", err)
 		}
 		if seen != told && (last || time.Since(toldAt) >= headEvery) {
-			l.tell(ctx, l.sign(seen))
+			if head, err := l.sign(seen); err == nil {
+				l.tell(ctx, head)
+			}
 			told, toldAt = seen, time.Now()
 		}
 	}

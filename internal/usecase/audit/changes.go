@@ -19,7 +19,7 @@ var fields = map[string][]string{
 	"service":      {"name", "documentation"},
 	"vm":           {"state", "uid", "cpu", "memory_mib", "disk_gib"},
 	"ticket":       {"status", "template", "size", "count", "disk_gib", "cluster"},
-	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "credential_generation", "credential_expires_at", "quarantine", "gone", "back", "changed"},
+	"cluster":      {"enabled", "drained", "weight", "place", "hardware", "status", "reason", "server", "identity", "credential_kind", "credential_generation", "credential_expires_at", "quarantine", "gone", "back", "changed"},
 	"namespace":    {"cluster", "environment", "presence"},
 	"template":     {"version", "status", "display_name", "description", "image", "min_disk_gib", "cloud_init", "required_features", "required_hardware"},
 	"size":         {"status", "cpu", "memory_mib", "disk_gib", "max_disk_gib"},
@@ -46,6 +46,8 @@ var actions = map[string]struct{ update bool }{
 	"cluster.preflight": {}, "cluster.create": {}, "cluster.status": {true}, "cluster.enable": {true}, "cluster.disable": {true}, "cluster.drain": {true}, "cluster.undrain": {true}, "cluster.replace_credential": {true},
 	"cluster.update": {true}, "cluster.delete": {},
 	"cluster.quarantine": {true}, "cluster.accept": {true}, "cluster.release": {true}, "vm.accept": {true},
+	"cluster.propose_credential": {}, "cluster.confirm_credential": {true}, "cluster.reject_credential": {}, "cluster.withdraw_credential": {}, "cluster.expire_credential": {},
+	"keys.rotate":        {},
 	"namespace.register": {}, "namespace.unregister": {true},
 	"namespace.create": {}, "namespace.presence": {true}, // made in the cluster; what the cluster said of it
 	"template.create": {}, "size.create": {},

@@ -144,6 +144,9 @@ func (l *Log) Pack(ctx context.Context, actor domain.Actor, number int) (*Pack, 
 	if err := access.Check(actor, domain.TicketExport, access.Ticket(t)); err != nil {
 		return nil, err
 	}
+	if _, err := l.signer(); err != nil {
+		return nil, err
+	}
 	now := time.Now().UTC().Truncate(time.Second)
 	p := &Pack{log: l, t: t, m: Bundle{Ticket: domain.TicketName(number), By: actor.Username, At: &now}}
 	return p, database.Classify(Record(ctx, l.DB.Ent, actor, Entry{
@@ -293,8 +296,9 @@ func (p *Pack) seals(ctx context.Context, rows []*ent.AuditLog) (links []sealed,
 			if err := s.check(before); err != nil {
 				return fault("entry-changed", a.Seq, a.Entry, "entry %d or its seal was changed (link %d)", a.Entry, a.Seq)
 			}
-			links, heads = append(links, s), append(heads, p.log.sign(tip{a.Seq, s.Hash}))
-			return nil
+			head, err := p.log.sign(tip{a.Seq, s.Hash})
+			links, heads = append(links, s), append(heads, head)
+			return err
 		})
 		if err != nil {
 			return nil, nil, err

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	"kubevirt-shepherd.io/shepherd/internal/crypto"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/kubeconfig/kubeconfigtest"
@@ -209,38 +208,6 @@ func TestAddDirect(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	wants(t, second(st.AddDirect(t.Context(), st.admin, "west", domain.Prod, "", []byte("nonsense"))), apperr.ErrKubeconfigKind)
-}
-
-func TestReplaceCredential(t *testing.T) {
-	st := newStage(t)
-	ctx := t.Context()
-	row := st.stored("east", domain.Test)
-	id := row.ID.String()
-	store := &cluster.Credentials{DB: st.DB, Keys: st.Keys}
-
-	// Another cluster, however well it does.
-	st.play.preflight = func(context.Context, domain.Credential) domain.Preflight { return passed("uid-foreign") }
-	draft := st.upload()
-	wants(t, st.ReplaceCredential(ctx, st.admin, id, draft, "main"), apperr.ErrClusterIdentity)
-	if cred, generation, err := store.Credential(ctx, id); err != nil || generation != 1 || string(cred.Token) != "token of east" {
-		t.Errorf("generation %d, %v", generation, err)
-	}
-	if r := st.audited("cluster.replace_credential"); len(r) != 1 || r[0].Result != auditlog.ResultRefused {
-		t.Errorf("records %v", r)
-	}
-
-	st.play.preflight = func(context.Context, domain.Credential) domain.Preflight { return passed("uid-east") }
-	st.sql(`UPDATE clusters SET status = 'UNREACHABLE', failures = 7, credential_expires_at = now()`)
-	must(t, second(st.Preflight(ctx, st.admin, draft, "main")))
-	must(t, st.ReplaceCredential(ctx, st.admin, id, draft, "main"))
-	cred, generation, err := store.Credential(ctx, id)
-	if err != nil || generation != 2 || string(cred.Token) != kubeconfigtest.Token {
-		t.Errorf("generation %d, %v", generation, err)
-	}
-	if got := st.row(id); got.Status != "HEALTHY" || got.Failures != 0 || got.CredentialExpiresAt != nil || got.APIServerURL != "https://10.0.0.1:6443" {
-		t.Errorf("row %+v", got)
-	}
-	wants(t, second(st.Draft(ctx, st.admin, draft)), apperr.ErrDraftExpired)
 }
 
 // A sealed credential opens in its own row, with its own key, and nowhere else.

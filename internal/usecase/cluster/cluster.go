@@ -26,7 +26,8 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
-// Service holds the rules about clusters. All fields but Forget must be set.
+// Service holds the rules about clusters. All fields but the last group must be
+// set.
 type Service struct {
 	DB       *database.DB
 	Keys     *crypto.Keyring
@@ -36,10 +37,14 @@ type Service struct {
 	Spaces   provider.Namespaces // asked for the namespaces of stored clusters
 	Sink     provider.Sink       // takes what the watcher sees
 	Logger   *slog.Logger
-	// Forget closes the connections to a cluster that was removed or switched
-	// off; nil where there are none.
+	// Forget ends this process's connections to a cluster that was removed or
+	// switched off, or whose credential was replaced. Without it that happens at
+	// the next call.
 	Forget func(cluster string)
-
+	// Notify tells people; nil: in the inbox only.
+	Notify messages.NotificationProvider
+	// Admins are the platform admins, who are told; nil: nobody is.
+	Admins func(context.Context, *ent.Client) ([]uuid.UUID, error)
 	// TellAdmins puts a message into the inbox of all platform admins.
 	TellAdmins func(ctx context.Context, tx *ent.Tx, m messages.Message) error
 }

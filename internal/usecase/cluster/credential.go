@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -68,13 +70,17 @@ func (w written) credential() domain.Credential {
 	return domain.Credential{Server: w.Server, TLSServerName: w.TLSServerName, CA: w.CA, Token: w.Token, ClientCert: w.ClientCert, ClientKey: w.ClientKey}
 }
 
-// The places of the two sealed columns.
+// The places of the sealed columns.
 func clusterPlace(id uuid.UUID) crypto.AAD {
 	return crypto.AAD{Table: "clusters", Column: "encrypted_kubeconfig", Row: id.String()}
 }
 
 func draftPlace(id uuid.UUID) crypto.AAD {
 	return crypto.AAD{Table: "cluster_drafts", Column: "sealed", Row: id.String()}
+}
+
+func replacementPlace(id uuid.UUID) crypto.AAD {
+	return crypto.AAD{Table: "cluster_replacements", Column: "sealed", Row: id.String()}
 }
 
 // seal encrypts v as JSON, and wipes the text in between.
@@ -106,14 +112,44 @@ func fingerprints(c domain.Credential, subject string) map[string]any {
 	if subject != "" {
 		details["subject_sha256"] = digest([]byte(subject))
 	}
-	var authorities []string
-	for block, rest := pem.Decode(c.CA); block != nil; block, rest = pem.Decode(rest) {
-		authorities = append(authorities, digest(block.Bytes)) // as openssl x509 -fingerprint -sha256 prints it
-	}
-	if authorities != nil {
+	if authorities := certificates(c.CA); authorities != nil {
 		details["ca_sha256"] = authorities
 	}
 	return details
+}
+
+// Fingerprint recognises a credential, and gives nothing to sign in with.
+type Fingerprint struct {
+	Credential  string   // SHA-256 of the certificate, or the first 16 digits of that of the token
+	Authorities []string // SHA-256 of each certificate of the CA, as openssl x509 -fingerprint -sha256 has it
+}
+
+// tokenDigits are enough to tell tokens apart.
+const tokenDigits = 16
+
+func fingerprint(c domain.Credential) Fingerprint {
+	f := Fingerprint{Authorities: certificates(c.CA)}
+	if len(c.Token) > 0 {
+		f.Credential = digest(c.Token)[:tokenDigits]
+	} else if own := certificates(c.ClientCert); len(own) > 0 {
+		f.Credential = own[0]
+	}
+	return f
+}
+
+// certificates are the digests of the certificates in PEM.
+func certificates(text []byte) []string {
+	var all []string
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		all = append(all, digest(block.Bytes))
+	}
+	return all
+}
+
+// equal says that two credentials are one and the same.
+func equal(a, b domain.Credential) bool {
+	return a.Server == b.Server && a.TLSServerName == b.TLSServerName && bytes.Equal(a.CA, b.CA) && hmac.Equal(a.Token, b.Token) &&
+		bytes.Equal(a.ClientCert, b.ClientCert) && hmac.Equal(a.ClientKey, b.ClientKey)
 }
 
 func digest(b []byte) string {

@@ -101,10 +101,14 @@ func (s *Service) Authenticate(ctx context.Context, c auth.Credentials) (userID 
 // Enter finds out whose token a text is and what it may do, and writes down that
 // it was used. Whatever is wrong gives the same SIGNED_OUT: the text, a token
 // that is gone, revoked or expired, a disabled account. The rights of the user
-// are read by whoever needs them.
+// are read by whoever needs them. CREDENTIALS_LOCKED when nobody can say, because
+// the key file is not the right one.
 func (s *Service) Enter(ctx context.Context, text, ip string) (userID string, t *domain.Token, err error) {
 	out := apperr.New(apperr.ErrSignedOut)
 	claims, err := s.jwt().Verify(text)
+	if err != nil && s.Keys.Locked() != nil { // it may be good: the key that would tell is not there
+		return "", nil, apperr.New(apperr.ErrCredentialsLocked)
+	}
 	if err != nil {
 		return "", nil, err
 	}
@@ -215,10 +219,14 @@ type New struct {
 // nowhere and shown this once. People make their own; those of a service account
 // are made by platform admins, and by its owner as far as domain.Actor.Grants
 // allows. No token makes tokens: TOKEN_NOT_ALLOWED. TOKEN_LIMIT when the account
-// has MaxLive already, FORBIDDEN when it is disabled, NOT_FOUND.
+// has MaxLive already, FORBIDDEN when it is disabled, NOT_FOUND;
+// CREDENTIALS_LOCKED while nothing can be signed.
 func (s *Service) Create(ctx context.Context, actor domain.Actor, userID string, in New) (t Token, text string, err error) {
 	if err := access.Token(actor, domain.TokenCreate); err != nil {
 		return t, "", err
+	}
+	if s.Keys.Locked() != nil {
+		return t, "", apperr.New(apperr.ErrCredentialsLocked)
 	}
 	id, err := listing.Key(userID)
 	if err != nil {
