@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"time"
 
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/i18n"

@@ -268,7 +268,11 @@ func (s *Server) credentialDraftForm(w http.ResponseWriter, r *http.Request, for
 	}
 	v.Took = took
 	for _, c := range d.Contexts {
-		v.Contexts = append(v.Contexts, contextChoice(r, s.now(), c, c.Name == chosen))
+		choice := contextChoice(r, s.now(), c, c.Name == chosen)
+		if c.Refusal != nil {
+			choice.Text = message(r, c.Refusal.Code, c.Refusal.Params).Text()
+		}
+		v.Contexts = append(v.Contexts, choice)
 	}
 	if chosen != "" {
 		compared, err := s.Clusters.Compare(r.Context(), actor(r), c.ID, d.ID, chosen)

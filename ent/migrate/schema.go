@@ -372,6 +372,11 @@ var (
 				},
 			},
 			{
+				Name:    "cluster_credential_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{ClustersColumns[14]},
+			},
+			{
 				Name:    "cluster_name",
 				Unique:  true,
 				Columns: []*schema.Column{ClustersColumns[3]},

@@ -191,7 +191,8 @@ func told(row *ent.Cluster) map[string]any {
 	}
 }
 
-// forget closes the connections to a cluster.
+// forget closes the connections to a cluster that this process has. Other
+// processes notice at their next call, and watchers by the generation.
 func (s *Service) forget(id string) {
 	if s.Forget != nil {
 		s.Forget(id)

@@ -40,7 +40,7 @@ func TestRegisterAsksTheCluster(t *testing.T) {
 		return state, fault
 	}
 	try := func(r cluster.Registration) (string, error) { return st.RegisterNamespace(ctx, st.admin, r) }
-	plain := registration(east.ID.String(), "shop")
+	plain := inTest(east.ID.String(), "shop")
 	unseen := plain
 	unseen.Unseen = true
 
@@ -153,7 +153,7 @@ func TestCreateNamespaceOnTheCluster(t *testing.T) {
 		return nil
 	}
 	want := func(name string) cluster.Registration {
-		r := registration(east.ID.String(), name)
+		r := inTest(east.ID.String(), name)
 		r.Create = true
 		return r
 	}
@@ -172,7 +172,7 @@ func TestCreateNamespaceOnTheCluster(t *testing.T) {
 	}
 	st.sql(`UPDATE clusters SET quarantined_at = now()`)
 	wants(t, second(st.RegisterNamespace(ctx, st.admin, want("later"))), apperr.ErrClusterQuarantined)
-	if e := wants(t, second(st.RegisterNamespace(ctx, st.admin, registration(east.ID.String(), "later"))), apperr.ErrNamespaceMissing); e.Params["creatable"] != false {
+	if e := wants(t, second(st.RegisterNamespace(ctx, st.admin, inTest(east.ID.String(), "later"))), apperr.ErrNamespaceMissing); e.Params["creatable"] != false {
 		t.Errorf("%v", e)
 	}
 	st.sql(`UPDATE clusters SET quarantined_at = NULL, enabled = false`)
@@ -399,7 +399,7 @@ func TestRooms(t *testing.T) {
 	must(t, err)
 	left := func() int {
 		t.Helper()
-		list, err := st.Candidates(ctx, "shop", domain.Test)
+		list, err := st.Candidates(ctx, cluster.Want{Namespace: "shop", Environment: domain.Test})
 		must(t, err)
 		var room *cluster.Room
 		for _, c := range list {

@@ -231,11 +231,3 @@ func credentialTold(row *ent.Cluster) map[string]any {
 		"credential_generation": row.CredentialGeneration, "credential_expires_at": row.CredentialExpiresAt,
 	}
 }
-
-// forget ends the connections of the credential that was. Other processes notice
-// the new one at their next call, and watchers by the generation.
-func (s *Service) forget(id string) {
-	if s.Forget != nil {
-		s.Forget(id)
-	}
-}
