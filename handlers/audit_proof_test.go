@@ -19,6 +19,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/ent/auditlog"
 	entcluster "kubevirt-shepherd.io/shepherd/ent/cluster"
 	"kubevirt-shepherd.io/shepherd/ent/domainevent"
+	entvm "kubevirt-shepherd.io/shepherd/ent/vm"
 	"kubevirt-shepherd.io/shepherd/handlers"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/account"
@@ -27,6 +28,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/usecase/service"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/system"
 	usetoken "kubevirt-shepherd.io/shepherd/internal/usecase/token"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/vm"
 	"kubevirt-shepherd.io/shepherd/views/paths"
 )
 
@@ -125,6 +127,23 @@ func TestEveryUpdateTellsWhatChanged(t *testing.T) {
 	}
 	ok(s.Clusters.CheckNamespace(ctx, root, free))
 	ok(s.Clusters.UnregisterNamespace(ctx, root, free))
+
+	// A cluster that was rebuilt, and one that lost its VMs.
+	s.person("olga", domain.Binding{Role: domain.RoleAdmin})
+	s.leads("uid-rebuilt")
+	if waits, err := s.Clusters.ProposeCredential(ctx, root, east, upload(), d.Contexts[0].Name, "It burned."); err != nil || !waits {
+		t.Fatal(waits, err)
+	}
+	waiting := s.db.Ent.ClusterReplacement.Query().OnlyIDX(ctx).String()
+	ok(s.Clusters.AnswerReplacement(ctx, s.who("olga"), east, waiting, cluster.Confirm))
+	s.db.Ent.VM.Update().Where(entvm.ClusterID(id(s.test.cluster))).SetUID("uid-before").SaveX(ctx)
+	s.quarantine(id(s.test.cluster))()
+	ended, err := s.VMs.AcceptQuarantine(ctx, root, s.test.cluster, vm.Acceptance{
+		Group: domain.FindingGone, Digest: s.digest(id(s.test.cluster), domain.FindingGone), Reason: "The backup of Monday.",
+	})
+	if err != nil || !ended {
+		t.Fatal(ended, err)
+	}
 
 	// People and groups.
 	p, token, err := s.accounts.Invite(ctx, root, account.NewUser{Username: "newcomer"})

@@ -110,7 +110,7 @@ func notification(r *http.Request, m inbox.Message) views.NotificationItem {
 		n.Mark = ui.StatusView{Label: i18n.T(ctx, "Quarantine"), Role: ui.Bad, Glyph: "warn"}
 	case "cluster.released":
 		n.Title, n.Href = i18n.T(ctx, "{by} ended the quarantine of {name}", "by", by, "name", text("cluster")), paths.Cluster(text("cluster_id"))
-		n.Mark = ui.StatusView{Label: i18n.T(ctx, "Ended"), Role: ui.OK, Glyph: "done"}
+		n.Mark = ui.StatusView{Label: i18n.T(ctx, "Over"), Role: ui.OK, Glyph: "done"}
 	case "namespace.gone":
 		n.Title = i18n.T(ctx, "The namespace {namespace} is gone from {cluster}", "namespace", text("namespace"), "cluster", text("cluster"))
 		n.Text = i18n.T(ctx, "Nothing new is placed there. Look at its page for what to do.")

@@ -62,6 +62,9 @@ func (s *script) CreateNamespace(_ context.Context, _, name string, _ map[string
 }
 
 func (s *script) ListVMs(_ context.Context, _ string, opt provider.ListOptions) (*domain.VMList, error) {
+	if s.list == nil {
+		return &domain.VMList{}, nil
+	}
 	return s.list(opt)
 }
 

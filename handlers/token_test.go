@@ -153,7 +153,7 @@ var tokenScopes = map[domain.Action]string{
 	"service.update": "Syyy", "service.delete": "Syyy", "vm.power": "Syyy", "vm.delete": "Syyy", "ticket.create": "Syyy", "ticket.withdraw": "Syyy",
 	"ticket.retry":   "Syyy",
 	"ticket.decide":  "SSyS",
-	"cluster.create": "SSSy", "cluster.check": "SSSy", "namespace.create": "SSSy", "namespace.check": "SSSy", "namespace.delete": "SSSy", "catalog.create": "SSSy",
+	"cluster.create": "SSSy", "cluster.check": "SSSy", "cluster.update": "SSSy", "cluster.delete": "SSSy", "cluster.accept": "SSSy", "cluster.credential": "XXXX", "namespace.create": "SSSy", "namespace.check": "SSSy", "namespace.delete": "SSSy", "catalog.create": "SSSy",
 	"member.create": "SSSy", "member.delete": "SSSy", "system.transfer": "SSSy", "person.read": "SSSy", "person.bind": "SSSy", "person.disable": "SSSy",
 	"group.read": "SSSy", "group.change": "SSSy",
 	"account.read": "XXXX", "account.update": "XXXX", "open": "XXXX", "session.end": "XXXX", "person.create": "XXXX", "person.link": "XXXX", "person.sessions": "XXXX",

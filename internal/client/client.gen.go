@@ -168,6 +168,45 @@ func (e CapacityEnvironment) Valid() bool {
 	}
 }
 
+// Defines values for ClusterCredentialKind.
+const (
+	ClusterCredentialKindCertificate ClusterCredentialKind = "certificate"
+	ClusterCredentialKindToken       ClusterCredentialKind = "token"
+)
+
+// Valid indicates whether the value is a known member of the ClusterCredentialKind enum.
+func (e ClusterCredentialKind) Valid() bool {
+	switch e {
+	case ClusterCredentialKindCertificate:
+		return true
+	case ClusterCredentialKindToken:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ClusterCredentialState.
+const (
+	ClusterCredentialStateEnded    ClusterCredentialState = "ended"
+	ClusterCredentialStateEndsSoon ClusterCredentialState = "ends_soon"
+	ClusterCredentialStateGood     ClusterCredentialState = "good"
+)
+
+// Valid indicates whether the value is a known member of the ClusterCredentialState enum.
+func (e ClusterCredentialState) Valid() bool {
+	switch e {
+	case ClusterCredentialStateEnded:
+		return true
+	case ClusterCredentialStateEndsSoon:
+		return true
+	case ClusterCredentialStateGood:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ClusterEnvironment.
 const (
 	ClusterEnvironmentProd ClusterEnvironment = "prod"
@@ -2142,16 +2181,21 @@ type Cluster struct {
 	AnsweredAt time.Time `json:"answered_at,omitempty"`
 
 	// Apis Served groups and versions of KubeVirt, CDI and snapshots.
-	Apis                []string  `json:"apis"`
-	CheckedAt           time.Time `json:"checked_at,omitempty"`
-	CreatedAt           time.Time `json:"created_at"`
-	CreatedBy           string    `json:"created_by"`
-	CredentialExpiresAt time.Time `json:"credential_expires_at,omitempty"`
+	Apis      []string  `json:"apis"`
+	CheckedAt time.Time `json:"checked_at,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
 
-	// CredentialKind Examples: token
-	CredentialKind string `json:"credential_kind,omitempty"`
+	// CredentialExpiresAt Absent: never, or the credential does not say.
+	CredentialExpiresAt time.Time             `json:"credential_expires_at,omitempty"`
+	CredentialKind      ClusterCredentialKind `json:"credential_kind,omitempty"`
 
-	// CredentialSubject Whom the credential signs in.
+	// CredentialState Soon is 30 days ahead. Replacing it is up to people, on the pages.
+	CredentialState ClusterCredentialState `json:"credential_state"`
+
+	// CredentialSubject Whom it signs in.
+	//
+	// Examples: system:serviceaccount:kubevirt-shepherd:kubevirt-shepherd
 	CredentialSubject string `json:"credential_subject,omitempty"`
 
 	// Drained It takes no new VMs.
@@ -2202,6 +2246,12 @@ type Cluster struct {
 	// Weight New VMs are proposed where weight times free memory is largest; never with 0.
 	Weight int `json:"weight"`
 }
+
+// ClusterCredentialKind defines model for Cluster.CredentialKind.
+type ClusterCredentialKind string
+
+// ClusterCredentialState Soon is 30 days ahead. Replacing it is up to people, on the pages.
+type ClusterCredentialState string
 
 // ClusterEnvironment defines model for Cluster.Environment.
 type ClusterEnvironment string

@@ -188,7 +188,7 @@ func (cs *clients) get(ctx context.Context, cluster string) (*client, error) {
 	case turn <- struct{}{}:
 		defer func() { <-turn }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, apperr.New(apperr.ErrUnavailable).Because(ctx.Err())
 	}
 	c, cfg, err := cs.find(ctx, cluster)
 	if c != nil || err != nil {

@@ -67,7 +67,7 @@ func TestActionsAreKnown(t *testing.T) {
 }
 
 func nouns() []string {
-	all := []string{"session", "audit", "service_account"}
+	all := []string{"session", "audit", "service_account", "keys"}
 	for name := range fields {
 		all = append(all, name)
 	}
