@@ -21,7 +21,7 @@ const Index = "README"
 
 // order is how the guides are listed: the index, then from what everybody needs
 // to what a few need.
-var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "cluster-guide", "audit-guide", "operator-guide", "cluster-operations", "sign-in-guide", "api-guide", "api-reference", "security", "asvs"}
+var order = []string{Index, "concepts", "user-guide", "approver-guide", "admin-guide", "cluster-guide", "audit-guide", "operator-guide", "cluster-operations", "key-guide", "sign-in-guide", "api-guide", "api-reference", "security", "asvs"}
 
 // Slugs lists all guides in their order, the index first.
 func Slugs() []string { return slices.Clone(order) }

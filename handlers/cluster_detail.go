@@ -344,11 +344,31 @@ func clusterChange(r *http.Request, e cluster.Event) views.ClusterChange {
 		c.Text = credentialEvent(ctx, e.Before, e.After)
 	case domain.AboutQuarantine:
 		c.Role, c.Glyph = ui.Warn, "warn"
-		c.Text = i18n.Join(fromTo(e.Before, e.After), problemText(r, e.Problem))
+		c.Text = i18n.Join(quarantineEvent(ctx, e.Before, e.After), problemText(r, e.Problem))
 	default:
 		c.Text = i18n.Join(fromTo(e.Before, e.After), problemText(r, e.Problem))
 	}
 	return c
+}
+
+// quarantineEvent is a line about the quarantine in the timeline of a cluster.
+func quarantineEvent(ctx context.Context, group, after string) string {
+	switch after {
+	case cluster.QuarantineBegun:
+		return i18n.T(ctx, "It began.")
+	case cluster.QuarantineEnded:
+		return i18n.T(ctx, "It ended.")
+	case cluster.QuarantineAccepted:
+		switch domain.FindingGroup(group) {
+		case domain.FindingGone:
+			return i18n.T(ctx, "What is gone was accepted.")
+		case domain.FindingBack:
+			return i18n.T(ctx, "What is back was accepted.")
+		case domain.FindingChanged:
+			return i18n.T(ctx, "What is changed was accepted.")
+		}
+	}
+	return after
 }
 
 // modeText tells what an admin set: before and after are name=value.

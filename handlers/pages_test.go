@@ -258,7 +258,7 @@ func TestPageBudget(t *testing.T) {
 		if r.Method != http.MethodGet || r.Pattern == paths.Events || strings.HasSuffix(r.Pattern, "/images/{name}") {
 			continue
 		}
-		for _, guide := range []string{"concepts", "user-guide", "approver-guide", "admin-guide", "cluster-guide", "audit-guide", "operator-guide", "cluster-operations"} {
+		for _, guide := range []string{"concepts", "user-guide", "approver-guide", "admin-guide", "cluster-guide", "audit-guide", "operator-guide", "cluster-operations", "key-guide"} {
 			own["{guide}"] = guide
 			path := filled(r.Pattern, own)
 			var b bytes.Buffer

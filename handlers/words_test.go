@@ -19,7 +19,7 @@ var (
 	latinWord = regexp.MustCompile(`[A-Za-z]{2,}`)
 	// given are names that the tests give, and what is the same in Chinese.
 	given = regexp.MustCompile(`SHEPHERD_TOKEN|\b(c-|shop-)?(test|prod)\b|\b(shop(-redis)?|redis|dev|boss|prod-boss|admin|viewer|outsider|auditor|root|lea|debian|small|large|uid|TKT|fast|` +
-		`Shepherd|KubeVirt|Kubernetes|English|IP|VM|CPU|vCPU|UTC|SSH|YAML|CA|TLS|ID|API|CSV|JSONL|JSON|OS|UID|[GMTK]iB|general-small|kubeconfig|Kubeconfig|Markdown|Ctrl|Enter|Esc|Home|` +
+		`Shepherd|KubeVirt|Kubernetes|English|IP|VM|CPU|vCPU|UTC|SSH|YAML|CA|TLS|ID|API|CSV|JSONL|JSON|OS|UID|[GMTK]iB|general-small|kubeconfig|Kubeconfig|kube-system|CDI|LiveMigration|gpu|example|com|a100|sriov|hugepages-1Gi|Markdown|Ctrl|Enter|Esc|Home|` +
 		`cloud-init|cloud-config|kubectl|docker|https?|pub|exec|TKT|Debian|containerdisks|group|quay|io|bot|Content-Type)\b|\bv[0-9.]+`)
 	// machine is text that a program reads, or that people wrote.
 	machine = regexp.MustCompile(`^(ssh-|docker://|#cloud-config|apiVersion|kubectl |·? ?Cache for the load tests|kubevirt-shepherd\.io/)|^[A-Z_]{5,}$|^[a-z_]+(\.[a-z_]+)+$`)

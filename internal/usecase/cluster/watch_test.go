@@ -139,7 +139,7 @@ func TestWatch(t *testing.T) {
 	if a.twice || b.twice {
 		t.Error("one cluster had two watchers in one replica")
 	}
-	soon(t, "no goroutine is left", 10*time.Second, func() bool { return runtime.NumGoroutine() <= goroutines })
+	soon(t, "no goroutine is left", 30*time.Second, func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 // A lease is renewed long before it ends, and the watcher goes on.
