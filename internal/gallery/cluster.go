@@ -46,7 +46,7 @@ func clusterPages() map[string]templ.Component {
 		{Cluster: "ams-prod-1", Since: at(34 * time.Minute)}, {Cluster: "ber-edge-1", Since: at(26 * time.Hour), Off: true}, {Cluster: "lab-gpu-1"}, {Cluster: "old-prod-0", Off: true},
 	}}
 	return map[string]templ.Component{
-		"cluster-full":              views.Cluster(admin, fullCluster()),
+		"cluster":                   views.Cluster(admin, fullCluster()),
 		"cluster-off":               views.Cluster(admin, off),
 		"clusters-many":             views.Clusters(admin, manyClusters()),
 		"clusters-none-fits":        views.Clusters(admin, views.ClustersView{Self: "/clusters", Total: 100, Filtered: true, Query: "mars", Statuses: manyClusters().Statuses, Envs: manyClusters().Envs}),
@@ -82,7 +82,7 @@ func fullCluster() views.ClusterView {
 	v.Notices = []views.ClusterNotice{{Kind: "wait", Icon: "pause", Title: "It takes no new VMs", Text: "Those that it has stay as they are, and can be used as before.", Action: "Take new VMs", Do: "undrain"}}
 	v.Row.Drained, v.Row.Marks = true, []ui.StatusView{{Label: "Takes no new VMs", Role: ui.Wait, Glyph: "paused"}}
 	v.Settings = []views.Fact{{Label: "Place", Value: "Frankfurt, room A"}, {Label: "Weight", Value: "100"}, {Label: "Hardware", Value: "gpu.example.com/a100, sriov"}}
-	v.Credential = []views.Fact{{Label: "Kind", Value: "Token"}, {Label: "Signs in as", Value: "system:serviceaccount:shepherd-system:shepherd", Mono: true}, {Label: "End", Value: "14 Mar 2027"}}
+	v.Credential = []views.Fact{{Label: "Kind", Value: "bearer token"}, {Label: "Signs in as", Value: "system:serviceaccount:shepherd-system:shepherd", Mono: true}, {Label: "Ends", Value: "2027-03-14 (in 4 months)"}}
 	hour := func(h float64) time.Time { return *at(time.Duration(h * float64(time.Hour))) }
 	v.Health = ui.StripView{
 		ID: "cluster-health", Title: "Health", Summary: "Healthy 88 % of the time that it was checked; 2 times it was not.", From: hour(24), To: hour(0),

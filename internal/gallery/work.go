@@ -364,7 +364,6 @@ func work() map[string]templ.Component {
 		"clusters":           views.Clusters(admin, clusters()),
 		"clusters-demo":      views.Clusters(admin, building),
 		"clusters-empty":     views.Clusters(admin, views.ClustersView{Self: "/clusters", CanAdd: true}),
-		"cluster":            views.Cluster(admin, cluster()),
 		"catalog":            views.Catalog(admin, catalog()),
 		"template-form":      views.TemplateForm(admin, views.TemplateFormView{MinDisk: "10"}),
 		"template-form-version": views.TemplateForm(admin, views.TemplateFormView{
