@@ -85,7 +85,7 @@ func (s *Server) clusterRow(r *http.Request, c cluster.Cluster) views.ClusterRow
 	ctx := r.Context()
 	row := views.ClusterRow{
 		ID: c.ID, Name: c.Name, Place: c.Place, Status: c.Status, Why: problemText(r, c.Reason), CheckedAt: c.CheckedAt,
-		Environment: c.Environment, KubeVirt: c.KubeVirtVersion, Kubernetes: c.KubernetesVersion, Features: c.Features,
+		Environment: c.Environment, KubeVirt: c.KubeVirtVersion, Kubernetes: c.KubernetesVersion, Features: c.Capabilities.Gates,
 		VMs: c.VMs, Stale: domain.Freshness(c.Enabled, c.Status, c.HeardAt, c.AnsweredAt, s.now()).Stale, Off: !c.Enabled, Drained: c.Drained,
 		Marks: s.clusterMarks(ctx, c),
 	}

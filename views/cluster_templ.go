@@ -45,8 +45,8 @@ type ClusterRow struct {
 	Why                  string // reason sentence, or what a healthy one passed
 	CheckedAt            *time.Time
 	Environment          domain.Environment
-	KubeVirt, Kubernetes string // versions
-	Features             []string
+	KubeVirt, Kubernetes string   // versions
+	Features             []string // gates that are switched on; those on by default are too many for a row
 	VMs, Namespaces      int
 	Memory               Demand // MiB
 	Stale                bool   // the counts are of the last answer
