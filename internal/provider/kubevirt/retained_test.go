@@ -130,12 +130,12 @@ func costOfInformers(tb testing.TB, a *apiServer, n int) cost {
 		vms, vmis := c.kubevirt.KubevirtV1().VirtualMachines(""), c.kubevirt.KubevirtV1().VirtualMachineInstances("")
 		informers := []cache.SharedInformer{
 			cache.NewSharedInformer(&cache.ListWatch{
-				ListFunc:  func(o metav1.ListOptions) (k8sruntime.Object, error) { return vms.List(ctx, o) },
-				WatchFunc: func(o metav1.ListOptions) (watch.Interface, error) { return vms.Watch(ctx, o) },
+				ListWithContextFunc:  func(ctx context.Context, o metav1.ListOptions) (k8sruntime.Object, error) { return vms.List(ctx, o) },
+				WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return vms.Watch(ctx, o) },
 			}, &kv.VirtualMachine{}, 0),
 			cache.NewSharedInformer(&cache.ListWatch{
-				ListFunc:  func(o metav1.ListOptions) (k8sruntime.Object, error) { return vmis.List(ctx, o) },
-				WatchFunc: func(o metav1.ListOptions) (watch.Interface, error) { return vmis.Watch(ctx, o) },
+				ListWithContextFunc:  func(ctx context.Context, o metav1.ListOptions) (k8sruntime.Object, error) { return vmis.List(ctx, o) },
+				WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) { return vmis.Watch(ctx, o) },
 			}, &kv.VirtualMachineInstance{}, 0),
 		}
 		for _, i := range informers {

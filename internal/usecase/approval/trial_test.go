@@ -37,10 +37,7 @@ func (st *stage) says(answers map[string]*domain.ValidationResult) func() []stri
 	return func() []string { mu.Lock(); defer mu.Unlock(); slices.Sort(asked); return asked }
 }
 
-var (
-	yes = &domain.ValidationResult{Valid: true}
-	no  = &domain.ValidationResult{Problems: []domain.Problem{{Code: apperr.ErrSpecRejected, Text: "spec.preference: not found"}}}
-)
+var no = &domain.ValidationResult{Problems: []domain.Problem{{Code: apperr.ErrSpecRejected, Text: "spec.preference: not found"}}}
 
 func (st *stage) more(name string) *ent.Cluster {
 	c := st.cluster(name, domain.Test)

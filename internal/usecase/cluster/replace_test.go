@@ -248,7 +248,7 @@ func TestRebuilt(t *testing.T) {
 	theirs, err := st.StoredCredential(ctx, olga, id)
 	must(t, err)
 	if w := theirs.Waiting; w == nil || w.Own || !mine.Waiting.Own || w.RequestedBy != "root" || w.Reason != "It burned." || w.Identity != "uid-new" ||
-		w.Fingerprint.Credential == "" || w.Fingerprint.Credential == theirs.Fingerprint.Credential || w.ExpiresAt.Sub(time.Now()) > 24*time.Hour {
+		w.Fingerprint.Credential == "" || w.Fingerprint.Credential == theirs.Fingerprint.Credential || time.Until(w.ExpiresAt) > 24*time.Hour {
 		t.Errorf("%+v", theirs.Waiting)
 	}
 	waiting := theirs.Waiting.ID
