@@ -181,8 +181,9 @@ func TestTooManyRequests(t *testing.T) {
 		return c.Open && c.Throttled && c.Failures == 0
 	})
 	wg.Wait()
-	// Those of the beginning were under way together; then one each second.
-	if n := asked.Load(); n > 20+4 {
+	// Those of the beginning were under way together; then one each second, or a
+	// few that pass in the same moment. All each second would be 80.
+	if n := asked.Load(); n > 20+12 {
 		t.Errorf("%d requests were too many in 3 s", n)
 	}
 	for text, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "-5": 0, "999999": maxPause, "soon": 0} {
