@@ -249,7 +249,7 @@ func (s *Service) confirm(ctx context.Context, actor domain.Actor, row *ent.Clus
 		}
 		return s.answered(ctx, tx, actor, row, r, Confirm)
 	})
-	if database.Violates(err, "clusters_identity_uid_key") {
+	if database.Violates(err, "cluster_identity_uid") {
 		if e := takenBy(ctx, s.DB.Ent, row.ID, r.IdentityUID); e != nil {
 			err = e
 		}
@@ -376,7 +376,7 @@ func (s *Service) SweepReplacements(ctx context.Context) (removed int, err error
 
 // takenBy refuses an identity that another cluster has.
 func takenBy(ctx context.Context, c *ent.Client, id uuid.UUID, identity string) error {
-	name, err := c.Cluster.Query().Where(cluster.IdentityUID(identity), cluster.IDNEQ(id)).Select(cluster.FieldName).String(ctx)
+	name, err := c.Cluster.Query().Where(cluster.RemovedAtIsNil(), cluster.IdentityUID(identity), cluster.IDNEQ(id)).Select(cluster.FieldName).String(ctx)
 	if ent.IsNotFound(err) {
 		return nil
 	}

@@ -219,6 +219,12 @@ func TestRebuilt(t *testing.T) {
 	if e.Params["cluster"] != "west" {
 		t.Errorf("%v", e.Params)
 	}
+	// One that was removed owns nothing any more.
+	st.sql(`UPDATE clusters SET removed_at = now(), enabled = false WHERE id = $1`, west.ID)
+	if c, err := st.Compare(ctx, st.admin, id, draft, "main"); err != nil || c.Other != "" || c.Same {
+		t.Errorf("%+v, %v", c, err)
+	}
+	st.sql(`UPDATE clusters SET removed_at = NULL, enabled = true WHERE id = $1`, west.ID)
 	st.leads("uid-new")
 	draft = st.uploadBy(st.admin, "new-token")
 	wants(t, second(st.ProposeCredential(ctx, st.admin, id, draft, "main", "  ")), apperr.ErrReasonRequired)
