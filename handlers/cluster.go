@@ -51,15 +51,18 @@ func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
 		row := s.clusterRow(r, c)
 		row.Memory = memoryDemand(capacity[c.ID])
 		v.Rows = append(v.Rows, row)
+		var own []views.ClusterProblem
 		if c.Enabled && (c.Status == domain.ClusterUnreachable || c.Status == domain.ClusterUnhealthy) {
-			if len(v.Problems) == shownProblems {
-				v.MoreProblems++
-				continue
-			}
-			v.Problems = append(v.Problems, clusterProblem(r, c, waiting[c.ID]))
+			own = append(own, clusterProblem(r, c, waiting[c.ID]))
 		}
 		if p, ends := credentialProblem(r, c, s.now()); ends {
-			v.Problems = append(v.Problems, p)
+			own = append(own, p)
+		}
+		switch {
+		case len(v.Problems) < shownProblems:
+			v.Problems = append(v.Problems, own...)
+		case len(own) > 0:
+			v.MoreProblems++
 		}
 	}
 	sh, err := s.shell(r, i18n.T(ctx, "Clusters"), "clusters")
@@ -71,7 +74,7 @@ func (s *Server) listClusters(w http.ResponseWriter, r *http.Request) error {
 
 func clusterStatuses(ctx context.Context, chosen domain.ClusterStatus) []ui.Option {
 	options := []ui.Option{{Label: i18n.T(ctx, "Every state"), Selected: chosen == ""}}
-	for _, st := range []domain.ClusterStatus{domain.ClusterUnreachable, domain.ClusterUnhealthy, domain.ClusterUnknown, domain.ClusterHealthy} {
+	for _, st := range domain.WorstClusterStatuses() {
 		options = append(options, ui.Option{Value: string(st), Label: i18n.T(ctx, views.ClusterState(st).Label), Selected: st == chosen})
 	}
 	return options

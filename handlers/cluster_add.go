@@ -32,25 +32,16 @@ func (s *Server) newCluster(w http.ResponseWriter, r *http.Request) error {
 // uploaded is a secret and never comes back.
 func (s *Server) kubeconfigForm(w http.ResponseWriter, r *http.Request, err error) error {
 	v := views.ClusterNewView{Commands: cluster.Recipe(s.ClusterRole(nil, ""))}
-	status := http.StatusOK
-	if err != nil {
-		e := classify(err)
-		if e.Code == apperr.ErrTooLarge {
-			e = apperr.New(apperr.ErrKubeconfigTooLarge).With("limit", maxKubeconfig)
+	errs, status, unknown := uploadErrors(r, err)
+	if unknown != nil {
+		return unknown
+	}
+	v.Errors = errs
+	if refused := (*cluster.Refused)(nil); errors.As(err, &refused) {
+		v.Refused = s.refusedContexts(r, refused.Contexts)
+		if len(v.Refused) > 1 { // not only the one of the error
+			v.Errors[0].Message = i18n.T(r.Context(), "No context of this file can be used. For each of them this page says why, and what to do.")
 		}
-		switch e.Kind() {
-		case apperr.Invalid, apperr.TooLarge:
-		default:
-			return err
-		}
-		v.Errors = []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: message(r, e.Code, e.Params).Text()}}
-		if refused := (*cluster.Refused)(nil); errors.As(err, &refused) {
-			v.Refused = s.refusedContexts(r, refused.Contexts)
-			if len(v.Refused) > 1 { // not only the one of the error
-				v.Errors[0].Message = i18n.T(r.Context(), "No context of this file can be used. For each of them this page says why, and what to do.")
-			}
-		}
-		status = statusOf(e)
 	}
 	for _, k := range preflightChecks {
 		v.Checks = append(v.Checks, checkView(r, domain.Check{ID: k.id, State: domain.CheckNotRun}))
@@ -99,6 +90,21 @@ func uploaded(r *http.Request) (name string, data []byte, err error) {
 	}
 	data, err = io.ReadAll(file) // the body was limited before
 	return header.Filename, data, err
+}
+
+// uploadErrors is rejected for an uploaded kubeconfig, none of which comes back.
+func uploadErrors(r *http.Request, err error) ([]ui.FieldError, int, error) {
+	if err == nil {
+		return nil, http.StatusOK, nil
+	}
+	e := classify(err)
+	if e.Code == apperr.ErrTooLarge {
+		e = apperr.New(apperr.ErrKubeconfigTooLarge).With("limit", maxKubeconfig)
+	}
+	if e.Kind() != apperr.Invalid && e.Kind() != apperr.TooLarge {
+		return nil, 0, err
+	}
+	return []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: message(r, e.Code, e.Params).Text()}}, statusOf(e), nil
 }
 
 // clusterForm confirms a draft.
@@ -182,7 +188,7 @@ func (s *Server) draftForm(w http.ResponseWriter, r *http.Request, form clusterF
 	if draftErr != nil {
 		return draftErr
 	}
-	errs, status, err := draftErrors(r, form, err)
+	errs, status, err := clusterErrors(r, form, err, "context", i18n.T(r.Context(), "Context"))
 	if err != nil {
 		return err
 	}
@@ -264,11 +270,11 @@ func (s *Server) propose(r *http.Request, d cluster.Draft, chosen string, form *
 	return changed, nil
 }
 
-// draftErrors is rejected for the second step: what the pre-flight found is an
-// answer about the cluster, not a fault of ours, so it stays on the form.
-func draftErrors(r *http.Request, form clusterForm, err error) ([]ui.FieldError, int, error) {
+// clusterErrors is rejected for what a cluster was asked for: what it says, or
+// that it does not answer, is no fault of ours, so it stays on the form, at field.
+func clusterErrors(r *http.Request, form any, err error, field, label string) ([]ui.FieldError, int, error) {
 	if e, ok := apperr.From(err); ok && e.Kind() == apperr.Unavailable && e.Code != apperr.ErrUnavailable {
-		return []ui.FieldError{{Field: "context", Label: i18n.T(r.Context(), "Context"), Message: message(r, e.Code, e.Params).Text()}}, http.StatusUnprocessableEntity, nil
+		return []ui.FieldError{{Field: field, Label: label, Message: message(r, e.Code, e.Params).Text()}}, http.StatusUnprocessableEntity, nil
 	}
 	return rejected(r, form, err)
 }

@@ -27,17 +27,18 @@ func (s *Server) credentialPage(w http.ResponseWriter, r *http.Request, uploadEr
 	if err != nil {
 		return err
 	}
-	ctx, status := r.Context(), http.StatusOK
+	ctx := r.Context()
 	v := views.ClusterCredentialView{Of: clusterName(c.Cluster), Facts: storedFacts(ctx, s.now(), c), Ending: endingView(ctx, c.Cluster, s.now())}
 	if c.Locked != nil {
 		v.Locked = problemView(r, domain.Problem{Code: c.Locked.Code, Params: c.Locked.Params})
 	}
-	if v.Errors, err = uploadErrors(r, uploadErr, &status); err != nil {
+	var status int
+	if v.Errors, status, err = uploadErrors(r, uploadErr); err != nil {
 		return err
 	}
 	var answerErrors []ui.FieldError
 	if answerErr != nil {
-		if answerErrors, status, err = clusterErrors(r, answerForm{}, answerErr, "answer"); err != nil {
+		if answerErrors, status, err = clusterErrors(r, answerForm{}, answerErr, "answer", ""); err != nil {
 			return err
 		}
 	}
@@ -56,32 +57,6 @@ func (s *Server) credentialPage(w http.ResponseWriter, r *http.Request, uploadEr
 
 func clusterName(c cluster.Cluster) views.ClusterName {
 	return views.ClusterName{ID: c.ID, Name: c.Name, Environment: c.Environment}
-}
-
-// uploadErrors are what was wrong with an uploaded kubeconfig, none of which
-// comes back.
-func uploadErrors(r *http.Request, err error, status *int) ([]ui.FieldError, error) {
-	if err == nil {
-		return nil, nil
-	}
-	e := classify(err)
-	if e.Code == apperr.ErrTooLarge {
-		e = apperr.New(apperr.ErrKubeconfigTooLarge).With("limit", maxKubeconfig)
-	}
-	if e.Kind() != apperr.Invalid && e.Kind() != apperr.TooLarge {
-		return nil, err
-	}
-	*status = statusOf(e)
-	return []ui.FieldError{{Field: "kubeconfig", Label: "Kubeconfig", Message: message(r, e.Code, e.Params).Text()}}, nil
-}
-
-// clusterErrors is rejected for what a cluster was asked for: what it says, or
-// that it does not answer, is no fault of ours, so it stays on the form, at field.
-func clusterErrors(r *http.Request, form any, err error, field string) ([]ui.FieldError, int, error) {
-	if e, ok := apperr.From(err); ok && e.Kind() == apperr.Unavailable && e.Code != apperr.ErrUnavailable {
-		return []ui.FieldError{{Field: field, Message: message(r, e.Code, e.Params).Text()}}, http.StatusUnprocessableEntity, nil
-	}
-	return rejected(r, form, err)
 }
 
 // storedFacts tell what is stored, and nothing of itself.
@@ -256,7 +231,7 @@ func (s *Server) credentialDraftForm(w http.ResponseWriter, r *http.Request, for
 	if storedErr != nil {
 		return storedErr
 	}
-	errs, status, err := clusterErrors(r, form, err, "context")
+	errs, status, err := clusterErrors(r, form, err, "context", i18n.T(r.Context(), "Context"))
 	if err != nil {
 		return err
 	}

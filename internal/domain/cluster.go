@@ -26,6 +26,11 @@ func ClusterStatuses() []ClusterStatus {
 	return []ClusterStatus{ClusterUnknown, ClusterHealthy, ClusterUnhealthy, ClusterUnreachable}
 }
 
+// WorstClusterStatuses lists them too, the worst first.
+func WorstClusterStatuses() []ClusterStatus {
+	return []ClusterStatus{ClusterUnreachable, ClusterUnhealthy, ClusterUnknown, ClusterHealthy}
+}
+
 // ClusterHealth is what one check of a cluster found.
 type ClusterHealth struct {
 	Status            ClusterStatus

@@ -69,6 +69,14 @@ type NotificationProvider interface {
 	Type() string
 }
 
+// OrInbox is p, and where nothing is set the inbox alone.
+func OrInbox(p NotificationProvider) NotificationProvider {
+	if p == nil {
+		return Inbox{}
+	}
+	return p
+}
+
 // Inbox puts messages into the inbox that everybody has in the portal.
 type Inbox struct{}
 

@@ -17,12 +17,7 @@ func (f *feed[O, P, K]) ahead(ctx context.Context, p *Provider, c *client, place
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	body, err := f.request(c).SetHeader("Accept", "application/json").Param("limit", "1").Stream(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = body.Close() }()
-	page, err := readList[O](body, func(P) {})
+	page, err := f.page(ctx, c, "", 1, func(P) {})
 	if err != nil {
 		return false, err
 	}

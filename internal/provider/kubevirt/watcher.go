@@ -27,7 +27,8 @@ import (
 //
 // Feeds keep their place: after a lost connection they go on from the last
 // resourceVersion, and read the whole list only when the cluster says that it
-// has forgotten that place, or is not that far any more (see ahead). While the breaker of the cluster is open they wait.
+// has forgotten that place, or is not that far any more (see ahead). While the
+// breaker of the cluster is open they wait.
 
 // maxLists is how many complete lists are read at once, over all clusters.
 // After a common cut a hundred clusters would else be read at the same time.
@@ -427,7 +428,7 @@ func (f *feed[O, P, K]) pages(ctx context.Context, p *Provider, c *client, each 
 	}
 	next := ""
 	for range maxListPages {
-		page, err := f.page(ctx, c, next, each)
+		page, err := f.page(ctx, c, next, pageSize, each)
 		if err != nil {
 			return "", err
 		}
@@ -451,10 +452,10 @@ func (f *feed[O, P, K]) ask(ctx context.Context, all map[key]K, more map[key]fun
 	}
 }
 
-func (f *feed[O, P, K]) page(ctx context.Context, c *client, next string, each func(P)) (listMeta, error) {
+func (f *feed[O, P, K]) page(ctx context.Context, c *client, next string, limit int, each func(P)) (listMeta, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*callTimeout)
 	defer cancel()
-	req := f.request(c).SetHeader("Accept", "application/json").Param("limit", strconv.Itoa(pageSize))
+	req := f.request(c).SetHeader("Accept", "application/json").Param("limit", strconv.Itoa(limit))
 	if next != "" {
 		req = req.Param("continue", next)
 	}

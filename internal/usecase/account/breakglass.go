@@ -106,7 +106,7 @@ func (s *Service) TellAdmins(ctx context.Context, tx *ent.Tx, m notify.Message) 
 	if err != nil {
 		return err
 	}
-	if err := s.notifier().Notify(ctx, tx, m); err != nil {
+	if err := notify.OrInbox(s.Notify).Notify(ctx, tx, m); err != nil {
 		return err
 	}
 	return database.Notify(ctx, tx, "notifications")

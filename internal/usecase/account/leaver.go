@@ -97,17 +97,10 @@ func (s *Service) pass(ctx context.Context, tx *ent.Tx, actor domain.Actor, of *
 		told = append(told, from.ID)
 	}
 	told = slices.DeleteFunc(told, func(id uuid.UUID) bool { return id.String() == actor.UserID })
-	return s.notifier().Notify(ctx, tx, notify.Message{
+	return notify.OrInbox(s.Notify).Notify(ctx, tx, notify.Message{
 		Kind: notify.SystemTransferred, Users: told,
 		Params: map[string]any{"system": of.Name, "system_id": of.ID.String(), "from": from.Username, "to": to.Username, "by": actor.Username},
 	})
-}
-
-func (s *Service) notifier() notify.NotificationProvider {
-	if s.Notify == nil {
-		return notify.Inbox{}
-	}
-	return s.Notify
 }
 
 // named finds and locks somebody whom a form names.

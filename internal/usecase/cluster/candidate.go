@@ -210,7 +210,7 @@ func (s *Service) Candidates(ctx context.Context, want Want) ([]Candidate, error
 // cluster again and keeps its namespace registered until tx ends. The error is
 // the refusal, or NOT_FOUND.
 func Place(ctx context.Context, tx *ent.Tx, id string, want Want) (Candidate, error) {
-	row, err := find(ctx, tx.Client(), id)
+	row, err := Find(ctx, tx.Client(), id)
 	if err != nil {
 		return Candidate{}, err
 	}

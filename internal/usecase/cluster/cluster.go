@@ -130,11 +130,8 @@ func (s *Service) List(ctx context.Context, actor domain.Actor, page Page) (List
 
 // Get gives one cluster; NOT_FOUND when there is none, or not for this actor.
 func (s *Service) Get(ctx context.Context, actor domain.Actor, id string) (Cluster, error) {
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := s.readable(ctx, actor, id)
 	if err != nil {
-		return Cluster{}, err
-	}
-	if err := access.Check(actor, domain.ClusterRead, access.Cluster(row)); err != nil {
 		return Cluster{}, err
 	}
 	return view(row), nil
@@ -155,17 +152,10 @@ func view(row *ent.Cluster) Cluster {
 	}
 }
 
-// parseID reads an id of an address: what is no UUID names nothing.
-func parseID(id string) (uuid.UUID, error) {
-	key, err := uuid.Parse(id)
-	if err != nil {
-		return uuid.Nil, apperr.New(apperr.ErrNotFound)
-	}
-	return key, nil
-}
-
-func find(ctx context.Context, c *ent.Client, id string) (*ent.Cluster, error) {
-	key, err := parseID(id)
+// Find reads a cluster by the id of an address: NOT_FOUND for what is no id, and
+// for one that was removed. c may be a transaction's client.
+func Find(ctx context.Context, c *ent.Client, id string) (*ent.Cluster, error) {
+	key, err := listing.Key(id)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type Credentials struct {
 // another one is refused with CLUSTER_IDENTITY_CHANGED: as every call of the
 // provider comes through here, nothing is done there until it is itself again.
 func (c *Credentials) Credential(ctx context.Context, id string) (domain.Credential, int, error) {
-	row, err := find(ctx, c.DB.Ent, id)
+	row, err := Find(ctx, c.DB.Ent, id)
 	if err != nil {
 		return domain.Credential{}, 0, err
 	}

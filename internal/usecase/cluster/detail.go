@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,15 +55,26 @@ func (f Filter) where() ([]predicate.Cluster, error) {
 	return where, nil
 }
 
-// urgency are the groups of the list, the worst first. Each cluster is in one.
-var urgency = []predicate.Cluster{
-	cluster.And(cluster.Enabled(true), cluster.QuarantinedAtNotNil()),
-	calm(cluster.StatusUNREACHABLE), calm(cluster.StatusUNHEALTHY), calm(cluster.StatusUNKNOWN), calm(cluster.StatusHEALTHY),
-	cluster.Enabled(false), // nobody waits for it
+// urgency are the groups of the list, the worst first. Each cluster is in one,
+// see Cluster.urgency.
+func urgency() []predicate.Cluster {
+	groups := []predicate.Cluster{cluster.And(cluster.Enabled(true), cluster.QuarantinedAtNotNil())}
+	for _, st := range domain.WorstClusterStatuses() {
+		groups = append(groups, cluster.And(cluster.Enabled(true), cluster.QuarantinedAtIsNil(), cluster.StatusEQ(cluster.Status(st))))
+	}
+	return append(groups, cluster.Enabled(false)) // nobody waits for it
 }
 
-func calm(s cluster.Status) predicate.Cluster {
-	return cluster.And(cluster.Enabled(true), cluster.QuarantinedAtIsNil(), cluster.StatusEQ(s))
+// urgency is the place of the cluster's group in the list of them.
+func (c Cluster) urgency() int {
+	all := domain.WorstClusterStatuses()
+	switch {
+	case !c.Enabled:
+		return 1 + len(all)
+	case c.QuarantinedAt != nil:
+		return 0
+	}
+	return 1 + slices.Index(all, c.Status)
 }
 
 // Worst gives the clusters, the worst first, and those alike by name.
@@ -75,20 +87,20 @@ func (s *Service) Worst(ctx context.Context, actor domain.Actor, f Filter, page 
 	if err != nil {
 		return out, err
 	}
-	group, name := 0, ""
+	groups, group, name := urgency(), 0, ""
 	if page.After != "" {
 		if g, rest, ok := strings.Cut(page.After, "/"); ok && len(g) == 1 && listing.IsText(rest) {
 			group, name = int(g[0]-'0'), rest
 		}
-		if group < 0 || group >= len(urgency) || name == "" {
+		if group < 0 || group >= len(groups) || name == "" {
 			return out, listing.BadCursor()
 		}
 	}
 	// A query for each group keeps the order in the database, where the next page
 	// begins, and each is over an index or a handful of rows.
-	for ; group < len(urgency) && out.Next == ""; group, name = group+1, "" {
+	for ; group < len(groups) && out.Next == ""; group, name = group+1, "" {
 		left := page.limit() - len(out.Items)
-		rows, err := s.DB.Ent.Cluster.Query().Where(listing.Clusters(actor), urgency[group], cluster.NameGT(name)).Where(where...).
+		rows, err := s.DB.Ent.Cluster.Query().Where(listing.Clusters(actor), groups[group], cluster.NameGT(name)).Where(where...).
 			Order(cluster.ByName()).Limit(left + 1).All(ctx)
 		if err != nil {
 			return out, database.Classify(err)
@@ -105,17 +117,7 @@ func (s *Service) Worst(ctx context.Context, actor domain.Actor, f Filter, page 
 }
 
 // cursor is where the list goes on after the cluster.
-func (c Cluster) cursor() string {
-	group := len(urgency) - 1
-	switch {
-	case !c.Enabled:
-	case c.QuarantinedAt != nil:
-		group = 0
-	default:
-		group = 1 + slices.Index([]domain.ClusterStatus{domain.ClusterUnreachable, domain.ClusterUnhealthy, domain.ClusterUnknown, domain.ClusterHealthy}, c.Status)
-	}
-	return string(rune('0'+group)) + "/" + c.Name
-}
+func (c Cluster) cursor() string { return strconv.Itoa(c.urgency()) + "/" + c.Name }
 
 // Count is how many clusters the actor sees.
 func (s *Service) Count(ctx context.Context, actor domain.Actor, f Filter) (int, error) {
@@ -306,7 +308,7 @@ func (s *Service) Waiting(ctx context.Context, actor domain.Actor, ids ...string
 
 // readable reads a cluster that the actor may read.
 func (s *Service) readable(ctx context.Context, actor domain.Actor, id string) (*ent.Cluster, error) {
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return nil, err
 	}
@@ -372,7 +374,7 @@ func (s *Service) Affected(ctx context.Context, actor domain.Actor, all map[stri
 		}
 		q.Where(vm.SystemIDIn(mine...))
 	} else {
-		key, err := parseID(systemID)
+		key, err := listing.Key(systemID)
 		if err != nil {
 			return nil, err
 		}

@@ -116,7 +116,7 @@ func jitter(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
 // Check asks one cluster how it is and what it can do, and stores the answer.
 // That it does not answer is no error.
 func (s *Service) Check(ctx context.Context, id string) error {
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return err
 	}

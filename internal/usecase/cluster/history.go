@@ -16,7 +16,7 @@ import (
 	"kubevirt-shepherd.io/shepherd/internal/database"
 	"kubevirt-shepherd.io/shepherd/internal/domain"
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
-	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 const (
@@ -40,11 +40,8 @@ type Event struct {
 
 // Events gives a cluster's timeline, the newest first; no kinds are all kinds.
 func (s *Service) Events(ctx context.Context, actor domain.Actor, id string, kinds []domain.ClusterEventKind, page Page) (Listing[Event], error) {
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := s.readable(ctx, actor, id)
 	if err != nil {
-		return Listing[Event]{}, err
-	}
-	if err := access.Check(actor, domain.ClusterRead, access.Cluster(row)); err != nil {
 		return Listing[Event]{}, err
 	}
 	query := s.DB.Ent.ClusterEvent.Query().Where(clusterevent.ClusterID(row.ID))
@@ -80,7 +77,7 @@ func (s *Service) Events(ctx context.Context, actor domain.Actor, id string, kin
 // same code again raises the count of the last line instead. A cluster that is
 // gone has no timeline, and that is no error.
 func (s *Service) RecordError(ctx context.Context, id string, problem domain.Problem) error {
-	key, err := parseID(id)
+	key, err := listing.Key(id)
 	if err != nil || problem.IsZero() {
 		return err
 	}

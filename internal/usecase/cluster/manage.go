@@ -30,6 +30,7 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 // Settings are what admins say of a cluster.
@@ -131,7 +132,7 @@ func (s *Service) change(ctx context.Context, actor domain.Actor, id, action str
 	if err := access.Check(actor, domain.ClusterUpdate, domain.Object{}); err != nil {
 		return err
 	}
-	key, err := parseID(id)
+	key, err := listing.Key(id)
 	if err != nil {
 		return err
 	}
@@ -214,7 +215,7 @@ func (s *Service) Holds(ctx context.Context, actor domain.Actor, id string) (Hol
 	if err := access.Check(actor, domain.ClusterDelete, domain.Object{}); err != nil {
 		return Holds{}, err
 	}
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return Holds{}, err
 	}
@@ -270,7 +271,7 @@ func (s *Service) Remove(ctx context.Context, actor domain.Actor, id, typed stri
 	if err := access.Check(actor, domain.ClusterDelete, domain.Object{}); err != nil {
 		return err
 	}
-	key, err := parseID(id)
+	key, err := listing.Key(id)
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func (s *Service) systems(ctx context.Context, actor domain.Actor, rows []*ent.N
 
 // GetNamespace gives one registered namespace.
 func (s *Service) GetNamespace(ctx context.Context, actor domain.Actor, id string) (Namespace, error) {
-	key, err := parseID(id)
+	key, err := listing.Key(id)
 	if err != nil {
 		return Namespace{}, err
 	}
@@ -181,7 +181,7 @@ func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, r R
 	if !r.Environment.Valid() {
 		bad.Add("environment", apperr.ErrInvalidChoice)
 	}
-	key, err := parseID(r.ClusterID)
+	key, err := listing.Key(r.ClusterID)
 	if err != nil {
 		bad.Add("cluster", apperr.ErrInvalidChoice)
 	}
@@ -235,7 +235,7 @@ func (s *Service) RegisterNamespace(ctx context.Context, actor domain.Actor, r R
 // registrable says whether what is stored allows a namespace to be registered,
 // and gives its cluster. c may be a transaction's client.
 func registrable(ctx context.Context, c *ent.Client, key uuid.UUID, r Registration) (*ent.Cluster, error) {
-	here, err := find(ctx, c, key.String())
+	here, err := Find(ctx, c, key.String())
 	if apperr.CodeOf(err) == apperr.ErrNotFound {
 		return nil, apperr.Field("cluster", apperr.ErrInvalidChoice)
 	}
@@ -273,7 +273,7 @@ func (s *Service) UnregisterNamespace(ctx context.Context, actor domain.Actor, i
 	if err := access.Check(actor, domain.NamespaceDelete, domain.Object{}); err != nil {
 		return err
 	}
-	key, err := parseID(id)
+	key, err := listing.Key(id)
 	if err != nil {
 		return err
 	}
@@ -348,7 +348,7 @@ type PlacedVM struct {
 // NamespaceVMs gives the VMs in a registered namespace of its cluster, by name,
 // as far as the actor sees them, and counts them.
 func (s *Service) NamespaceVMs(ctx context.Context, actor domain.Actor, id string, page Page) (list Listing[PlacedVM], total int, err error) {
-	key, err := parseID(id)
+	key, err := listing.Key(id)
 	if err != nil {
 		return list, 0, err
 	}

@@ -20,6 +20,7 @@ import (
 	apperr "kubevirt-shepherd.io/shepherd/internal/pkg/errors"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/access"
 	"kubevirt-shepherd.io/shepherd/internal/usecase/audit"
+	"kubevirt-shepherd.io/shepherd/internal/usecase/listing"
 )
 
 // How often the clusters are asked for their namespaces. A quota that is some
@@ -94,7 +95,7 @@ func (s *Service) sight(ctx context.Context, actor domain.Actor, on *ent.Cluster
 // tried is on record before it is: nothing is written to a cluster that nobody
 // wrote down.
 func (s *Service) makeNamespace(ctx context.Context, actor domain.Actor, on *ent.Cluster, r Registration) (sighting, error) {
-	on, err := find(ctx, s.DB.Ent, on.ID.String()) // as it is at this moment
+	on, err := Find(ctx, s.DB.Ent, on.ID.String()) // as it is at this moment
 	if err != nil {
 		return sighting{}, err
 	}
@@ -135,7 +136,7 @@ func (s *Service) CheckNamespace(ctx context.Context, actor domain.Actor, id str
 	if err := access.Check(actor, domain.NamespaceCheck, domain.Object{}); err != nil {
 		return err
 	}
-	key, err := parseID(id)
+	key, err := listing.Key(id)
 	if err != nil {
 		return err
 	}

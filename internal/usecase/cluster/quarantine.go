@@ -31,7 +31,7 @@ type Tell func(ctx context.Context, tx *ent.Tx, m messages.Message) error
 // order that is under way when a quarantine begins ends before its next step.
 // CLUSTER_DISABLED, CLUSTER_QUARANTINED, or NOT_FOUND when it was removed.
 func (c *Credentials) MayWrite(ctx context.Context, id string) error {
-	row, err := find(ctx, c.DB.Ent, id)
+	row, err := Find(ctx, c.DB.Ent, id)
 	switch {
 	case err != nil:
 		return err
@@ -96,10 +96,10 @@ func Release(ctx context.Context, tx *ent.Tx, tell Tell, actor domain.Actor, row
 	}})
 }
 
-// QuarantineTopics are what pages listen to that show a quarantine: of the
-// cluster, and of those who are told. Quarantine and Release leave it to their
-// callers to tell the pages, once per transaction.
-func QuarantineTopics(id uuid.UUID) []string { return append(topics(id), "notifications") }
+// ToldTopics are what pages listen to that show the cluster, or the inbox of
+// somebody who is told of it. Quarantine and Release leave it to their callers to
+// tell the pages, once per transaction.
+func ToldTopics(id uuid.UUID) []string { return append(topics(id), "notifications") }
 
 // Impostor says that another cluster was found behind the address, by the last
 // check.

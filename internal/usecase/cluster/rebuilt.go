@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -148,7 +148,7 @@ func (s *Service) ProposeCredential(ctx context.Context, actor domain.Actor, id,
 		}}); err != nil {
 			return err
 		}
-		return notifyPeople(ctx, tx, row.ID)
+		return database.Notify(ctx, tx, ToldTopics(row.ID)...)
 	})
 	return err == nil, err
 }
@@ -164,7 +164,7 @@ func (s *Service) AnswerReplacement(ctx context.Context, actor domain.Actor, id,
 	if err := access.Check(actor, domain.ClusterCredential, domain.Object{}); err != nil {
 		return err
 	}
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return err
 	}
@@ -311,13 +311,13 @@ func (s *Service) answered(ctx context.Context, tx *ent.Tx, actor domain.Actor, 
 	if answer == Withdraw {
 		return notify(ctx, tx, row.ID)
 	}
-	err := s.notifier().Notify(ctx, tx, messages.Message{Kind: messages.ClusterRebuiltAnswered, Users: []uuid.UUID{r.RequestedByID}, Params: map[string]any{
+	err := messages.OrInbox(s.Notify).Notify(ctx, tx, messages.Message{Kind: messages.ClusterRebuiltAnswered, Users: []uuid.UUID{r.RequestedByID}, Params: map[string]any{
 		"cluster": row.Name, "cluster_id": row.ID.String(), "by": actor.Username, "answer": string(answer),
 	}})
 	if err != nil {
 		return err
 	}
-	return notifyPeople(ctx, tx, row.ID)
+	return database.Notify(ctx, tx, ToldTopics(row.ID)...)
 }
 
 // drop removes credentials that wait, of a cluster that tx has locked, with a
@@ -390,32 +390,19 @@ func gone(row *ent.Cluster) error {
 	return apperr.New(apperr.ErrReplacementGone).With("cluster", row.Name)
 }
 
-func (s *Service) notifier() messages.NotificationProvider {
-	if s.Notify == nil {
-		return messages.Inbox{}
+// otherAdmins are the people who are platform admins, but one.
+func (s *Service) otherAdmins(ctx context.Context, c *ent.Client, except string) ([]uuid.UUID, error) {
+	if s.Admins == nil {
+		return nil, nil
 	}
-	return s.Notify
+	all, err := s.Admins(ctx, c)
+	return slices.DeleteFunc(all, func(id uuid.UUID) bool { return id.String() == except }), err
 }
 
 // tellAdmins tells all platform admins but one.
-func (s *Service) tellAdmins(ctx context.Context, tx *ent.Tx, except string, m messages.Message) error {
-	if s.Admins == nil {
-		return nil
-	}
-	all, err := s.Admins(ctx, tx.Client())
-	if err != nil {
+func (s *Service) tellAdmins(ctx context.Context, tx *ent.Tx, except string, m messages.Message) (err error) {
+	if m.Users, err = s.otherAdmins(ctx, tx.Client(), except); err != nil {
 		return err
 	}
-	for _, id := range all {
-		if id.String() != except {
-			m.Users = append(m.Users, id)
-		}
-	}
-	return s.notifier().Notify(ctx, tx, m)
-}
-
-// notifyPeople tells the pages that show the cluster, and those of who is told
-// something. It is called once per transaction.
-func notifyPeople(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
-	return database.Notify(ctx, tx, "clusters", fmt.Sprintf("cluster-%s", id), "notifications")
+	return messages.OrInbox(s.Notify).Notify(ctx, tx, m)
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,7 +53,7 @@ func (s *Service) StoredCredential(ctx context.Context, actor domain.Actor, id s
 	if err := access.Check(actor, domain.ClusterCredential, domain.Object{}); err != nil {
 		return Stored{}, err
 	}
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return Stored{}, err
 	}
@@ -90,7 +89,7 @@ func (s *Service) Compare(ctx context.Context, actor domain.Actor, id, draftID, 
 	if err := access.Check(actor, domain.ClusterCredential, domain.Object{}); err != nil {
 		return Comparison{}, err
 	}
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return Comparison{}, err
 	}
@@ -112,13 +111,11 @@ func (s *Service) Compare(ctx context.Context, actor domain.Actor, id, draftID, 
 	if c.Same = c.Identity == row.IdentityUID; c.Same {
 		return c, nil
 	}
-	if s.Admins != nil {
-		all, err := s.Admins(ctx, s.DB.Ent)
-		if err != nil {
-			return Comparison{}, err
-		}
-		c.Others = len(slices.DeleteFunc(all, func(id uuid.UUID) bool { return id.String() == actor.UserID }))
+	others, err := s.otherAdmins(ctx, s.DB.Ent, actor.UserID)
+	if err != nil {
+		return Comparison{}, err
 	}
+	c.Others = len(others)
 	err = takenBy(ctx, s.DB.Ent, row.ID, c.Identity)
 	if e, ok := apperr.From(err); ok && e.Code == apperr.ErrClusterDuplicate {
 		c.Other, err = e.Params["cluster"].(string), nil
@@ -187,7 +184,7 @@ func (s *Service) ReplaceCredential(ctx context.Context, actor domain.Actor, id,
 
 // offered opens a draft's context beside the cluster that it is for.
 func (s *Service) offered(ctx context.Context, actor domain.Actor, id, draftID, contextName string) (*ent.Cluster, *material, error) {
-	row, err := find(ctx, s.DB.Ent, id)
+	row, err := Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -45,15 +45,9 @@ type Finding struct {
 // Findings gives one group of the findings about a cluster, by namespace and name.
 func (s *Service) Findings(ctx context.Context, actor domain.Actor, id string, group domain.FindingGroup, page listing.Page) (listing.Of[Finding], error) {
 	none := listing.Of[Finding]{}
-	key, err := listing.Key(id)
+	on, err := cluster.Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return none, err
-	}
-	on, err := s.DB.Ent.Cluster.Get(ctx, key)
-	if ent.IsNotFound(err) {
-		return none, apperr.New(apperr.ErrNotFound)
-	} else if err != nil {
-		return none, database.Classify(err)
 	}
 	if err := access.Check(actor, domain.ClusterRead, access.Cluster(on)); err != nil {
 		return none, err
@@ -61,7 +55,7 @@ func (s *Service) Findings(ctx context.Context, actor domain.Actor, id string, g
 	if !slices.Contains(domain.FindingGroups(), group) {
 		return none, apperr.Field("group", apperr.ErrInvalidChoice)
 	}
-	where := []predicate.QuarantineFinding{quarantinefinding.ClusterID(key), quarantinefinding.GroupEQ(quarantinefinding.Group(group))}
+	where := []predicate.QuarantineFinding{quarantinefinding.ClusterID(on.ID), quarantinefinding.GroupEQ(quarantinefinding.Group(group))}
 	if page.After != "" {
 		space, rest, _ := strings.Cut(page.After, "/")
 		name, after, err := listing.Page{After: rest}.Name()
@@ -302,17 +296,11 @@ func (s *Service) CompareQuarantine(ctx context.Context, actor domain.Actor, id 
 	if err := access.Check(actor, domain.ClusterAccept, domain.Object{}); err != nil {
 		return err
 	}
-	key, err := listing.Key(id)
+	on, err := cluster.Find(ctx, s.DB.Ent, id)
 	if err != nil {
 		return err
 	}
-	on, err := s.DB.Ent.Cluster.Get(ctx, key)
-	switch {
-	case ent.IsNotFound(err):
-		return apperr.New(apperr.ErrNotFound)
-	case err != nil:
-		return database.Classify(err)
-	case on.QuarantinedAt == nil:
+	if on.QuarantinedAt == nil {
 		return apperr.New(apperr.ErrNotQuarantined).With("cluster", on.Name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, compareFor)
@@ -333,7 +321,7 @@ func (s *Service) CompareQuarantine(ctx context.Context, actor domain.Actor, id 
 			break
 		}
 	}
-	return s.quarantine(ctx, key, domain.Problem{}, list, byUID(list))
+	return s.quarantine(ctx, on.ID, domain.Problem{}, list, byUID(list))
 }
 
 // Acceptance is what an admin accepts of a quarantined cluster.
@@ -386,7 +374,7 @@ func (s *Service) AcceptQuarantine(ctx context.Context, actor domain.Actor, id s
 		if err := acceptable(on, in); err != nil {
 			return err
 		}
-		a := acceptance{Service: s, tx: tx, actor: actor, reason: in.Reason, topics: cluster.QuarantineTopics(key)}
+		a := acceptance{Service: s, tx: tx, actor: actor, reason: in.Reason, topics: cluster.ToldTopics(key)}
 		if err := a.apply(ctx, key, in.Group); err != nil {
 			return err
 		}

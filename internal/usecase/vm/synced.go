@@ -336,6 +336,6 @@ func (s *Service) quarantine(ctx context.Context, id uuid.UUID, reason domain.Pr
 		if err := found.store(ctx, tx, on, number(list.ResourceVersion)); err != nil {
 			return err
 		}
-		return database.Notify(ctx, tx, cluster.QuarantineTopics(id)...)
+		return database.Notify(ctx, tx, cluster.ToldTopics(id)...)
 	})
 }
